@@ -1,0 +1,52 @@
+"""Batches without state: which examples step t of seed s sees is a formula."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+ROUNDS = 24  # measured: position and pair statistics match numpy's permutation (tests/test_data.py)
+
+
+def permuted(key: jax.Array, index: jax.Array, length: int) -> jax.Array:
+    """Where a keyed random permutation of `range(length)` sends each index, in O(1) memory.
+
+    The swap-or-not shuffle (Hoang, Morris, Rogaway 2012, "An enciphering scheme based on a card shuffle",
+    figure 1): each round pairs every index with a partner and swaps the pair by a keyed coin. It is a
+    bijection for any length, so every example comes exactly once an epoch.
+
+    Args:
+      key: one typed PRNG key.
+      index: (B,) uint32 below `length`.
+    """
+    shifts, salts = jax.random.bits(key, (2, ROUNDS))
+    shifts = shifts % jnp.uint32(length)
+    for shift, salt in zip(shifts, salts, strict=True):
+        partner = jnp.where(shift >= index, shift - index, shift + jnp.uint32(length) - index)
+        coin = jnp.maximum(index, partner) ^ salt
+        # The two multiplications of a well-mixed 32-bit integer hash (Wellons' "lowbias32").
+        coin = (coin ^ (coin >> 16)) * jnp.uint32(0x7FEB352D)
+        coin = (coin ^ (coin >> 15)) * jnp.uint32(0x846CA68B)
+        index = jnp.where(coin >> 31, partner, index)
+    return index
+
+
+def batch_index(key: jax.Array, step: jax.Array, batch_size: int, length: int) -> jax.Array:
+    """The (batch_size,) examples of one step: consecutive places in the epochs' permutations.
+
+    A batch may straddle two epochs; no example is dropped. Needs `batch_size <= length`.
+    """
+    # Split so that step * batch_size never overflows: places repeat every `length` steps, `batch_size` epochs.
+    cycle, within = step.astype(jnp.uint32) // length, step.astype(jnp.uint32) % length
+    place = within * batch_size + jnp.arange(batch_size, dtype=jnp.uint32)
+    epoch = cycle * batch_size + place // length
+    first = permuted(jax.random.fold_in(key, epoch[0]), place % length, length)
+    if length % batch_size == 0:
+        return first
+    second = permuted(jax.random.fold_in(key, epoch[0] + 1), place % length, length)
+    return jnp.where(epoch == epoch[0], first, second)
+
+
+def take(split: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
+    """The examples at `index` of every array of a split."""
+    return {name: array[index] for name, array in split.items()}

@@ -1,0 +1,68 @@
+"""What a user brings: pure functions of ONE member, and the data they train on."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+Params = Any
+Batch = dict[str, jax.Array]
+Hparams = Mapping[str, Any]
+Metrics = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Three splits, each a dict of arrays that share their first axis, the examples.
+
+    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples.
+
+    Raises:
+      ValueError: arrays of one split differ in length, or a split is empty.
+    """
+
+    train: Mapping[str, np.ndarray]
+    validation: Mapping[str, np.ndarray]
+    test: Mapping[str, np.ndarray]
+
+    def __post_init__(self):
+        for name, split in self.splits().items():
+            lengths = {key: len(array) for key, array in split.items()}
+            if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
+                raise ValueError(f"data.{name}: arrays need one common, non-empty first axis, got {lengths}")
+
+    def splits(self) -> dict[str, dict[str, np.ndarray]]:
+        return {"train": dict(self.train), "validation": dict(self.validation), "test": dict(self.test)}
+
+    def fingerprint(self) -> str:
+        """A hash of the content: names, dtypes, shapes and bytes of every array."""
+        digest = hashlib.sha256()
+        for split, arrays in self.splits().items():
+            for name, array in sorted(arrays.items()):
+                array = np.ascontiguousarray(array)
+                digest.update(f"{split}/{name} {array.dtype} {array.shape}\n".encode())
+                digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training problem, written for one member; it never sees the population axis.
+
+    Attributes:
+      init: `(key, hparams) -> params`, any pytree of float arrays.
+      loss: `(params, batch, key, hparams) -> (scalar, {metric: scalar})`.
+      metrics: `(params, batch, hparams) -> {metric: scalar}`, means over the batch; averaged over a split.
+      data: the three splits.
+      hparams: defaults by name. A float is traced: members may differ in it within one program.
+        An int, bool or str is static: members that differ in it need programs of their own.
+    """
+
+    init: Callable[[jax.Array, Hparams], Params]
+    loss: Callable[[Params, Batch, jax.Array, Hparams], tuple[jax.Array, Metrics]]
+    metrics: Callable[[Params, Batch, Hparams], Metrics]
+    data: Data
+    hparams: Mapping[str, Any] = field(default_factory=dict)
