@@ -1,0 +1,151 @@
+"""Axes and samplers: from what varies to the list of members' values. Plain Python."""
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr, model_validator
+
+Number = StrictInt | FiniteFloat
+Value = StrictBool | StrictInt | FiniteFloat | StrictStr
+FORMS = ("values", "log", "linear", "range", "count")
+
+
+class Axis(BaseModel):
+    """One axis of a sweep, in exactly one form.
+
+    values: listed. log, linear: [low, high] and `num` points, both ends included. range: [start, stop] or
+    [start, stop, step], as Python's. count: 0 to count - 1, replicates that cross every other axis.
+    Integer ends give integers where the hparam is not a float.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+    values: list[Value] | None = Field(None, min_length=1)
+    log: tuple[Number, Number] | None = None
+    linear: tuple[Number, Number] | None = None
+    range: tuple[StrictInt, StrictInt] | tuple[StrictInt, StrictInt, StrictInt] | None = None
+    count: int | None = Field(None, ge=1)
+    num: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_form(self):
+        forms = [name for name in FORMS if getattr(self, name) is not None]
+        if len(forms) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(FORMS)}, got {forms or 'none'}")
+        ends = self.log or self.linear
+        if ends and ends[0] >= ends[1]:
+            raise ValueError(f"`{forms[0]}` needs low < high, got {list(ends)}")
+        if self.log and self.log[0] <= 0:
+            raise ValueError(f"`log` needs low > 0, got low={self.log[0]}")
+        if self.num is not None and not ends:
+            raise ValueError("`num` goes with `log` or `linear`")
+        if self.range and (len(self.range) == 3 and self.range[2] == 0 or not range(*self.range)):
+            raise ValueError(f"`range` {list(self.range)} is empty")
+        return self
+
+
+def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
+    """The value a fraction (0 to 1) of the way along an axis, for samplers that draw."""
+    if axis.log or axis.linear:
+        low, high = axis.log or axis.linear or (0, 1)
+        if axis.log:
+            value = math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))
+        else:
+            value = low + fraction * (high - low)
+        value = min(max(value, low), high)
+        return round(value) if whole and _are_ints(low, high) else float(value)
+    listed = points(axis, whole)
+    return listed[min(int(fraction * len(listed)), len(listed) - 1)]
+
+
+def points(axis: Axis, whole: bool) -> list[Any]:
+    """All values of an axis, in order.
+
+    Args:
+      whole: the hparam is not a float, so integer ends give integers.
+    """
+    if axis.values is not None:
+        return list(axis.values)
+    if axis.count is not None:
+        return list(range(axis.count))
+    if axis.range is not None:
+        return list(range(*axis.range))
+    num = axis.num or 1
+    if num == 1:
+        return [interpolate(axis, 0.0, whole)]
+    ends = axis.log or axis.linear or (0, 1)
+    inner = [interpolate(axis, i / (num - 1), whole) for i in range(1, num - 1)]
+    first, last = ends if whole and _are_ints(*ends) else map(float, ends)
+    return [first, *inner, last]
+
+
+def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
+    """How many members a sampler will give, without listing them."""
+    lengths = {name: _length(axis) for name, axis in axes.items()}
+    replicates = math.prod(lengths[name] for name, axis in axes.items() if axis.count)
+    others = [lengths[name] for name, axis in axes.items() if not axis.count]
+    if sampler == "grid":
+        return replicates * math.prod(others)
+    if sampler == "zip":
+        return replicates * max(others, default=1)
+    return members or 0
+
+
+def sample(
+    axes: dict[str, Axis], sampler: str, members: int | None, seed: int, whole: dict[str, bool]
+) -> list[dict[str, Any]]:
+    """The members' values, by axis name; the last axis varies fastest.
+
+    `count` axes are replicates: they cross what the sampler draws. For random and sobol, `members` is the
+    total; `num` is not used there, and drawing is uniform in `log` or `linear` space.
+
+    Raises:
+      ValueError: axes of different lengths under zip; `members` missing or no multiple of the replicates.
+    """
+    drawn = {name: axis for name, axis in axes.items() if not axis.count}
+    replicates = {name: points(axis, whole[name]) for name, axis in axes.items() if axis.count}
+    if sampler == "grid":
+        order = {name: points(axis, whole[name]) for name, axis in axes.items()}
+        return [dict(zip(order, row, strict=True)) for row in itertools.product(*order.values())]
+    if sampler == "zip":
+        columns = {name: points(axis, whole[name]) for name, axis in drawn.items()}
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"zip needs axes of one length, got {lengths}")
+        configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [{}]
+    else:
+        copies = math.prod(map(len, replicates.values()))
+        if not members or members % copies:
+            raise ValueError(f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}")
+        rows = _fractions(sampler, members // copies, len(drawn), seed)
+        configs = [
+            {name: interpolate(axis, u, whole[name]) for (name, axis), u in zip(drawn.items(), row, strict=True)}
+            for row in rows
+        ]
+    crossed = [dict(zip(replicates, row, strict=True)) for row in itertools.product(*replicates.values())]
+    return [{name: {**config, **copy}[name] for name in axes} for config in configs for copy in crossed]
+
+
+def _fractions(sampler: str, count: int, dimensions: int, seed: int) -> Sequence[Sequence[float]]:
+    if sampler == "random" or dimensions == 0:
+        generator = random.Random(seed)
+        return [[generator.random() for _ in range(dimensions)] for _ in range(count)]
+    import numpy as np
+    from scipy.stats import qmc  # a second to import: only where it is used
+
+    bits = max(1, math.ceil(math.log2(count)))
+    sobol = qmc.Sobol(dimensions, rng=np.random.default_rng(seed))
+    return sobol.random_base2(bits)[:count].tolist()
+
+
+def _length(axis: Axis) -> int:
+    if axis.values is not None:
+        return len(axis.values)
+    return axis.count or (len(range(*axis.range)) if axis.range else axis.num or 1)
+
+
+def _are_ints(*ends: Any) -> bool:
+    return all(isinstance(end, int) for end in ends)

@@ -1,0 +1,48 @@
+"""Failures a user can act on, each with its exit code."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class JaxloopError(Exception):
+    """Shown as one message without a traceback; `code` is the process's exit code."""
+
+    code = 1
+
+
+class SweepError(JaxloopError):
+    """Bad usage or a bad sweep; nothing was written."""
+
+    code = 2
+
+
+class NotFoundError(JaxloopError):
+    code = 3
+
+
+class DamagedError(JaxloopError):
+    """Data that is damaged or from an incompatible run."""
+
+    code = 4
+
+
+class ResourceError(JaxloopError):
+    """Out of device memory or disk."""
+
+    code = 5
+
+
+class LockedError(JaxloopError):
+    code = 7
+
+
+NO_MEMBER_FINISHED = 6
+INTERRUPTED = 128  # plus the signal's number: 130, 143
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean `x`?)' for the closest known name, or the list of them."""
+    known = sorted(known)
+    if close := difflib.get_close_matches(str(name), known, n=1, cutoff=0.6):
+        return f"; did you mean `{close[0]}`?"
+    return f"; known: {', '.join(known)}" if known else ""
