@@ -365,10 +365,9 @@ def _override(raw: dict[str, Any], text: str) -> tuple[str, ...]:
             table.pop(form, None)  # a new form replaces the old one
         if path[-1] not in ("log", "linear"):
             table.pop("num", None)
-    elif path[0] == "axes" and len(path) == 2:
-        raw.get("hparams", {}).pop(path[1], None)
-    elif path[0] == "hparams" and len(path) == 2:
-        raw.get("axes", {}).pop(path[1], None)
+    other = {"axes": "hparams", "hparams": "axes"}.get(path[0])  # what varies is not fixed, and the reverse
+    if other and len(path) > 1 and isinstance(raw.get(other), dict):
+        raw[other].pop(path[1], None)
     table[path[-1]] = parsed
     return path
 

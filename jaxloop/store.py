@@ -1,0 +1,218 @@
+"""The single truth of a run: members, statuses, curves and which checkpoint counts, in one SQLite file."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxloop.errors import DamagedError, NotFoundError
+
+FILE = "run.sqlite"
+FORMAT = 1
+
+
+class Status(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member as recorded; `metrics` are its last measured values, by "split/name"."""
+
+    number: int
+    id: str
+    config: str  # the hash of its hparams without the seed: replicates share it
+    hparams: dict[str, Any]
+    status: Status
+    step: int
+    finished: str | None  # folder of its final parameters, relative to the run's
+    metrics: dict[str, float]
+
+
+class Store:
+    """One run's file. A turn's records are one transaction; readers never wait for the writer (WAL)."""
+
+    def __init__(self, run: Path, *, create: bool = False):
+        self.path = run / FILE
+        if not create and not self.path.exists():
+            raise NotFoundError(f"{run}: no run here ({FILE} is missing); `jaxloop ls` lists runs")
+        try:
+            self.connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            self.connection.execute("pragma journal_mode = wal")
+            self.connection.execute("pragma synchronous = normal")
+            if create:
+                self._create()
+            found = self.get("format")
+        except sqlite3.DatabaseError as error:
+            raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
+        if found != FORMAT:
+            raise DamagedError(f"{self.path}: format {found}, this jaxloop reads {FORMAT}")
+
+    def _create(self) -> None:
+        self.connection.executescript(
+            """begin;
+            create table facts(key text primary key, value text not null);
+            create table members(number integer primary key, id text unique not null, config text not null,
+              hparams text not null, status text not null, step integer not null,
+              admitted integer, retired integer, finished text);
+            create table curves(member integer, step integer, turn integer, primary key(member, step))
+              without rowid;
+            create index members_retired on members(retired);
+            commit;"""
+        )
+        self.put(format=FORMAT)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # facts of the run
+
+    def put(self, **facts: Any) -> None:
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        self.connection.executemany("insert or replace into facts values(?, ?)", rows)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        row = self.connection.execute("select value from facts where key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else default
+
+    # writing
+
+    def transaction(self):
+        """A context: all writes in it happen, or none."""
+        self.connection.execute("begin immediate")
+        return self.connection  # sqlite3's own context: commit, or roll back on an exception
+
+    def add_members(self, members: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
+        rows = (
+            (number, id, config, json.dumps(hparams), Status.WAITING, 0)
+            for number, (id, config, hparams) in enumerate(members)
+        )
+        with self.transaction():
+            self.connection.executemany(
+                "insert into members(number, id, config, hparams, status, step) values(?, ?, ?, ?, ?, ?)", rows
+            )
+
+    def add_metrics(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.metric_names():
+                self.connection.execute(f"alter table curves add column {_quoted(name)} real")
+
+    def admit(self, numbers: Iterable[int], turn: int) -> None:
+        rows = [(Status.RUNNING, turn, number) for number in numbers]
+        self.connection.executemany("update members set status = ?, admitted = ? where number = ?", rows)
+
+    def record(self, turn: int, numbers: Sequence[int], steps: Sequence[int], metrics: dict[str, Any]) -> None:
+        """One point of the curves of some members: their steps and, by name, an array of values each."""
+        columns = ", ".join(_quoted(name) for name in metrics)
+        marks = ", ".join("?" * (3 + len(metrics)))
+        values = [np.asarray(column, float).tolist() for column in metrics.values()]
+        rows = zip(numbers, steps, [turn] * len(numbers), *values, strict=True)
+        self.connection.executemany(
+            f"insert or replace into curves(member, step, turn, {columns}) values({marks})", rows
+        )
+        self.connection.executemany(
+            "update members set step = ? where number = ?", zip(steps, numbers, strict=True)
+        )
+
+    def retire(self, turn: int, leavers: Iterable[tuple[int, Status]], finished: str | None) -> None:
+        rows = [(status, turn, finished, number) for number, status in leavers]
+        self.connection.executemany(
+            "update members set status = ?, retired = ?, finished = ? where number = ?", rows
+        )
+
+    def rewind(self, turn: int) -> None:
+        """Forgets all that came after a turn: what a checkpoint does not hold is trained again."""
+        with self.transaction():
+            execute = self.connection.execute
+            execute("delete from curves where turn > ?", (turn,))
+            execute(
+                "update members set status = ?, retired = null, finished = null where retired > ?",
+                (Status.RUNNING, turn),
+            )
+            execute(
+                "update members set status = ?, admitted = null, step = 0 where admitted > ?",
+                (Status.WAITING, turn),
+            )
+            execute(
+                "update members set step = coalesce((select max(step) from curves where member = number), 0) "
+                "where status = ?",
+                (Status.RUNNING,),
+            )
+
+    # reading
+
+    def metric_names(self) -> list[str]:
+        columns = self.connection.execute("select name from pragma_table_info('curves')")
+        return [name for (name,) in columns if "/" in name]
+
+    def members(self, where: str = "1", parameters: tuple = ()) -> list[Member]:
+        names = self.metric_names()
+        # The last value of each metric: the point at the member's own step holds all of them.
+        last = "".join(f", c.{_quoted(name)}" for name in names)
+        rows = self.connection.execute(
+            f"select number, id, config, hparams, status, m.step, finished{last} from members m "
+            f"left join curves c on c.member = m.number and c.step = m.step where {where} order by number",
+            parameters,
+        )
+        return [
+            Member(
+                number,
+                id,
+                config,
+                json.loads(hparams),
+                Status(status),
+                step,
+                finished,
+                {name: value for name, value in zip(names, values, strict=True) if value is not None},
+            )
+            for number, id, config, hparams, status, step, finished, *values in rows
+        ]
+
+    def member(self, label: str) -> Member:
+        """A member by its number or a prefix of its id (at least 4 characters)."""
+        if label.isdigit() and (found := self.members("number = ?", (int(label),))):
+            return found[0]
+        found = self.members("substr(id, 1, ?) = ?", (len(label), label)) if len(label) >= 4 else []
+        if len(found) != 1:
+            raise NotFoundError(f"{self.path.parent}: no member {label!r} (by number, or its id's first letters)")
+        return found[0]
+
+    def counts(self) -> dict[str, int]:
+        found = dict(self.connection.execute("select status, count(*) from members group by status").fetchall())
+        return {status: found.get(status, 0) for status in Status}
+
+    def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
+        if metric not in self.metric_names():
+            raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
+        steps = [s for (s,) in self.connection.execute("select distinct step from curves order by step")]
+        (count,) = self.connection.execute("select count(*) from members").fetchone()
+        values = np.full((count, len(steps)), np.nan, np.float32)
+        place = {step: i for i, step in enumerate(steps)}
+        for member, step, value in self.connection.execute(
+            f"select member, step, {_quoted(metric)} from curves where {_quoted(metric)} is not null"
+        ):
+            values[member, place[step]] = value
+        return np.asarray(steps, np.int64), values
+
+
+def exists(run: Path) -> bool:
+    return (run / FILE).exists()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,140 @@
+"""TensorBoard events, a folder a member, through tensorboardX's EventsWriter: no thread and no descriptor held."""
+
+import re
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import api_pb2, event_pb2, plugin_hparams_pb2
+from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboardX.record_writer import register_writer_factory
+
+SCHEME = "jaxloop-append"
+
+
+class _Appended:
+    """A file that is open only while it is flushed, so that thousands can be written to."""
+
+    def __init__(self, path: Path):
+        self.path, self.pending = path, bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.pending += data
+
+    def flush(self) -> None:
+        if self.pending:
+            with self.path.open("ab") as file:
+                file.write(self.pending)
+            self.pending.clear()
+
+    def close(self) -> None:
+        self.flush()
+
+
+class _Factory:
+    def open(self, path: str) -> _Appended:
+        return _Appended(Path(path.removeprefix(f"{SCHEME}:")))
+
+
+register_writer_factory(SCHEME, _Factory())
+
+
+class MemberSummaries:
+    """The events of one member.
+
+    Args:
+      folder: made if missing.
+      hparams: shown in TensorBoard's HPARAMS tab, in one row with all members of the same `config`.
+    """
+
+    def __init__(self, folder: Path, hparams: dict[str, Any], config: str, *, announce: bool):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.writer = EventsWriter(f"{SCHEME}:{folder}/events")
+        if announce:
+            start = plugin_hparams_pb2.SessionStartInfo(group_name=config, start_time_secs=time.time())
+            for name, value in hparams.items():
+                if isinstance(value, bool):
+                    start.hparams[name].bool_value = value
+                elif isinstance(value, int | float):
+                    start.hparams[name].number_value = value
+                else:
+                    start.hparams[name].string_value = str(value)
+            self._plugin("session_start_info", session_start_info=start)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+        self._write(event_pb2.Event(step=step, summary=summary))
+
+    def end(self, success: bool) -> None:
+        status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE  # pyright: ignore[reportAttributeAccessIssue]
+        end = plugin_hparams_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+        self._plugin("session_end_info", session_end_info=end)
+
+    def flush(self) -> None:
+        self.writer.flush()
+
+    def _plugin(self, tag: str, **content: Any) -> None:
+        self._write(event_pb2.Event(summary=_plugin_summary(tag, **content)))
+
+    def _write(self, event: event_pb2.Event) -> None:
+        event.wall_time = time.time()
+        self.writer.write_event(event)
+
+
+def _plugin_summary(tag: str, **content: Any) -> Summary:
+    data = plugin_hparams_pb2.HParamsPluginData(version=0, **content).SerializeToString()
+    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=data)
+    return Summary(value=[Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=plugin))])
+
+
+def write_experiment(folder: Path, values: dict[str, list[Any]], metrics: list[str]) -> None:
+    """Declares the run's hparams (name to its values) and metrics to TensorBoard, once, at the root."""
+    folder.mkdir(parents=True, exist_ok=True)
+    experiment = api_pb2.Experiment()
+    for name, listed in values.items():
+        first = listed[0]
+        if isinstance(first, bool):
+            kind = api_pb2.DATA_TYPE_BOOL  # pyright: ignore[reportAttributeAccessIssue]
+        elif isinstance(first, int | float):
+            kind = api_pb2.DATA_TYPE_FLOAT64  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            kind = api_pb2.DATA_TYPE_STRING  # pyright: ignore[reportAttributeAccessIssue]
+        experiment.hparam_infos.add(name=name, type=kind)
+    for tag in metrics:
+        experiment.metric_infos.add().name.tag = tag
+    writer = EventsWriter(f"{SCHEME}:{folder}/events")
+    summary = _plugin_summary("experiment", experiment=experiment)
+    writer.write_event(event_pb2.Event(wall_time=time.time(), summary=summary))
+    writer.close()
+
+
+def cut(folder: Path, step: int) -> None:
+    """Drops a member's events past a step and its end, so that resumed curves have no second branch."""
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        data, offset = path.read_bytes(), 0
+        while offset + 12 <= len(data):
+            (length,) = struct.unpack_from("<Q", data, offset)
+            end = offset + 12 + length + 4  # length, its checksum, the event, its checksum
+            if end > len(data):
+                break
+            event = event_pb2.Event.FromString(data[offset + 12 : offset + 12 + length])
+            ended = any(value.tag == "_hparams_/session_end_info" for value in event.summary.value)
+            if event.step > step or ended:
+                break
+            offset = end
+        if offset < len(data):
+            with path.open("r+b") as file:
+                file.truncate(offset)
+
+
+def member_folder(number: int, hparams: dict[str, Any], varied: list[str]) -> str:
+    """ "0007-learning_rate=0.001,seed=3": a name that sorts, tells, and is safe as a file's."""
+    label = ",".join(
+        f"{name}={hparams[name]:.4g}" if isinstance(hparams[name], float) else f"{name}={hparams[name]}"
+        for name in varied
+        if name in hparams
+    )
+    safe = re.sub(r"[^\w.,=+-]", "_", label)[:120]
+    return f"{number:04d}-{safe}".rstrip("-")
