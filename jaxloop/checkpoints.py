@@ -77,3 +77,11 @@ def save_one(folder: Path, params: Any) -> None:
     """Commits one member's parameters as a checkpoint of their own."""
     with _checkpointer() as checkpointer:
         checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(params), force=True)
+
+
+def restore_one(folder: Path) -> Any:
+    """A member's own checkpoint folder, as host arrays."""
+    with _checkpointer() as checkpointer:
+        metadata = checkpointer.metadata(folder.absolute()).item_metadata.tree
+        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
+        return checkpointer.restore(folder.absolute(), ocp.args.PyTreeRestore(restore_args=numpy))

@@ -1,0 +1,42 @@
+"""Where a run's numbers come from: versions, machine, code."""
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = ("jaxloop", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorboardX", "mnist1d")
+
+
+def collect(code: Path) -> dict[str, Any]:
+    """Versions, devices, process, and the git commit and uncommitted diff of the folder `code`."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "devices": [str(device) for device in jax.devices()],
+        "device_kind": jax.devices()[0].device_kind,
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "git_commit": _git(code, "rev-parse", "HEAD"),
+        "git_diff": _git(code, "diff", "HEAD"),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

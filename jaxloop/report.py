@@ -1,0 +1,62 @@
+"""Readers: they know a run's store and nothing else."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from jaxloop.store import Member, Status, Store
+
+
+def ranked(store: Store, metric: str, mode: str, k: int | None = None) -> list[dict[str, Any]]:
+    """Configs, best first, by a metric's mean over their seeds, with its standard error.
+
+    A config counts only if all its members finished: the mean of those that survive would flatter it. Configs
+    with others left out follow with `complete` false.
+    """
+    configs: dict[str, list[Member]] = {}
+    for member in store.members():
+        configs.setdefault(member.config, []).append(member)
+    rows = []
+    for config, members in configs.items():
+        done = [m for m in members if m.status == Status.FINISHED and metric in m.metrics]
+        names = sorted({name for m in done for name in m.metrics})
+        means = {
+            name: float(np.mean([m.metrics[name] for m in done if name in m.metrics])) for name in names
+        }
+        values = [m.metrics[metric] for m in done]
+        error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+        rows.append(
+            {
+                "config": config,
+                "hparams": {k: v for k, v in members[0].hparams.items() if k != "seed"},
+                "members": [m.number for m in members],
+                "finished": len(done),
+                "complete": len(done) == len(members),
+                "mean": means.get(metric),
+                "standard_error": error,
+                "metrics": means,
+            }
+        )
+    sign = -1 if mode == "max" else 1
+    rows = [row for row in rows if row["mean"] is not None]
+    rows.sort(key=lambda row: (not row["complete"], sign * row["mean"], row["members"][0]))
+    return rows[:k]
+
+
+def member_json(member: Member) -> dict[str, Any]:
+    return {**asdict(member), "status": str(member.status)}
+
+
+def run_json(store: Store) -> dict[str, Any]:
+    """A run as plain data."""
+    counts = store.counts()
+    return {
+        "run": str(store.path.parent),
+        "name": store.get("name"),
+        "status": store.get("status"),
+        "members": sum(counts.values()),
+        **counts,
+        "metric": store.get("metric"),
+    }
