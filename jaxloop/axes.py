@@ -6,7 +6,16 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 Number = StrictInt | FiniteFloat
 Value = StrictBool | StrictInt | FiniteFloat | StrictStr
@@ -42,7 +51,7 @@ class Axis(BaseModel):
             raise ValueError(f"`log` needs low > 0, got low={self.log[0]}")
         if self.num is not None and not ends:
             raise ValueError("`num` goes with `log` or `linear`")
-        if self.range and (len(self.range) == 3 and self.range[2] == 0 or not range(*self.range)):
+        if self.range and ((len(self.range) == 3 and self.range[2] == 0) or not range(*self.range)):
             raise ValueError(f"`range` {list(self.range)} is empty")
         return self
 
@@ -115,14 +124,21 @@ def sample(
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"zip needs axes of one length, got {lengths}")
-        configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [{}]
+        configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [
+            {}
+        ]
     else:
         copies = math.prod(map(len, replicates.values()))
         if not members or members % copies:
-            raise ValueError(f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}")
+            raise ValueError(
+                f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}"
+            )
         rows = _fractions(sampler, members // copies, len(drawn), seed)
         configs = [
-            {name: interpolate(axis, u, whole[name]) for (name, axis), u in zip(drawn.items(), row, strict=True)}
+            {
+                name: interpolate(axis, u, whole[name])
+                for (name, axis), u in zip(drawn.items(), row, strict=True)
+            }
             for row in rows
         ]
     crossed = [dict(zip(replicates, row, strict=True)) for row in itertools.product(*replicates.values())]

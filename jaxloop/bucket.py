@@ -64,7 +64,9 @@ class Machine:
     def slots(self, members: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Host columns of hparams, one row a slot; slots without a member repeat the first, with no steps."""
         rows = members + [{**members[0], "steps": 0}] * (self.capacity - len(members))
-        return {name: np.array([row[name] for row in rows], dtype) for name, dtype in self.bucket.traced.items()}
+        return {
+            name: np.array([row[name] for row in rows], dtype) for name, dtype in self.bucket.traced.items()
+        }
 
     def place(self, tree: Any) -> Any:
         """Host arrays with a leading slot axis, laid over the devices."""
@@ -134,7 +136,8 @@ def compiled(
     program = populated(chunked(one, sweep.document.run.evaluate_every), width)
     sharded = NamedSharding(mesh, MEMBER)
     hparams = {
-        name: jax.ShapeDtypeStruct((capacity,), dtype, sharding=sharded) for name, dtype in bucket.traced.items()
+        name: jax.ShapeDtypeStruct((capacity,), dtype, sharding=sharded)
+        for name, dtype in bucket.traced.items()
     }
     shapes = state_shapes(program, hparams, mesh)
     fresh = jax.ShapeDtypeStruct((capacity,), np.bool_, sharding=sharded)
@@ -150,7 +153,9 @@ def compiled(
         executable = jitted(advance, mesh).lower(hparams, shapes, fresh, data).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
+            raise ResourceError(
+                f"{capacity} slots do not fit on the device: lower population.capacity"
+            ) from None
         raise
     seconds = time.perf_counter() - started
     step = jax.jit(one.step).lower(scalar, jax.eval_shape(one.init, scalar), data["train"])

@@ -95,9 +95,7 @@ def member(task: Task, static: Hparams, evaluation_batch: int) -> Program:
     def step(hparams, state, data):
         hparams = whole(hparams)
         examples = len(jax.tree.leaves(data)[0])
-        index = batches.batch_index(
-            stream(hparams, Stream.DATA), state.step, hparams["batch_size"], examples
-        )
+        index = batches.batch_index(stream(hparams, Stream.DATA), state.step, hparams["batch_size"], examples)
         key = jax.random.fold_in(stream(hparams, Stream.LOSS), state.step)
         (loss, metrics), grads = jax.value_and_grad(task.loss, has_aux=True)(
             state.params, batches.take(data, index), key, hparams

@@ -22,9 +22,7 @@ def ranked(store: Store, metric: str, mode: str, k: int | None = None) -> list[d
     for config, members in configs.items():
         done = [m for m in members if m.status == Status.FINISHED and metric in m.metrics]
         names = sorted({name for m in done for name in m.metrics})
-        means = {
-            name: float(np.mean([m.metrics[name] for m in done if name in m.metrics])) for name in names
-        }
+        means = {name: float(np.mean([m.metrics[name] for m in done if name in m.metrics])) for name in names}
         values = [m.metrics[metric] for m in done]
         error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
         rows.append(

@@ -86,7 +86,9 @@ class MemberSummaries:
 def _plugin_summary(tag: str, **content: Any) -> Summary:
     data = plugin_hparams_pb2.HParamsPluginData(version=0, **content).SerializeToString()
     plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=data)
-    return Summary(value=[Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=plugin))])
+    return Summary(
+        value=[Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=plugin))]
+    )
 
 
 def write_experiment(folder: Path, values: dict[str, list[Any]], metrics: list[str]) -> None:

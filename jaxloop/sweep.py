@@ -56,7 +56,7 @@ class Checkpoint(Section):
     @field_validator("every")
     @classmethod
     def _steps_or_seconds(cls, value):
-        if isinstance(value, int) and value >= 1 or isinstance(value, str) and _seconds(value):
+        if (isinstance(value, int) and value >= 1) or (isinstance(value, str) and _seconds(value)):
             return value
         raise ValueError('needs steps (an integer >= 1) or a time such as "60s", "5m", "1h"')
 
@@ -164,7 +164,9 @@ def parse(text, overrides=(), source="sweep", folder=None, name="sweep", task_hp
     varied = set(document.axes)
     document = document.model_copy(
         update={
-            "hparams": {k: v for k, v in {**defaults, **document.hparams}.items() if k not in varied | {"steps"}},
+            "hparams": {
+                k: v for k, v in {**defaults, **document.hparams}.items() if k not in varied | {"steps"}
+            },
             "data": {**declared.DATA.get(task, {}), **document.data},
         }
     )
@@ -201,7 +203,9 @@ def _problems(document: Document, task: dict[str, Any] | None, where: "_Places")
             continue
         owners = {name for name, arguments in declared.OPTIMIZERS.items() if key in arguments}
         if owners and key not in (task or {}) and not owners & used:
-            yield where.say((section, key), f"no optimizer of this sweep takes `{key}` (used: {sorted(used)})")
+            yield where.say(
+                (section, key), f"no optimizer of this sweep takes `{key}` (used: {sorted(used)})"
+            )
         for value in values:
             if rule := _broken(key, value, known[key]):
                 yield where.say((section, key), f"{rule}, got {value!r}")
@@ -229,7 +233,9 @@ def _broken(key: str, value: Any, default: Any) -> str | None:
     if wanted in (bool, str) and not isinstance(value, wanted):
         return f"needs a {'true or false' if wanted is bool else 'string'}"
     low, high = declared.BOUNDS.get(key, (None, None))
-    if isinstance(value, int | float) and (low is not None and value < low or high is not None and value > high):
+    if isinstance(value, int | float) and (
+        (low is not None and value < low) or (high is not None and value > high)
+    ):
         return f"needs a value from {low} to {high}" if high is not None else f"needs at least {low}"
     return None
 
@@ -258,7 +264,11 @@ def _members(document: Document, defaults: dict[str, Any]) -> list[dict[str, Any
     is_float = {name for name, value in every.items() if isinstance(value, float)}
     whole = {name: name not in is_float for name in document.axes}
     drawn = sample(
-        document.axes, document.population.sampler, document.population.members, document.population.seed, whole
+        document.axes,
+        document.population.sampler,
+        document.population.members,
+        document.population.seed,
+        whole,
     )
     members = []
     for values in drawn:

@@ -1,0 +1,267 @@
+"""The command line: parses, calls, prints. JAX is loaded only by commands that need it.
+
+Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or
+disk, 6 no member finished finite, 7 run is locked, 130/143 interrupted (state saved).
+"""
+
+import errno
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jaxloop import __version__
+from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED, JaxloopError, ResourceError
+
+EPILOG = (
+    "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
+    "disk, 6 no member finished finite, 7 run is locked, 130/143 interrupted (state saved)."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+overrides = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the sweep with a TOML value.",
+)
+sweep_file = click.argument("file", type=click.Path(path_type=Path))
+run_folder = click.argument("run", type=click.Path(path_type=Path))
+
+
+def main() -> None:
+    """The `jaxloop` command: errors a user can act on are one message and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED + 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except JaxloopError as error:
+        click.echo(f"jaxloop: {error}", err=True)
+        sys.exit(error.code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        click.echo(f"jaxloop: no space left on the disk: {error}. The last checkpoint is whole.", err=True)
+        sys.exit(ResourceError.code)
+
+
+@click.group(epilog=EPILOG)
+@click.version_option(__version__)
+def cli() -> None:
+    """Hundreds of training runs as one XLA program."""
+
+
+@cli.command()
+@sweep_file
+@overrides
+@click.option("--seeds", type=click.IntRange(1), help="Short for --set axes.seed.count=N.")
+@as_json
+def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: bool) -> None:
+    """What a sweep would do: members, programs, memory, disk, FLOPs. Nothing is run or written."""
+    from jaxloop.sweep import load  # a sweep's errors are told before JAX is loaded
+
+    _check(file, overrides, seeds, load)
+    from jaxloop import planned
+
+    found = planned.plan(file, _with_seeds(overrides, seeds))
+    click.echo(json.dumps(found, indent=1) if as_json else planned.text(found))
+
+
+@cli.command()
+@sweep_file
+@overrides
+@click.option("--name", help="The run's name under runs/; by default the sweep file's.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's own folder.")
+@click.option("--seeds", type=click.IntRange(1), help="Short for --set axes.seed.count=N.")
+@as_json
+def population(
+    file: Path,
+    overrides: tuple[str, ...],
+    name: str | None,
+    out: Path | None,
+    seeds: int | None,
+    as_json: bool,
+) -> None:
+    """Train all members of a sweep at the same time."""
+    from jaxloop.sweep import load
+
+    _check(file, overrides, seeds, load)
+    from jaxloop import api, runner
+    from jaxloop.devices import use_every_core
+
+    use_every_core()
+    checked = api.read_sweep(file, _with_seeds(overrides, seeds))
+    folder = out or (Path("runs") / name if name else api.free_folder(checked.name))
+    task = api.task_of(checked)
+    runner.create(checked, task, folder)
+    _train(folder, checked, task, as_json)
+
+
+@cli.command()
+@run_folder
+@as_json
+def resume(run: Path, as_json: bool) -> None:
+    """Go on with a run from its last checkpoint."""
+    from jaxloop import api
+    from jaxloop.devices import use_every_core
+
+    loaded = api.load(run)
+    use_every_core()
+    checked = loaded.sweep
+    _train(run, checked, api.task_of(checked), as_json)
+
+
+def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
+    from jaxloop import runner
+    from jaxloop.panel import Panel, best_table
+
+    evaluate = checked.document.evaluate
+    with Panel(checked.varied, evaluate.metric, evaluate.mode, to_stderr=as_json) as panel:
+        summary = runner.train(folder, checked, task, panel)
+    signal = summary.pop("signal")
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        if summary["best"]:
+            panel.console.print(best_table(summary["best"][:5], checked.varied, evaluate.metric))
+        click.echo(
+            f"{summary['finished']} finished, {summary['diverged']} diverged of {summary['members']} members in "
+            f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "
+            f"{summary['member_steps_per_second']:,.0f} member-steps/s"
+        )
+        next_command = f"resume {shlex.quote(str(folder))}" if signal else f"best {shlex.quote(str(folder))}"
+        logdir = shlex.quote(str(folder / "members"))
+        click.echo(f"jaxloop {next_command}    tensorboard --logdir {logdir}")
+    if signal:
+        sys.exit(INTERRUPTED + signal)
+    if summary["finished"] == 0:
+        click.echo("jaxloop: no member finished: all diverged", err=True)
+        sys.exit(NO_MEMBER_FINISHED)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@as_json
+def ls(folder: Path, as_json: bool) -> None:
+    """List the runs in a folder."""
+    from jaxloop.report import run_json
+    from jaxloop.store import Store, exists
+
+    found = []
+    for run in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if exists(run):
+            with Store(run) as store:
+                found.append(run_json(store))
+    if as_json:
+        click.echo(json.dumps(found))
+    for row in () if as_json else found:
+        click.echo(
+            f"{row['run']}  {row['status']}  {row['members']} members  "
+            f"{row['finished']} finished  {row['diverged']} diverged"
+        )
+
+
+@cli.command()
+@click.argument("target", metavar="RUN[/MEMBER]", type=click.Path(path_type=Path))
+@as_json
+def show(target: Path, as_json: bool) -> None:
+    """A run's members, or one member."""
+    from jaxloop.report import member_json, run_json
+    from jaxloop.store import Store, exists
+
+    run, label = (target, None) if exists(target) or target.is_dir() else (target.parent, target.name)
+    with Store(run) as store:
+        if label is not None:
+            found = member_json(store.member(label))
+            click.echo(json.dumps(found) if as_json else json.dumps(found, indent=1))
+            return
+        members = [member_json(member) for member in store.members()]
+        if as_json:
+            click.echo(json.dumps({**run_json(store), "members": members}))
+            return
+        varied = store.get("varied")
+        for member in members:
+            values = " ".join(f"{name}={member['hparams'].get(name)}" for name in varied)
+            metric = member["metrics"].get(store.get("metric"))
+            shown = "-" if metric is None else f"{metric:.4f}"
+            line = (
+                f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
+            )
+            click.echo(line)
+
+
+@cli.command()
+@run_folder
+@click.option("-k", type=click.IntRange(1), default=5, help="How many configs.")
+@click.option("--metric", help="Rank by this metric instead of the sweep's.")
+@click.option("--mode", type=click.Choice(["max", "min"]), help="Whether more or less is better.")
+@as_json
+def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
+    """Configs ranked by their mean over seeds, with its standard error."""
+    from jaxloop.errors import NotFoundError
+    from jaxloop.report import ranked
+    from jaxloop.store import Store
+
+    with Store(run) as store:
+        metric = metric or store.get("metric")
+        if metric not in store.metric_names():
+            raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
+        mode = mode or ("min" if metric.endswith("loss") else store.get("mode"))
+        rows = ranked(store, metric, mode, k)
+        if as_json:
+            click.echo(json.dumps(rows))
+            return
+        from rich.console import Console
+
+        from jaxloop.panel import best_table
+
+        Console().print(best_table(rows, store.get("varied"), metric))
+
+
+@cli.command()
+@run_folder
+@click.argument("member")
+@as_json
+def replay(run: Path, member: str, as_json: bool) -> None:
+    """Train one member alone and compare its curve with the recorded one."""
+    from jaxloop import api, runner
+    from jaxloop.devices import use_every_core
+
+    loaded = api.load(run)
+    number = loaded.store.member(member).number
+    use_every_core()
+    checked = loaded.sweep
+    found = runner.replay(run, checked, api.task_of(checked), loaded.store, number)
+    text = "member {member}: {steps} steps alone, {points} points, largest difference {largest_difference:g}"
+    click.echo(json.dumps(found) if as_json else text.format(**found))
+
+
+@cli.command()
+@run_folder
+@click.argument("member")
+@click.argument("folder", type=click.Path(path_type=Path))
+def export(run: Path, member: str, folder: Path) -> None:
+    """Write one member's final parameters as an orbax checkpoint of their own."""
+    from jaxloop import api, checkpoints
+    from jaxloop.errors import SweepError
+
+    if folder.exists():
+        raise SweepError(f"{folder}: exists already; choose another folder")
+    checkpoints.save_one(folder, api.load(run).params(member))
+    click.echo(folder)
+
+
+def _with_seeds(overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
+    return (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
+
+
+def _check(file: Path, overrides: tuple[str, ...], seeds: int | None, load: Any) -> None:
+    load(file, _with_seeds(overrides, seeds))

@@ -1,0 +1,85 @@
+"""What a person sees while a run goes: a live panel in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from jaxloop.runner import Progress
+
+PLAIN_EVERY = 5.0  # seconds between plain lines
+
+
+class Panel:
+    """An observer of a run; a context that leaves the terminal as it was."""
+
+    def __init__(self, varied: list[str], metric: str, mode: str, *, to_stderr: bool = False):
+        self.varied, self.metric, self.mode = varied, metric, mode
+        self.console = Console(stderr=to_stderr)
+        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self.said = 0.0
+
+    def __enter__(self) -> "Panel":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, progress: "Progress") -> None:
+        done = progress.member_steps >= progress.total_steps
+        if not done and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
+            return
+        self.said = time.monotonic()
+        if self.live:
+            self.live.update(self._render(progress), refresh=True)
+        else:
+            print(_line(progress), file=sys.stderr if self.console.stderr else sys.stdout, flush=True)
+
+    def _render(self, progress: "Progress") -> Group:
+        from jaxloop.report import ranked
+
+        bar = Bar(
+            TextColumn(progress.name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True
+        )
+        bar.add_task("steps", total=progress.total_steps, completed=progress.member_steps)
+        best = ranked(progress.store, self.metric, self.mode, 5)
+        return Group(bar, _line(progress), best_table(best, self.varied, self.metric) if best else "")
+
+
+def _line(progress: "Progress") -> str:
+    counts, rate = progress.counts, progress.member_steps_per_second
+    left = (progress.total_steps - progress.member_steps) / rate if rate else 0.0
+    return (
+        f"{progress.member_steps / progress.total_steps:4.0%}  {rate:,.0f} member-steps/s  {left:.0f} s left  "
+        f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
+        f"waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
+    )
+
+
+def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:
+    """Configs ranked, one a row, with the standard error over their seeds."""
+    table = Table(title=f"best by {metric} (mean over seeds, at each member's last step)")
+    names = [name for name in varied if name != "seed"]
+    other = metric.replace("validation/", "test/")
+    for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
+        table.add_column(name, justify="right")
+    for rank, row in enumerate(best, 1):
+        values = [_short(row["hparams"].get(name)) for name in names]
+        error = "n/a" if row["standard_error"] is None else f"{row['standard_error']:.4f}"
+        tested = [_short(row["metrics"].get(other))] if other != metric else []
+        members = f"{row['finished']}/{len(row['members'])}"
+        table.add_row(str(rank), *values, f"{row['mean']:.4f}", error, *tested, members)
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
