@@ -124,21 +124,14 @@ def sample(
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"zip needs axes of one length, got {lengths}")
-        configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [
-            {}
-        ]
+        configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [{}]
     else:
         copies = math.prod(map(len, replicates.values()))
         if not members or members % copies:
-            raise ValueError(
-                f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}"
-            )
+            raise ValueError(f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}")
         rows = _fractions(sampler, members // copies, len(drawn), seed)
         configs = [
-            {
-                name: interpolate(axis, u, whole[name])
-                for (name, axis), u in zip(drawn.items(), row, strict=True)
-            }
+            {name: interpolate(axis, u, whole[name]) for (name, axis), u in zip(drawn.items(), row, strict=True)}
             for row in rows
         ]
     crossed = [dict(zip(replicates, row, strict=True)) for row in itertools.product(*replicates.values())]

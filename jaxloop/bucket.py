@@ -64,9 +64,7 @@ class Machine:
     def slots(self, members: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Host columns of hparams, one row a slot; slots without a member repeat the first, with no steps."""
         rows = members + [{**members[0], "steps": 0}] * (self.capacity - len(members))
-        return {
-            name: np.array([row[name] for row in rows], dtype) for name, dtype in self.bucket.traced.items()
-        }
+        return {name: np.array([row[name] for row in rows], dtype) for name, dtype in self.bucket.traced.items()}
 
     def place(self, tree: Any) -> Any:
         """Host arrays with a leading slot axis, laid over the devices."""
@@ -124,6 +122,8 @@ def compiled(
             f"{sweep.name}: hparams.batch_size: needs at most the {examples} training examples, "
             f"got {bucket.static['batch_size']}"
         )
+    if bucket.static["batch_size"] * examples >= 2**32:
+        raise SweepError(f"{sweep.name}: hparams.batch_size times the {examples} training examples exceeds 2**32")
     flat = raveled(task, _concrete(bucket.static, task))
     one = member(flat, bucket.static, sweep.document.evaluate.batch_size)
     scalar = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
@@ -136,8 +136,7 @@ def compiled(
     program = populated(chunked(one, sweep.document.run.evaluate_every), width)
     sharded = NamedSharding(mesh, MEMBER)
     hparams = {
-        name: jax.ShapeDtypeStruct((capacity,), dtype, sharding=sharded)
-        for name, dtype in bucket.traced.items()
+        name: jax.ShapeDtypeStruct((capacity,), dtype, sharding=sharded) for name, dtype in bucket.traced.items()
     }
     shapes = state_shapes(program, hparams, mesh)
     fresh = jax.ShapeDtypeStruct((capacity,), np.bool_, sharding=sharded)
@@ -153,9 +152,7 @@ def compiled(
         executable = jitted(advance, mesh).lower(hparams, shapes, fresh, data).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            raise ResourceError(
-                f"{capacity} slots do not fit on the device: lower population.capacity"
-            ) from None
+            raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
         raise
     seconds = time.perf_counter() - started
     step = jax.jit(one.step).lower(scalar, jax.eval_shape(one.init, scalar), data["train"])

@@ -192,9 +192,7 @@ def show(target: Path, as_json: bool) -> None:
             values = " ".join(f"{name}={member['hparams'].get(name)}" for name in varied)
             metric = member["metrics"].get(store.get("metric"))
             shown = "-" if metric is None else f"{metric:.4f}"
-            line = (
-                f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
-            )
+            line = f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
             click.echo(line)
 
 
@@ -214,8 +212,8 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         metric = metric or store.get("metric")
         if metric not in store.metric_names():
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
-        mode = mode or ("min" if metric.endswith("loss") else store.get("mode"))
-        rows = ranked(store, metric, mode, k)
+        direction = mode or ("min" if metric.endswith("loss") else store.get("mode"))
+        rows = ranked(store, metric, direction, k)
         if as_json:
             click.echo(json.dumps(rows))
             return

@@ -21,7 +21,8 @@ def use_every_core() -> None:
     Call before JAX starts; afterwards it changes nothing.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    if jax.config.jax_num_cpu_devices < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
+    chosen = jax.config.values["jax_num_cpu_devices"]
+    if chosen < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
         try:
             jax.config.update("jax_num_cpu_devices", cores)
         except RuntimeError:  # JAX runs already: its devices stay as they are

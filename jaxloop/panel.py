@@ -47,9 +47,7 @@ class Panel:
     def _render(self, progress: "Progress") -> Group:
         from jaxloop.report import ranked
 
-        bar = Bar(
-            TextColumn(progress.name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True
-        )
+        bar = Bar(TextColumn(progress.name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
         bar.add_task("steps", total=progress.total_steps, completed=progress.member_steps)
         best = ranked(progress.store, self.metric, self.mode, 5)
         return Group(bar, _line(progress), best_table(best, self.varied, self.metric) if best else "")

@@ -171,9 +171,7 @@ class _Runner:
             machine = buckets_.compiled(self.sweep, self.task, bucket, self.mesh)
             self.machines.append(machine)
             self._announce(machine, resumed)
-            restore = (
-                checkpoint["turn"] if any(statuses[n] == Status.RUNNING for n in bucket.numbers) else None
-            )
+            restore = checkpoint["turn"] if any(statuses[n] == Status.RUNNING for n in bucket.numbers) else None
             self._stream(program, machine, waiting, restore)
             if self.interrupt.signal:
                 break
@@ -202,9 +200,7 @@ class _Runner:
 
     # one bucket
 
-    def _stream(
-        self, program: int, machine: buckets_.Machine, waiting: deque[int], restore: int | None
-    ) -> None:
+    def _stream(self, program: int, machine: buckets_.Machine, waiting: deque[int], restore: int | None) -> None:
         state, slots = machine.empty(), np.full(machine.capacity, -1, np.int32)
         if restore is not None:
             folder = self.run / "checkpoints"
@@ -348,9 +344,7 @@ class _Runner:
 
     def _writer(self, number: int, *, announce: bool) -> summaries.MemberSummaries:
         hparams = self.sweep.members[number]
-        return summaries.MemberSummaries(
-            self._folder(number), hparams, self.config[number], announce=announce
-        )
+        return summaries.MemberSummaries(self._folder(number), hparams, self.config[number], announce=announce)
 
     def _folder(self, number: int) -> Path:
         name = summaries.member_folder(number, self.sweep.members[number], self.sweep.varied)
@@ -397,9 +391,7 @@ class _Runner:
         for number in (n for config in wanted for n in config["members"]):
             target = self._folder(number) / "checkpoint"
             if not target.exists():
-                checkpoints.save_one(
-                    target, member_params(self.run, self.sweep, self.task, self.store, number)
-                )
+                checkpoints.save_one(target, member_params(self.run, self.sweep, self.task, self.store, number))
         if keep.startswith("best:"):
             with self.store.transaction() as connection:
                 connection.execute("update members set finished = null")
@@ -414,18 +406,14 @@ def member_params(run: Path, sweep: Sweep, task: Task, store: Store, number: int
     """
     member = store.members("number = ?", (number,))[0]
     bucket = next(b for b in buckets_.buckets(sweep) if number in b.numbers)
-    own = (
-        run / "members" / summaries.member_folder(number, sweep.members[number], sweep.varied) / "checkpoint"
-    )
+    own = run / "members" / summaries.member_folder(number, sweep.members[number], sweep.varied) / "checkpoint"
     if member.finished is None:
         if own.exists():
             return checkpoints.restore_one(own)
         raise NotFoundError(
             f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)"
         )
-    return checkpoints.restore_member(
-        run / member.finished, number, buckets_.params_shapes(task, bucket.static)
-    )
+    return checkpoints.restore_member(run / member.finished, number, buckets_.params_shapes(task, bucket.static))
 
 
 def replay(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> dict[str, Any]:

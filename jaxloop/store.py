@@ -116,9 +116,7 @@ class Store:
         rows = [(Status.RUNNING, turn, number) for number in numbers]
         self.connection.executemany("update members set status = ?, admitted = ? where number = ?", rows)
 
-    def record(
-        self, turn: int, numbers: Sequence[int], steps: Sequence[int], metrics: dict[str, Any]
-    ) -> None:
+    def record(self, turn: int, numbers: Sequence[int], steps: Sequence[int], metrics: dict[str, Any]) -> None:
         """One point of the curves of some members: their steps and, by name, an array of values each."""
         columns = ", ".join(_quoted(name) for name in metrics)
         marks = ", ".join("?" * (3 + len(metrics)))
@@ -191,15 +189,11 @@ class Store:
             return found[0]
         found = self.members("substr(id, 1, ?) = ?", (len(label), label)) if len(label) >= 4 else []
         if len(found) != 1:
-            raise NotFoundError(
-                f"{self.path.parent}: no member {label!r} (by number, or its id's first letters)"
-            )
+            raise NotFoundError(f"{self.path.parent}: no member {label!r} (by number, or its id's first letters)")
         return found[0]
 
     def counts(self) -> dict[str, int]:
-        found = dict(
-            self.connection.execute("select status, count(*) from members group by status").fetchall()
-        )
+        found = dict(self.connection.execute("select status, count(*) from members group by status").fetchall())
         return {status: found.get(status, 0) for status in Status}
 
     def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,8 @@
 """TensorBoard events, a folder a member, through tensorboardX's EventsWriter: no thread and no descriptor held."""
 
+# pyright: reportAttributeAccessIssue=false
+# (generated protobuf modules carry no types)
+
 import re
 import struct
 import time
@@ -68,7 +71,7 @@ class MemberSummaries:
         self._write(event_pb2.Event(step=step, summary=summary))
 
     def end(self, success: bool) -> None:
-        status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE  # pyright: ignore[reportAttributeAccessIssue]
+        status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
         end = plugin_hparams_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
         self._plugin("session_end_info", session_end_info=end)
 
@@ -86,9 +89,7 @@ class MemberSummaries:
 def _plugin_summary(tag: str, **content: Any) -> Summary:
     data = plugin_hparams_pb2.HParamsPluginData(version=0, **content).SerializeToString()
     plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=data)
-    return Summary(
-        value=[Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=plugin))]
-    )
+    return Summary(value=[Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=plugin))])
 
 
 def write_experiment(folder: Path, values: dict[str, list[Any]], metrics: list[str]) -> None:
@@ -98,11 +99,11 @@ def write_experiment(folder: Path, values: dict[str, list[Any]], metrics: list[s
     for name, listed in values.items():
         first = listed[0]
         if isinstance(first, bool):
-            kind = api_pb2.DATA_TYPE_BOOL  # pyright: ignore[reportAttributeAccessIssue]
+            kind = api_pb2.DATA_TYPE_BOOL
         elif isinstance(first, int | float):
-            kind = api_pb2.DATA_TYPE_FLOAT64  # pyright: ignore[reportAttributeAccessIssue]
+            kind = api_pb2.DATA_TYPE_FLOAT64
         else:
-            kind = api_pb2.DATA_TYPE_STRING  # pyright: ignore[reportAttributeAccessIssue]
+            kind = api_pb2.DATA_TYPE_STRING
         experiment.hparam_infos.add(name=name, type=kind)
     for tag in metrics:
         experiment.metric_infos.add().name.tag = tag

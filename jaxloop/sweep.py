@@ -79,9 +79,9 @@ class Document(Section):
     data: dict[str, Any] = {}
     hparams: dict[str, Value] = {}
     axes: dict[str, Axis] = {}
-    population: Population = Population()
-    evaluate: Evaluate = Evaluate()
-    checkpoint: Checkpoint = Checkpoint()
+    population: Population = Field(default_factory=lambda: Population.model_validate({}))
+    evaluate: Evaluate = Field(default_factory=lambda: Evaluate.model_validate({}))
+    checkpoint: Checkpoint = Field(default_factory=lambda: Checkpoint.model_validate({}))
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ def parse(text, overrides=(), source="sweep", folder=None, name="sweep", task_hp
         raise SweepError(where.say(("run", "task"), f"unknown task {task!r}{nearest(task, declared.TASKS)}"))
     else:
         known = task_hparams(task, folder) if task_hparams else None
-    problems, defaults = list(_problems(document, known, where)), {}
+    problems: list[str] = list(_problems(document, known, where))
+    defaults: dict[str, Any] = {}
+    members: list[dict[str, Any]] = []
     if not problems:
         try:
             defaults = _defaults(document, known or {})
@@ -164,9 +166,7 @@ def parse(text, overrides=(), source="sweep", folder=None, name="sweep", task_hp
     varied = set(document.axes)
     document = document.model_copy(
         update={
-            "hparams": {
-                k: v for k, v in {**defaults, **document.hparams}.items() if k not in varied | {"steps"}
-            },
+            "hparams": {k: v for k, v in {**defaults, **document.hparams}.items() if k not in varied | {"steps"}},
             "data": {**declared.DATA.get(task, {}), **document.data},
         }
     )
@@ -203,9 +203,7 @@ def _problems(document: Document, task: dict[str, Any] | None, where: "_Places")
             continue
         owners = {name for name, arguments in declared.OPTIMIZERS.items() if key in arguments}
         if owners and key not in (task or {}) and not owners & used:
-            yield where.say(
-                (section, key), f"no optimizer of this sweep takes `{key}` (used: {sorted(used)})"
-            )
+            yield where.say((section, key), f"no optimizer of this sweep takes `{key}` (used: {sorted(used)})")
         for value in values:
             if rule := _broken(key, value, known[key]):
                 yield where.say((section, key), f"{rule}, got {value!r}")
@@ -250,7 +248,7 @@ def _defaults(document: Document, task: dict[str, Any]) -> dict[str, Any]:
     used = _optimizers(document)
     given = set(document.hparams) | set(document.axes)
     table = declared.defaults(task, document.run.steps, used, given)
-    for name in {key for name in used for key in declared.OPTIMIZERS[name]} - set(task):
+    for name in {key for optimizer in used for key in declared.OPTIMIZERS[optimizer]} - set(task):
         options = {declared.OPTIMIZERS[o][name] for o in used if name in declared.OPTIMIZERS[o]}
         if len(options) > 1:
             table.pop(name, None)  # the optimizers disagree: each member takes its own
@@ -273,7 +271,7 @@ def _members(document: Document, defaults: dict[str, Any]) -> list[dict[str, Any
     members = []
     for values in drawn:
         given = {**document.hparams, **values}
-        own = declared.OPTIMIZERS[given.get("optimizer", defaults.get("optimizer"))]
+        own = declared.OPTIMIZERS[given.get("optimizer", declared.ENGINE["optimizer"])]
         foreign = {key for table in declared.OPTIMIZERS.values() for key in table} - set(own)
         foreign -= set(declared.TASKS.get(document.run.task, {}))
         hparams = {**own, **defaults, **given}
@@ -356,7 +354,7 @@ class _Places:
 
 def _override(raw: dict[str, Any], text: str) -> tuple[str, ...]:
     key, equals, value = text.partition("=")
-    path = _Places._split(key)
+    path: list[str] = list(_Places._split(key))
     if not equals or not all(path):
         raise SweepError(f"--set {text}: needs section.key=value, such as run.steps=100")
     try:
@@ -379,7 +377,7 @@ def _override(raw: dict[str, Any], text: str) -> tuple[str, ...]:
     if other and len(path) > 1 and isinstance(raw.get(other), dict):
         raw[other].pop(path[1], None)
     table[path[-1]] = parsed
-    return path
+    return tuple(path)
 
 
 def _seconds(text: str) -> float | None:

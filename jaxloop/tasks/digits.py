@@ -19,8 +19,8 @@ def digits(**options) -> Task:
         training labels drawn anew; `seed` of the order in which examples are split.
     """
     options = {**DATA["digits"], **options}
-    with resources.files(__package__).joinpath("digits.csv.gz").open("rb") as file:
-        table = np.loadtxt(gzip.open(file), delimiter=",")
+    packed = resources.files("jaxloop.tasks").joinpath("digits.csv.gz").read_bytes()
+    table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",")
     table = table[np.random.default_rng(options["seed"]).permutation(len(table))]
     x, y = (table[:, :-1] / 16).astype(np.float32), table[:, -1].astype(np.int32)
     tested = round(len(y) * options["test_split"])

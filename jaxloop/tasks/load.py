@@ -38,9 +38,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
     if callable(task):
         task = task(**options)
     elif options and task is not None:
-        raise SweepError(
-            f"run.task: {name} is a Task, not a function of [data]; [data] gives {sorted(options)}"
-        )
+        raise SweepError(f"run.task: {name} is a Task, not a function of [data]; [data] gives {sorted(options)}")
     if not isinstance(task, Task):
         raise SweepError(f"run.task: {name} needs to be a jaxloop.Task, or a function that returns one")
     clash = sorted(set(task.hparams) & {*declared.ENGINE, *declared.OPTIONAL, "steps"})

@@ -1,0 +1,47 @@
+"""A strict process: two CPU devices, rank promotion raises, and small sweeps to run for real."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).parent.parent
+TINY = """
+[run]
+task = "digits"
+steps = 60
+evaluate_every = 20
+[hparams]
+width = 16
+depth = 2
+batch_size = 32
+[axes]
+learning_rate = { log = [1e-3, 1e-1], num = 3 }
+seed = { count = 2 }
+[checkpoint]
+every = 20
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A sweep of six members that trains in a second."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def jaxloop_command():
+    """Runs the installed command as a user does: a process of its own."""
+
+    def run(*arguments, cwd=ROOT, **kwargs):
+        command = [str(Path(sys.executable).parent / "jaxloop"), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, **kwargs)
+
+    return run

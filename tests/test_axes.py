@@ -1,0 +1,86 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from jaxloop.axes import Axis, points, sample, size
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1.01, 1e6), st.integers(2, 40))
+def test_log_keeps_its_ends_and_a_constant_ratio(low, ratio, num):
+    values = points(Axis(log=(low, low * ratio), num=num), whole=False)
+    assert len(values) == num
+    assert values[0] == low
+    assert values[-1] == low * ratio
+    for a, b in zip(values[:-1], values[1:], strict=True):
+        assert math.isclose(b / a, ratio ** (1 / (num - 1)), rel_tol=1e-6)
+
+
+def test_integers_stay_integers():
+    assert points(Axis(log=(1, 1024), num=11), whole=True) == [2**i for i in range(11)]
+    assert points(Axis(linear=(1, 10), num=4), whole=True) == [1, 4, 7, 10]
+    assert points(Axis(range=(2, 9, 3)), whole=True) == [2, 5, 8]
+    assert all(type(v) is int for v in points(Axis(log=(16, 64), num=3), whole=True))
+    assert points(Axis(linear=(0, 1), num=3), whole=False) == [0.0, 0.5, 1.0]
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_a_grid_is_the_product_in_order(lengths):
+    axes = {f"a{i}": Axis(values=list(range(n))) for i, n in enumerate(lengths)}
+    found = sample(axes, "grid", None, 0, dict.fromkeys(axes, True))
+    rows = [tuple(row.values()) for row in found]
+    assert len(rows) == math.prod(lengths) == size(axes, "grid", None)
+    assert rows == sorted(set(rows))  # each once, the last axis fastest
+
+
+@given(st.sampled_from(["random", "sobol"]), st.integers(1, 40), st.integers(1, 4), st.integers(0, 9))
+def test_drawn_members_stay_inside_and_repeat(sampler, configs, seeds, seed):
+    axes = {"lr": Axis(log=(1e-4, 1e-1)), "width": Axis(linear=(4, 64)), "seed": Axis(count=seeds)}
+    whole = {"lr": False, "width": True, "seed": True}
+    found = sample(axes, sampler, configs * seeds, seed, whole)
+    assert found == sample(axes, sampler, configs * seeds, seed, whole)
+    assert len(found) == configs * seeds
+    for row in found:
+        assert 1e-4 <= row["lr"] <= 1e-1
+        assert type(row["width"]) is int
+        assert 4 <= row["width"] <= 64
+    for block in range(0, len(found), seeds):  # a config's replicates differ in the seed alone
+        assert [row["seed"] for row in found[block : block + seeds]] == list(range(seeds))
+        assert len({row["lr"] for row in found[block : block + seeds]}) == 1
+
+
+def test_sobol_fills_every_quarter():
+    axes = {"a": Axis(linear=(0.0, 1.0)), "b": Axis(linear=(0.0, 1.0))}
+    found = sample(axes, "sobol", 16, 3, dict.fromkeys(axes, False))
+    cells = {(int(row["a"] * 4), int(row["b"] * 4)) for row in found}
+    assert len(cells) == 16  # a (0, 2, 2)-net: one point in each of 4x4 cells
+
+
+def test_zip_pairs_and_crosses_replicates():
+    axes = {"a": Axis(values=[1, 2]), "b": Axis(values=[3, 4]), "seed": Axis(count=2)}
+    found = sample(axes, "zip", None, 0, dict.fromkeys(axes, True))
+    assert [(r["a"], r["b"], r["seed"]) for r in found] == [(1, 3, 0), (1, 3, 1), (2, 4, 0), (2, 4, 1)]
+    with pytest.raises(ValueError, match="one length"):
+        sample({"a": Axis(values=[1]), "b": Axis(values=[3, 4])}, "zip", None, 0, {"a": True, "b": True})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"values": []},
+        {"values": [1], "count": 2},
+        {"log": (0, 1)},
+        {"log": (2, 1)},
+        {"values": [float("nan")]},
+        {"linear": (0, float("inf"))},
+        {"count": 0},
+        {"range": (3, 3)},
+        {"values": [1], "num": 3},
+    ],
+)
+def test_bad_axes_are_refused(bad):
+    with pytest.raises(ValidationError):
+        Axis(**bad)

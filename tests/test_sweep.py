@@ -1,0 +1,99 @@
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, TINY
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxloop import sweep
+from jaxloop.errors import SweepError
+
+
+def test_the_resolved_sweep_reads_back_to_the_same_members():
+    shipped = sweep.load(ROOT / "sweeps" / "lr_wd.toml")
+    assert len(shipped.members) == 256
+    assert sweep.parse(shipped.toml()).members == shipped.members
+
+
+@given(st.integers(1, 10**6), st.integers(1, 50))
+def test_overrides_win(steps, num):
+    found = sweep.parse(TINY, (f"run.steps={steps}", f"axes.learning_rate.num={num}"))
+    assert len(found.members) == 2 * num
+    assert {m["steps"] for m in found.members} == {steps}
+
+
+def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
+    found = sweep.parse(TINY, ("axes.width.values=[8, 16]", "hparams.optimizer=lion"))
+    assert {m["width"] for m in found.members} == {8, 16}
+    assert {m["optimizer"] for m in found.members} == {"lion"}
+    assert all("eps" not in m for m in found.members)  # adamw's, not lion's
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "says"),
+    [
+        ("steps = 60", "stps = 60", ["sweep:4: run.stps", "unknown key `stps`", "did you mean `steps`?"]),
+        ("width = 16", "widht = 16", ["sweep:7: hparams.widht", "did you mean `width`?"]),
+        ("width = 16", "width = 0", ["sweep:7: hparams.width", "at least 1", "got 0"]),
+        ("width = 16", 'width = "a"', ["sweep:7: hparams.width", "needs an integer", "'a'"]),
+        ("width = 16", 'optimizer = "adamm"', ["sweep:7", "did you mean `adam`?"]),
+        ("width = 16", "momentum = 0.9", ["sweep:7: hparams.momentum", "no optimizer of this sweep takes"]),
+        ("width = 16", "learning_rate = 1.0", ["fixed in [hparams] as well"]),
+        ("num = 3", "num = 0", ["sweep:11: axes.learning_rate.num"]),
+        ("[1e-3, 1e-1]", "[0, 1]", ["sweep:11: axes.learning_rate", "`log` needs low > 0"]),
+        ("log = [1e-3, 1e-1], num = 3", "values = [nan]", ["sweep:11", "finite number"]),
+        ("log = [1e-3, 1e-1], num = 3", "values = [0.1, 0.1]", ["are the same"]),
+        ("log = [1e-3, 1e-1], num = 3", "values = []", ["sweep:11: axes.learning_rate.values"]),
+        ("count = 2", "count = 10000000", ["30000000 members are more than population.max_members"]),
+        ('"digits"', '"digit"', ["sweep:3: run.task", "did you mean `digits`?"]),
+        ("every = 20", 'every = "soon"', ["sweep:14: checkpoint.every", '"60s"']),
+        ("[run]", "[run", ["not TOML"]),
+    ],
+)
+def test_errors_name_the_place_the_rule_and_the_value(line, by, says):
+    assert line in TINY
+    with pytest.raises(SweepError) as caught:
+        sweep.parse(TINY.replace(line, by))
+    for part in says:
+        assert part in str(caught.value)
+
+
+def test_all_errors_come_at_once():
+    text = TINY.replace("width = 16", "widht = 16\nbatchsize = 3")
+    with pytest.raises(SweepError) as caught:
+        sweep.parse(text, ("hparams.depth=-1",))
+    assert len(str(caught.value).splitlines()) == 3
+    assert "--set hparams.depth=-1: hparams.depth" in str(caught.value)
+
+
+@given(st.text(max_size=80))
+def test_any_text_gives_members_or_one_sweep_error(text):
+    try:
+        assert sweep.parse(text).members
+    except SweepError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["population", "sweeps/lr_wd.toml", "--set", "run.x=1"]])
+def test_help_and_sweep_errors_need_no_jax(arguments):
+    code = (
+        "import sys, jaxloop.cli; sys.argv[0] = 'jaxloop'\n"
+        "try: jaxloop.cli.main()\n"
+        "finally: sys.stderr.write('JAX' if 'jax' in sys.modules else 'no J')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.stderr.endswith("no J")
+    assert done.returncode == (0 if arguments == ["--help"] else 2)
+
+
+def test_a_sweep_error_writes_nothing(tmp_path, tiny, jaxloop_command):
+    before = time.perf_counter()
+    done = jaxloop_command("population", tiny, "--set", "run.steps=0", "--out", tmp_path / "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--set run.steps=0: run.steps" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.toml"]
+    assert time.perf_counter() - before < 30
