@@ -6,9 +6,13 @@ from pathlib import Path
 
 import jax
 import pytest
+from hypothesis import settings
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+settings.register_profile("jaxloop", deadline=None)  # a first call may compile
+settings.load_profile("jaxloop")
 
 ROOT = Path(__file__).parent.parent
 TINY = """

@@ -1,0 +1,82 @@
+"""TensorBoard itself reads what was written: its event reader, and its HTTP API."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxloop
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    from conftest import TINY
+
+    folder = tmp_path_factory.mktemp("summaries")
+    (folder / "tiny.toml").write_text(TINY)
+    return jaxloop.run(folder / "tiny.toml", out=folder / "run")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_event_reader_gives_every_members_curves(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folders = sorted(p for p in (run.path / "members").iterdir() if p.is_dir())
+    assert len(folders) == 6
+    for metric in run.store.metric_names():
+        curves = run.curves(metric)
+        for number, folder in enumerate(folders):
+            events = EventAccumulator(str(folder))
+            events.Reload()
+            values = [event.value for event in events.Scalars(metric)]
+            expected = curves[number][~np.isnan(curves[number])]
+            np.testing.assert_array_equal(np.float32(values), expected)
+
+
+def test_the_http_api_gives_curves_and_one_group_a_config(run):
+    port = 16006
+    command = [str(Path(sys.executable).parent / "tensorboard"), "--logdir", str(run.path / "members")]
+    command += ["--port", str(port), "--host", "127.0.0.1", "--load_fast", "false"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    base = f"http://127.0.0.1:{port}/data/plugin"
+
+    def ask(path, body=None):
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(base + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    try:
+        tags = {}
+        for _ in range(120):
+            try:
+                tags = ask("/scalars/tags")
+            except OSError:
+                tags = {}
+            if len(tags) >= 6:
+                break
+            time.sleep(0.5)
+        assert len(tags) == 6
+        name = sorted(tags)[3]
+        points = ask(f"/scalars/scalars?run={name}&tag=validation/loss")
+        np.testing.assert_allclose([value for _, _, value in points], run.curves("validation/loss")[3])
+        question = {
+            "experimentName": "",
+            "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"],
+            "colParams": [{"metric": {"group": "", "tag": "validation/accuracy"}}],
+            "startIndex": 0,
+            "sliceSize": 100,
+        }
+        groups = ask("/hparams/session_groups", question)["sessionGroups"]
+        assert len(groups) == 3  # a group a config
+        assert {len(group["sessions"]) for group in groups} == {2}
+        rates = {round(group["hparams"]["learning_rate"], 6) for group in groups}
+        assert rates == {round(m.hparams["learning_rate"], 6) for m in run.members}
+    finally:
+        server.kill()
+        server.wait()
