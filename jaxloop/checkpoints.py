@@ -38,20 +38,23 @@ def prune(folder: Path) -> None:
 
 
 def restore_population(folder: Path, turn: int, like: Any) -> tuple[Any, np.ndarray]:
-    """The state and slots of a turn, as host arrays in `like`'s structure."""
+    """The state and slots of a turn, as host arrays in `like`'s structure and shapes."""
     path = folder.absolute() / f"{turn:08d}"
-    try:
-        with _checkpointer() as checkpointer:
-            metadata = checkpointer.metadata(path).item_metadata.tree
-            numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
-            saved = checkpointer.restore(path, ocp.args.PyTreeRestore(restore_args=numpy))
-    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
-        raise DamagedError(f"{path}: this checkpoint cannot be restored: {error}") from error
-    leaves, expected = jax.tree.leaves(saved["state"]), jax.tree.leaves(like)
-    found, wanted = [x.shape for x in leaves], [x.shape for x in expected]
+    saved = _restored(path, {"state": like, "slots": np.zeros(0, np.int32)}, "this checkpoint")
+    found, wanted = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (saved["state"], like))
     if found != wanted:
         raise DamagedError(f"{path}: state of shapes {found}, this program has {wanted}")
-    return jax.tree.unflatten(jax.tree.structure(like), leaves), np.asarray(saved["slots"])
+    return saved["state"], saved["slots"]
+
+
+def _restored(path: Path, like: Any, what: str) -> Any:
+    """The part of a checkpoint that `like` names, as host arrays in its structure."""
+    arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
+    try:
+        with _checkpointer() as checkpointer:
+            return checkpointer.restore(path, ocp.args.PyTreeRestore(like, arrays, partial_restore=True))
+    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
+        raise DamagedError(f"{path}: {what} cannot be restored: {error}") from error
 
 
 def save_members(folder: Path, params: dict[int, Any]) -> None:
@@ -63,14 +66,7 @@ def save_members(folder: Path, params: dict[int, Any]) -> None:
 
 def restore_member(folder: Path, number: int, like: Any) -> Any:
     """One member's parameters as host arrays, in `like`'s structure, without reading the others."""
-    item = {str(number): jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)}
-    numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-    try:
-        with _checkpointer() as checkpointer:
-            arguments = ocp.args.PyTreeRestore(item, restore_args=numpy, partial_restore=True)
-            return checkpointer.restore(folder.absolute(), arguments)[str(number)]
-    except Exception as error:
-        raise DamagedError(f"{folder}: member {number} cannot be restored: {error}") from error
+    return _restored(folder.absolute(), {str(number): like}, f"member {number}")[str(number)]
 
 
 def save_one(folder: Path, params: Any) -> None:
@@ -79,9 +75,6 @@ def save_one(folder: Path, params: Any) -> None:
         checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(params), force=True)
 
 
-def restore_one(folder: Path) -> Any:
-    """A member's own checkpoint folder, as host arrays."""
-    with _checkpointer() as checkpointer:
-        metadata = checkpointer.metadata(folder.absolute()).item_metadata.tree
-        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
-        return checkpointer.restore(folder.absolute(), ocp.args.PyTreeRestore(restore_args=numpy))
+def restore_one(folder: Path, like: Any) -> Any:
+    """A member's own checkpoint folder, as host arrays in `like`'s structure."""
+    return _restored(folder.absolute(), like, "this checkpoint")

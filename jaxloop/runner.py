@@ -406,14 +406,13 @@ def member_params(run: Path, sweep: Sweep, task: Task, store: Store, number: int
     """
     member = store.members("number = ?", (number,))[0]
     bucket = next(b for b in buckets_.buckets(sweep) if number in b.numbers)
+    like = buckets_.params_shapes(task, bucket.static)
+    if member.finished is not None:
+        return checkpoints.restore_member(run / member.finished, number, like)
     own = run / "members" / summaries.member_folder(number, sweep.members[number], sweep.varied) / "checkpoint"
-    if member.finished is None:
-        if own.exists():
-            return checkpoints.restore_one(own)
-        raise NotFoundError(
-            f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)"
-        )
-    return checkpoints.restore_member(run / member.finished, number, buckets_.params_shapes(task, bucket.static))
+    if own.exists():
+        return checkpoints.restore_one(own, like)
+    raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
 
 
 def replay(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> dict[str, Any]:

@@ -8,14 +8,24 @@ import jaxloop
 from jaxloop import sweep
 
 TASK = """
-import jax, jax.numpy as jnp, numpy as np, jaxloop
+import jax.numpy as jnp
+import jaxloop
 from jaxloop.tasks import digits
+
 base = digits()
-def loss(params, batch, key, hparams):
-    value, metrics = base.loss(params, batch, key, hparams)
-    return value + jnp.where(hparams["poison"] > 0, jnp.log(-value) * hparams["poison"], 0.0), metrics
-task = jaxloop.Task(init=base.init, loss=loss, metrics=base.metrics, data=base.data,
-                    hparams={**base.hparams, "poison": 0.0})
+
+def init(key, hparams):
+    return {"model": base.init(key, hparams), "clock": jnp.float32(0.0)}
+
+def loss(params, batch, key, hparams):  # adam moves the clock by one learning rate a step
+    value, metrics = base.loss(params["model"], batch, key, hparams)
+    sick = (hparams["poison"] > 0) & (-params["clock"] > 9.5 * hparams["learning_rate"])
+    return jnp.where(sick, jnp.nan, value + params["clock"]), metrics
+
+def metrics(params, batch, hparams):
+    return base.metrics(params["model"], batch, hparams)
+
+task = jaxloop.Task(init, loss, metrics, base.data, hparams={**base.hparams, "poison": 0.0})
 """
 SWEEP = """
 [run]
@@ -37,8 +47,8 @@ width = 2
 
 def results(tmp_path, name, *overrides, text=SWEEP):
     """Every member's curve and parameters, by its hparams."""
-    swept = sweep.parse(text, overrides, folder=tmp_path, task_hparams=lambda *_: HPARAMS)
-    run = jaxloop.run(swept, out=tmp_path / name)
+    (tmp_path / "sweep.toml").write_text(text)
+    run = jaxloop.run(tmp_path / "sweep.toml", out=tmp_path / name, set=overrides)
     curves = {metric: run.curves(metric) for metric in ("train/loss", "validation/loss", "test/accuracy")}
     found = {}
     for member in run.members:
@@ -46,9 +56,6 @@ def results(tmp_path, name, *overrides, text=SWEEP):
         tree = jax.tree.leaves(run.params(member)) if member.number % 9 == 0 else []
         found[key] = (*[curve[member.number] for curve in curves.values()], *tree)
     return found
-
-
-HPARAMS = {}
 
 
 def assert_same_bits(some, reference):
@@ -86,28 +93,24 @@ def test_members_differ_from_each_other(reference):
 
 def test_a_neighbour_that_turns_nan_changes_nothing(tmp_path):
     (tmp_path / "poisoned.py").write_text(TASK)
-    HPARAMS.update({"poison": 0.0, **jaxloop.tasks.mnist1d().hparams})
-    text = SWEEP.replace('"digits"', '"poisoned.py:task"')
+    text = SWEEP.replace('"digits"', '"poisoned.py:task"').replace("clip = 1.0\n", "")
     clean = results(tmp_path, "clean", "axes.poison.values=[0.0]", text=text)
-    sick = tmp_path / "sick"
-    swept = sweep.parse(
-        text, ("axes.poison.values=[0.0, 1.0]",), folder=tmp_path, task_hparams=lambda *_: HPARAMS
-    )
-    run = jaxloop.run(swept, out=sick)
-    assert {m.status for m in run.members if m.hparams["poison"]} == {"diverged"}
-    beside = run.curves("validation/loss")
-    checked = 0
-    for member in run.members:
-        if member.hparams["poison"] == 0.0:
-            key = tuple((k, v) for k, v in member.hparams.items() if k != "poison")
-            np.testing.assert_array_equal(beside[member.number], clean[key][1])
-            checked += 1
-    assert checked == 64
+    run = jaxloop.run(tmp_path / "sweep.toml", out=tmp_path / "sick", set=("axes.poison.values=[1.0, 0.0]",))
+    sick = [m for m in run.members if m.hparams["poison"]]
+    assert {(m.status, m.step) for m in sick} == {("diverged", 10)}
+    well = [m for m in run.members if not m.hparams["poison"]]
+    assert len(sick) == len(well) == 64
+    beside = run.curves("validation/loss")[:, run.steps() % 20 == 0]  # step 10 is the sick ones' last
+    for member in well:
+        key = tuple((k, v) for k, v in member.hparams.items() if k != "poison")
+        np.testing.assert_array_equal(beside[member.number], clean[key][1])
 
 
 def test_one_program_is_compiled_once_and_never_again(tmp_path, caplog):
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         jaxloop.run(sweep.parse(SWEEP, ("population.capacity=16",)), out=tmp_path / "run")
-    compiled = [r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(advance)" in r.getMessage()]
+    compiled = [
+        r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(advance)" in r.getMessage()
+    ]
     assert len(compiled) == 1  # 64 members through 16 slots, three chunks each: twelve turns
     assert "jit(advance)" in compiled[0]

@@ -50,9 +50,7 @@ def test_plain_orbax_restores_one_member_by_its_number(tiny, tmp_path):
     arrays = {"4": {"out": dict.fromkeys(("kernel", "bias"), ocp.RestoreArgs(restore_type=np.ndarray))}}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         path = (run.path / member.finished).absolute()
-        got = checkpointer.restore(
-            path, ocp.args.PyTreeRestore(item, restore_args=arrays, partial_restore=True)
-        )
+        got = checkpointer.restore(path, ocp.args.PyTreeRestore(item, restore_args=arrays, partial_restore=True))
     np.testing.assert_array_equal(got["4"]["out"]["kernel"], ours["out"]["kernel"])
     assert np.abs(got["4"]["out"]["kernel"]).sum() > 0
     others = [run.params(n)["out"]["kernel"] for n in (0, 3, 5)]
@@ -96,7 +94,14 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tiny, tmp_path, jaxloop_com
     options = [part for override in LONG for part in ("--set", override)]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert jaxloop_command("population", tiny, "--out", whole, *options).returncode == 0
-    command = [str(Path(sys.executable).parent / "jaxloop"), "population", str(tiny), "--out", str(broken), *options]
+    command = [
+        str(Path(sys.executable).parent / "jaxloop"),
+        "population",
+        str(tiny),
+        "--out",
+        str(broken),
+        *options,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(600):
         if len(list((broken / "checkpoints").glob("[0-9]*"))) >= 2:
