@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop import runner, sweep
+from jaxloop import retired, runner, sweep
 from jaxloop.devices import use_every_core
 from jaxloop.errors import NotFoundError
 from jaxloop.store import Member, Store
@@ -91,7 +91,7 @@ class Run:
         """A retired member's final parameters, as host arrays in the task's own structure."""
         number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
         checked = self.sweep
-        return runner.member_params(self.path, checked, task_of(checked), self.store, number)
+        return retired.params(self.path, checked, task_of(checked), self.store, number)
 
 
 def load(path: str | Path) -> Run:

@@ -230,14 +230,15 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
 @as_json
 def replay(run: Path, member: str, as_json: bool) -> None:
     """Train one member alone and compare its curve with the recorded one."""
-    from jaxloop import api, runner
+    from jaxloop import api
     from jaxloop.devices import use_every_core
+    from jaxloop.replay import train_alone
 
     loaded = api.load(run)
     number = loaded.store.member(member).number
     use_every_core()
     checked = loaded.sweep
-    found = runner.replay(run, checked, api.task_of(checked), loaded.store, number)
+    found = train_alone(checked, api.task_of(checked), loaded.store, number)
     text = "member {member}: {steps} steps alone, {points} points, largest difference {largest_difference:g}"
     click.echo(json.dumps(found) if as_json else text.format(**found))
 

@@ -97,13 +97,12 @@ def is_traced(name: str, default: Any) -> bool:
     return isinstance(default, float) or name in TRACED_INTS
 
 
-def defaults(task: dict[str, Any], steps: int, optimizers: list[str], given: set[str]) -> dict[str, Any]:
-    """Every hparam of a sweep with its default: the engine's, its optimizers', the task's.
+def known(task: dict[str, Any]) -> dict[str, Any]:
+    """Every hparam that a sweep of this task may name, with a value of the type it wants."""
+    arguments = {name: value for table in OPTIMIZERS.values() for name, value in table.items()}
+    return {**ENGINE, **OPTIONAL, "steps": 1, **arguments, **task}
 
-    Where optimizers disagree about a default (lion's `b2`), the caller resolves it per member.
-    """
-    table = {**ENGINE, "steps": steps}
-    for name in optimizers:
-        table.update(OPTIMIZERS.get(name, {}))
-    table.update({key: value for key, value in OPTIONAL.items() if key in given})
-    return {**table, **task}
+
+def floats(task: dict[str, Any]) -> set[str]:
+    """The hparams for which an integer in a sweep means a float."""
+    return {name for name, value in known(task).items() if isinstance(value, float)}

@@ -35,8 +35,7 @@ class Panel:
             self.live.stop()
 
     def __call__(self, progress: "Progress") -> None:
-        done = progress.member_steps >= progress.total_steps
-        if not done and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
+        if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
             return
         self.said = time.monotonic()
         if self.live:
@@ -47,17 +46,18 @@ class Panel:
     def _render(self, progress: "Progress") -> Group:
         from jaxloop.report import ranked
 
-        bar = Bar(TextColumn(progress.name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
-        bar.add_task("steps", total=progress.total_steps, completed=progress.member_steps)
-        best = ranked(progress.store, self.metric, self.mode, 5)
+        name = str(progress.store.get("name"))
+        bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
+        bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
+        best = ranked(progress.store, self.metric, self.mode, 5, so_far=True)
         return Group(bar, _line(progress), best_table(best, self.varied, self.metric) if best else "")
 
 
 def _line(progress: "Progress") -> str:
-    counts, rate = progress.counts, progress.member_steps_per_second
-    left = (progress.total_steps - progress.member_steps) / rate if rate else 0.0
+    counts, rate = progress.store.counts(), progress.member_steps_per_second
+    left = progress.remaining_member_steps / rate if rate else 0.0
     return (
-        f"{progress.member_steps / progress.total_steps:4.0%}  {rate:,.0f} member-steps/s  {left:.0f} s left  "
+        f"{progress.share_done:4.0%}  {rate:,.0f} member-steps/s  {left:.0f} s left  "
         f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
         f"waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
     )

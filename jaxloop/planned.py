@@ -5,7 +5,10 @@ from typing import Any
 
 import jax
 
-from jaxloop import api, bucket, declared, devices
+from jaxloop import api, declared, devices
+from jaxloop.bucket import buckets
+from jaxloop.compiled import CompiledProgram, compiled
+from jaxloop.sweep import Sweep
 
 
 def plan(file: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -14,29 +17,7 @@ def plan(file: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
     sweep = api.read_sweep(file, overrides)
     task = api.task_of(sweep)
     mesh = devices.member_mesh()
-    programs, disk = [], 0
-    for one in bucket.buckets(sweep):
-        machine = bucket.compiled(sweep, task, one, mesh)
-        params = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(machine.params))
-        state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(machine.shapes))
-        memory = machine.memory
-        kept = {"all": len(one.numbers), "none": 0}.get(sweep.document.checkpoint.keep, len(one.numbers))
-        disk += params * kept + 3 * state  # two checkpoints, and the next before the oldest goes
-        programs.append(
-            {
-                "members": len(one.numbers),
-                "static": one.static,
-                "capacity": machine.capacity,
-                "width": machine.width,
-                "parameters": params // 4,
-                "flops_per_member_step": machine.flops,
-                "memory_bytes_per_device": memory["argument"]
-                + memory["output"]
-                - memory["alias"]
-                + memory["temp"],
-                "compile_seconds": round(machine.compile_seconds, 2),
-            }
-        )
+    programs = [compiled(sweep, task, bucket, mesh) for bucket in buckets(sweep)]
     axes = {
         name: {
             "kind": "traced" if declared.is_traced(name, sweep.members[0].get(name, "")) else "static",
@@ -48,13 +29,40 @@ def plan(file: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
         "members": len(sweep.members),
         "axes": axes,
         "devices": [str(device) for device in mesh.devices.flat],
-        "programs": programs,
-        "disk_bytes": disk,
+        "programs": [_program_json(program) for program in programs],
+        "disk_bytes": sum(_disk_bytes(sweep, program) for program in programs),
         "total_flops": sum(
-            machine["flops_per_member_step"] * sum(sweep.members[n]["steps"] for n in one.numbers)
-            for machine, one in zip(programs, bucket.buckets(sweep), strict=True)
+            program.flops * sum(sweep.members[number]["steps"] for number in program.bucket.numbers)
+            for program in programs
         ),
     }
+
+
+def _program_json(program: CompiledProgram) -> dict[str, Any]:
+    return {
+        "members": len(program.bucket.numbers),
+        "static": program.bucket.static,
+        "capacity": program.capacity,
+        "width": program.width,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(program.params)),
+        "flops_per_member_step": program.flops,
+        "memory_bytes_per_device": program.memory_bytes,
+        "compile_seconds": round(program.compile_seconds, 2),
+    }
+
+
+def _disk_bytes(sweep: Sweep, program: CompiledProgram) -> int:
+    """What a program's members and checkpoints take at the most, before compression.
+
+    "best:K" needs as much as "all" until the run ends: who is best is known then.
+    """
+    members = sweep.document.checkpoint.keep != "none" and len(program.bucket.numbers)
+    checkpoints = 3  # two are kept, and the next is whole before the oldest goes
+    return _bytes(program.params) * members + _bytes(program.state) * checkpoints
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def text(found: dict[str, Any]) -> str:

@@ -9,18 +9,25 @@ import numpy as np
 from jaxloop.store import Member, Status, Store
 
 
-def ranked(store: Store, metric: str, mode: str, k: int | None = None) -> list[dict[str, Any]]:
+def ranked(
+    store: Store, metric: str, mode: str, k: int | None = None, *, so_far: bool = False
+) -> list[dict[str, Any]]:
     """Configs, best first, by a metric's mean over their seeds, with its standard error.
 
-    A config counts only if all its members finished: the mean of those that survive would flatter it. Configs
-    with others left out follow with `complete` false.
+    A config is `complete` if all its members finished: the mean of those that survive would flatter it, so
+    that incomplete ones come last.
+
+    Args:
+      mode: "max" or "min", whether more or less is better.
+      so_far: take members that still run as they are now.
     """
+    counted = {Status.FINISHED, Status.RUNNING} if so_far else {Status.FINISHED}
     configs: dict[str, list[Member]] = {}
     for member in store.members():
         configs.setdefault(member.config, []).append(member)
     rows = []
     for config, members in configs.items():
-        done = [m for m in members if m.status == Status.FINISHED and metric in m.metrics]
+        done = [m for m in members if m.status in counted and metric in m.metrics]
         names = sorted({name for m in done for name in m.metrics})
         means = {name: float(np.mean([m.metrics[name] for m in done if name in m.metrics])) for name in names}
         values = [m.metrics[metric] for m in done]

@@ -1,13 +1,10 @@
 """The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
 
 import json
-import shutil
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,13 @@ import filelock
 import jax
 import numpy as np
 
-from jaxloop import bucket as buckets_
-from jaxloop import checkpoints, devices, provenance, report, summaries
-from jaxloop.errors import LockedError, NotFoundError, SweepError
+from jaxloop import checkpoints, devices, provenance, report, retired
+from jaxloop.bucket import Bucket, buckets
+from jaxloop.compiled import CompiledProgram, compiled
+from jaxloop.errors import LockedError, SweepError
+from jaxloop.interrupt import Interrupt
+from jaxloop.recorder import Recorder, Snapshot, Turn
+from jaxloop.slots import Slots
 from jaxloop.store import Status, Store, exists
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
@@ -26,21 +27,22 @@ from jaxloop.tasks.load import code_hash
 BEST_FOLDERS = 8  # configs whose members get a checkpoint folder of their own
 
 
-@dataclass
+@dataclass(frozen=True)
 class Progress:
-    """What an observer sees at each turn's end."""
+    """What an observer sees after each turn; `seconds` are of training, without compiling."""
 
     store: Store
-    name: str
-    turn: int
     members: int
-    counts: dict[str, int]
-    member_steps: int
-    total_steps: int
+    member_steps: int  # by this process
+    remaining_member_steps: int
     seconds: float
     compile_seconds: float
     program: int
     programs: int
+
+    @property
+    def share_done(self) -> float:
+        return self.member_steps / max(1, self.member_steps + self.remaining_member_steps)
 
     @property
     def member_steps_per_second(self) -> float:
@@ -48,47 +50,6 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
-
-
-@dataclass
-class Turn:
-    """What one turn left to be written, while the next one runs."""
-
-    number: int
-    admitted: list[int]
-    members: np.ndarray  # (K,) numbers with a new point
-    steps: np.ndarray  # (K,)
-    metrics: dict[str, np.ndarray]  # (K,) each
-    leavers: list[tuple[int, Status]]
-    params: dict[int, Any]  # of the leavers
-    state: Any = None  # host copy, where a checkpoint is due
-    slots: np.ndarray | None = None
-    program: int = 0
-
-
-@dataclass
-class Interrupt:
-    """Set by SIGINT or SIGTERM: finish the turn, save, stop. A second signal ends the process at once."""
-
-    signal: int | None = None
-    previous: dict[int, Any] = field(default_factory=dict)
-
-    @contextmanager
-    def listening(self) -> Iterator["Interrupt"]:
-        def handle(number, _frame):
-            self.signal = number
-            signal.signal(number, signal.SIG_DFL)
-
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.previous[number] = signal.signal(number, handle)
-        except ValueError:  # not in the main thread: signals are not ours
-            pass
-        try:
-            yield self
-        finally:
-            for number, handler in self.previous.items():
-                signal.signal(number, handler)
 
 
 def create(sweep: Sweep, task: Task, run: Path) -> None:
@@ -102,23 +63,18 @@ def create(sweep: Sweep, task: Task, run: Path) -> None:
         raise SweepError(f"--out {run}: exists already; {hint} choose another folder")
     run.mkdir(parents=True, exist_ok=True)
     (run / "sweep.toml").write_text(sweep.toml())
-    code = code_hash(sweep.document.run.task, sweep.folder)
-    data = task.data.fingerprint()
+    document = sweep.document
+    code, data = code_hash(document.run.task, sweep.folder), task.data.fingerprint()
     facts = {"name": run.name, "folder": str(sweep.folder), "code": code, "data": data}
     (run / "run.json").write_text(json.dumps({**facts, **provenance.collect(sweep.folder)}, indent=1))
-    identity = [sweep.document.run.task, code, data, sweep.document.run.evaluate_every]
+    identity = [document.run.task, code, data, document.run.evaluate_every]
     with Store(run, create=True) as store:
         store.add_members(
             (digest([hparams, *identity]), digest({k: v for k, v in hparams.items() if k != "seed"}), hparams)
             for hparams in sweep.members
         )
-        store.put(
-            **facts,
-            status="created",
-            metric=sweep.document.evaluate.metric,
-            mode=sweep.document.evaluate.mode,
-        )
-        store.put(varied=sweep.varied)
+        evaluate = document.evaluate
+        store.put(**facts, varied=sweep.varied, metric=evaluate.metric, mode=evaluate.mode, status="created")
 
 
 def train(run: Path, sweep: Sweep, task: Task, observe: Observer = lambda progress: None) -> dict[str, Any]:
@@ -130,238 +86,157 @@ def train(run: Path, sweep: Sweep, task: Task, observe: Observer = lambda progre
     Raises:
       LockedError: another process trains this run.
     """
+    lock = filelock.FileLock(run / ".lock", timeout=0)
     try:
-        lock = filelock.FileLock(run / ".lock", timeout=0)
         lock.acquire()
     except filelock.Timeout:
         raise LockedError(f"{run}: locked by a running jaxloop; wait for it, or stop it") from None
     with lock, Store(run) as store, Interrupt().listening() as interrupt:
-        return _Runner(run, sweep, task, store, observe, interrupt).train()
+        return _Training(run, sweep, task, store, observe, interrupt).train()
 
 
-class _Runner:
+class _Training:
+    """One process's share of a run: from its last checkpoint to its end, or to a signal."""
+
     def __init__(self, run, sweep: Sweep, task: Task, store: Store, observe: Observer, interrupt: Interrupt):
         self.run, self.sweep, self.task, self.store = run, sweep, task, store
         self.observe, self.interrupt = observe, interrupt
-        self.mesh = devices.member_mesh()
-        self.buckets = buckets_.buckets(sweep)
-        self.config = {m.number: m.config for m in store.members()}
-        self.total_steps = sum(hparams["steps"] for hparams in sweep.members)
-        self.writers: dict[int, summaries.MemberSummaries] = {}
-        self.machines: list[buckets_.Machine] = []
-        self.seconds = self.member_steps = 0
-        self.turn = 0
-        self.saved_at = time.monotonic()
-        self.saved_turn = 0
-
-    # from the last checkpoint to the end
+        self.recorder = Recorder(run, sweep, store)
+        self.mesh = devices.member_mesh(store.get("devices"))
+        self.buckets = buckets(sweep)
+        self.turn = self.member_steps = self.remaining_member_steps = 0
+        self.seconds = self.compile_seconds = 0.0
+        self.saved_turn, self.saved_at = 0, time.monotonic()
 
     def train(self) -> dict[str, Any]:
-        checkpoint = self.store.get("checkpoint") or {"turn": 0, "program": 0}
-        resumed = self.store.get("status") != "created"
+        checkpoint = self.store.get("checkpoint", {"turn": 0})
         self.turn = self.saved_turn = checkpoint["turn"]
-        if resumed:
-            self._rewind(checkpoint["turn"])
-        self.store.put(status="running")
-        statuses = {m.number: m.status for m in self.store.members()}
-        for program, bucket in enumerate(self.buckets):
+        if self.store.get("status") != "created":
+            self.recorder.rewind(self.turn)
+        self.store.put(status="running", devices=self.mesh.size)
+        statuses = {}
+        for member in self.store.members():
+            statuses[member.number] = member.status
+            if member.status in (Status.WAITING, Status.RUNNING):
+                self.remaining_member_steps += member.hparams["steps"] - member.step
+        for index, bucket in enumerate(self.buckets):
             waiting = deque(n for n in bucket.numbers if statuses[n] == Status.WAITING)
-            if not waiting and all(statuses[n] != Status.RUNNING for n in bucket.numbers):
-                continue
-            machine = buckets_.compiled(self.sweep, self.task, bucket, self.mesh)
-            self.machines.append(machine)
-            self._announce(machine, resumed)
-            restore = checkpoint["turn"] if any(statuses[n] == Status.RUNNING for n in bucket.numbers) else None
-            self._stream(program, machine, waiting, restore)
-            if self.interrupt.signal:
-                break
+            running = any(statuses[n] == Status.RUNNING for n in bucket.numbers)
+            if (waiting or running) and not self.interrupt.signal:
+                program = self._compile(index, bucket)
+                self._stream(index, program, waiting, restore=self.turn if running else None)
         return self._summary()
 
-    def _rewind(self, turn: int) -> None:
-        self.store.rewind(turn)
-        for member in self.store.members():
-            folder = self._folder(member.number)
-            if member.status in (Status.RUNNING, Status.WAITING) and folder.exists():
-                summaries.cut(folder, member.step)
-                if member.status == Status.WAITING:
-                    shutil.rmtree(folder)
-        for folder in (self.run / "finished").glob("[0-9]*"):
-            if (folder.name.isdigit() and int(folder.name) > turn) or not folder.name.isdigit():
-                shutil.rmtree(folder)
+    def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
+        layout = self.store.get(f"layout/{index}", {})  # a resumed run keeps its capacity and width
+        program = compiled(self.sweep, self.task, bucket, self.mesh, **layout)
+        self.compile_seconds += program.compile_seconds
+        layout = {"capacity": program.capacity, "width": program.width}
+        self.store.put(**layout, **{f"layout/{index}": layout})
+        self.recorder.announce(program.metrics)
+        return program
 
-    def _announce(self, machine: buckets_.Machine, resumed: bool) -> None:
-        self.store.add_metrics(machine.metrics)
-        facts = {"capacity": machine.capacity, "width": machine.width, "devices": machine.mesh.size}
-        self.store.put(**facts)
-        if not resumed and len(self.machines) == 1:
-            members = self.sweep.members
-            values = {name: [m[name] for m in members if name in m] for name in members[0]}
-            summaries.write_experiment(self.run / "members", values, machine.metrics)
-
-    # one bucket
-
-    def _stream(self, program: int, machine: buckets_.Machine, waiting: deque[int], restore: int | None) -> None:
-        state, slots = machine.empty(), np.full(machine.capacity, -1, np.int32)
+    def _stream(self, index: int, program: CompiledProgram, waiting: deque[int], restore: int | None) -> None:
+        """Trains a bucket's members: those in the slots of a checkpoint, and those that wait."""
+        slots = Slots(program.bucket, self.sweep.members, program.capacity)
+        state = program.empty()
         if restore is not None:
-            folder = self.run / "checkpoints"
-            restored, slots = checkpoints.restore_population(folder, restore, machine.shapes)
-            state, slots = machine.place(restored), slots.copy()
-        members = self.sweep.members
-        seated = [members[n] if n >= 0 else None for n in slots]
-        first = members[machine.bucket.numbers[0]]
-        columns = machine.slots([m or {**first, "steps": 0} for m in seated])
-        data = machine.share(self.task)
-        hparams, none_fresh = machine.place(columns), machine.place(np.zeros(machine.capacity, bool))
-        steps = np.zeros(machine.capacity, np.int64)
-        if restore is not None:
-            steps[:] = np.asarray(jax.device_get(state.step))
+            saved, members = checkpoints.restore_population(self.recorder.checkpoints, restore, program.state)
+            slots.restore(members, saved.step)
+            state = program.place(saved)
+        data, hparams = program.share(self.task), program.place(slots.columns)
+        nobody = program.place(np.zeros(program.capacity, bool))
         pending: Turn | None = None
-
-        while True:
-            free = np.flatnonzero(slots < 0)[: len(waiting)]
-            admitted = [waiting.popleft() for _ in free]
-            fresh = none_fresh
-            if admitted:
-                slots[free] = admitted
-                steps[free] = 0
-                for slot, number in zip(free, admitted, strict=True):
-                    for name, column in columns.items():
-                        column[slot] = members[number][name]
-                mask = np.zeros(machine.capacity, bool)
-                mask[free] = True
-                # copies: a CPU device may read the host's memory in place
-                fresh, hparams = machine.place((mask, {name: c.copy() for name, c in columns.items()}))
-            if (slots < 0).all():
+        stopping = False
+        started, before = time.perf_counter(), self.seconds
+        while not stopping:
+            newly = slots.admit(waiting)
+            if not len(slots.seated):
                 break
-            self.turn += 1
-            started = time.perf_counter()
-            state, record = machine.advance(hparams, state, fresh, data)
+            fresh = nobody
+            if newly.any():
+                fresh, hparams = program.place(newly), program.place(slots.columns)
+            state, record = program.advance(hparams, state, fresh, data)
             if pending:
-                self._write(pending, machine)
+                self._write(pending, index)
             record = jax.device_get(record)
-            self.seconds += time.perf_counter() - started
-            pending = self._turn(program, machine, slots, steps, admitted, state, record, not waiting)
-            if self.interrupt.signal:
-                break
+            pending = self._turn(program, slots, slots.members[newly].tolist(), state, record)
+            stopping = self.interrupt.signal is not None
+            ended = not waiting and not len(slots.seated)
+            if stopping or ended or self._due():
+                pending = replace(pending, snapshot=self._snapshot(index, slots, state))
+            self.seconds = before + time.perf_counter() - started
         if pending:
-            self._write(pending, machine)
+            self._write(pending, index)
+        self.seconds = before + time.perf_counter() - started
 
-    def _turn(self, program, machine, slots, steps, admitted, state, record, last) -> Turn:
+    def _turn(self, program: CompiledProgram, slots: Slots, admitted: list[int], state, record) -> Turn:
         """Reads a finished turn: who has a new point, who leaves; frees the leavers' slots."""
-        seated = np.flatnonzero(slots >= 0)
-        numbers = slots[seated].copy()
-        after = record["step"][seated].astype(np.int64)
+        self.turn += 1
+        seated = slots.seated
+        members, steps = slots.members[seated], record["step"][seated].astype(np.int64)
+        taken = int((steps - slots.steps[seated]).sum())
+        slots.steps[seated] = steps
         diverged = record["diverged"][seated]
-        budget = np.array([self.sweep.members[n]["steps"] for n in numbers])
-        self.member_steps += int((after - steps[seated]).sum())
-        steps[seated] = after
-        leaving = diverged | (after >= budget)
-        leavers = [
-            (int(n), Status.DIVERGED if sick else Status.FINISHED)
-            for n, sick in zip(numbers[leaving], diverged[leaving], strict=True)
-        ]
+        budgets = np.array([self.sweep.members[number]["steps"] for number in members])
+        self.member_steps += taken
+        self.remaining_member_steps -= taken + int((budgets - steps)[diverged].sum())
+
+        leaving = np.flatnonzero(diverged | (steps >= budgets))
         params = {}
-        if leavers and self.sweep.document.checkpoint.keep != "none":
-            flat = jax.device_get(state.params)
-            params = {
-                int(n): machine.unravel(flat[slot])
-                for n, slot in zip(numbers[leaving], seated[leaving], strict=True)
-            }
-        slots[seated[leaving]] = -1
-        turn = Turn(
-            self.turn,
-            admitted,
-            numbers,
-            after,
-            {name: record[name][seated] for name in machine.metrics},
-            leavers,
-            params,
-            program=program,
+        if len(leaving) and self.sweep.document.checkpoint.keep != "none":
+            rows = np.asarray(jax.device_get(state.params))
+            params = {int(members[i]): program.unravel(rows[seated[i]]) for i in leaving}
+        slots.free(seated[leaving])
+        return Turn(
+            number=self.turn,
+            admitted=admitted,
+            members=members,
+            steps=steps,
+            metrics={name: record[name][seated] for name in program.metrics},
+            leavers={int(members[i]): Status.DIVERGED if diverged[i] else Status.FINISHED for i in leaving},
+            params=params,
         )
-        ends = last and (slots < 0).all()
-        if ends or self.interrupt.signal or self._due():
-            # a copy: the next turn writes into the state's memory
-            turn.state, turn.slots = jax.tree.map(np.array, jax.device_get(state)), slots.copy()
-            self.saved_at, self.saved_turn = time.monotonic(), self.turn
-        return turn
 
     def _due(self) -> bool:
+        """Whether the interval between checkpoints is over."""
         settings = self.sweep.document.checkpoint
         if (seconds := settings.seconds()) is not None:
             return time.monotonic() - self.saved_at >= seconds
         return (self.turn - self.saved_turn) * self.sweep.document.run.evaluate_every >= int(settings.every)
 
-    # writing, while the devices run the next turn
+    def _snapshot(self, index: int, slots: Slots, state: Any) -> Snapshot:
+        self.saved_at, self.saved_turn = time.monotonic(), self.turn
+        # copies: the next turn writes into the state's memory
+        return Snapshot(jax.tree.map(np.array, jax.device_get(state)), slots.members.copy(), index)
 
-    def _write(self, turn: Turn, machine: buckets_.Machine) -> None:
-        """Commits a turn: files first, then the one transaction that makes them count."""
-        finished = None
-        if turn.params:
-            finished = f"finished/{turn.number:08d}"
-            checkpoints.save_members(self.run / finished, turn.params)
-        self._summaries(turn)
-        if turn.state is not None:
-            assert turn.slots is not None
-            checkpoints.save_population(self.run / "checkpoints", turn.number, turn.state, turn.slots)
-        with self.store.transaction():
-            self.store.admit(turn.admitted, turn.number)
-            self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
-            self.store.retire(turn.number, turn.leavers, finished)
-            if turn.state is not None:
-                self.store.put(checkpoint={"turn": turn.number, "program": turn.program})
-        if turn.state is not None:
-            checkpoints.prune(self.run / "checkpoints")
+    def _write(self, turn: Turn, index: int) -> None:
+        self.recorder.write(turn)
         self.observe(
             Progress(
-                self.store,
-                self.run.name,
-                turn.number,
-                len(self.sweep.members),
-                self.store.counts(),
-                self.member_steps,
-                self.total_steps,
-                self.seconds,
-                sum(m.compile_seconds for m in self.machines),
-                turn.program + 1,
-                len(self.buckets),
+                store=self.store,
+                members=len(self.sweep.members),
+                member_steps=self.member_steps,
+                remaining_member_steps=self.remaining_member_steps,
+                seconds=self.seconds,
+                compile_seconds=self.compile_seconds,
+                program=index + 1,
+                programs=len(self.buckets),
             )
         )
 
-    def _summaries(self, turn: Turn) -> None:
-        for number in turn.admitted:
-            self.writers[number] = self._writer(number, announce=True)
-        columns = {name: values.tolist() for name, values in turn.metrics.items()}
-        leavers = dict(turn.leavers)
-        for row, (number, step) in enumerate(zip(turn.members.tolist(), turn.steps.tolist(), strict=True)):
-            writer = self.writers.get(number) or self._writer(number, announce=False)
-            self.writers[number] = writer
-            values = {name: column[row] for name, column in columns.items() if column[row] == column[row]}
-            writer.scalars(step, values)
-            if number in leavers:
-                writer.end(success=leavers[number] == Status.FINISHED)
-                del self.writers[number]
-            writer.flush()
-
-    def _writer(self, number: int, *, announce: bool) -> summaries.MemberSummaries:
-        hparams = self.sweep.members[number]
-        return summaries.MemberSummaries(self._folder(number), hparams, self.config[number], announce=announce)
-
-    def _folder(self, number: int) -> Path:
-        name = summaries.member_folder(number, self.sweep.members[number], self.sweep.varied)
-        return self.run / "members" / name
-
-    # the end
-
     def _summary(self) -> dict[str, Any]:
-        counts, document = self.store.counts(), self.sweep.document
+        """Closes the run's books and gives what `population --json` prints."""
+        evaluate, keep = self.sweep.document.evaluate, self.sweep.document.checkpoint.keep
+        best = report.ranked(self.store, evaluate.metric, evaluate.mode, BEST_FOLDERS)
+        if not self.interrupt.signal:
+            kept = int(keep.removeprefix("best:")) if keep.startswith("best:") else BEST_FOLDERS
+            retired.keep(self.run, self.sweep, self.task, self.store, best[:kept])
+        seconds = self.store.get("seconds", 0.0) + self.seconds
+        member_steps = self.store.get("member_steps", 0) + self.member_steps
         status = "interrupted" if self.interrupt.signal else "finished"
-        best = report.ranked(self.store, document.evaluate.metric, document.evaluate.mode, BEST_FOLDERS)
-        if status == "finished":
-            self._keep(best)
-        seconds = self.seconds + (self.store.get("seconds") or 0.0)
-        compiling = sum(m.compile_seconds for m in self.machines)
-        rate = self.member_steps / self.seconds if self.seconds else self.store.get("rate", 0.0)
-        self.store.put(status=status, seconds=seconds, rate=rate)
+        self.store.put(status=status, seconds=seconds, member_steps=member_steps)
+        counts = self.store.counts()
         summary = {
             "run": str(self.run),
             "status": status,
@@ -371,82 +246,13 @@ class _Runner:
             "programs": len(self.buckets),
             "capacity": self.store.get("capacity"),
             "width": self.store.get("width"),
-            "devices": self.store.get("devices"),
-            "compile_seconds": round(compiling, 3),
+            "devices": self.mesh.size,
+            "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
-            "member_steps_per_second": round(rate, 1),
+            "member_steps_per_second": round(member_steps / seconds, 1) if seconds else 0.0,
             "best": best,
         }
         path = self.run / "run.json"
         timings = {name: value for name, value in summary.items() if name != "best"}
         path.write_text(json.dumps({**json.loads(path.read_text()), **timings}, indent=1))
         return {**summary, "signal": self.interrupt.signal}
-
-    def _keep(self, best: list[dict[str, Any]]) -> None:
-        """Gives the best configs' members checkpoint folders of their own; drops what `keep` does not name."""
-        keep = self.sweep.document.checkpoint.keep
-        if keep == "none":
-            return
-        wanted = best[: int(keep.removeprefix("best:"))] if keep.startswith("best:") else best
-        for number in (n for config in wanted for n in config["members"]):
-            target = self._folder(number) / "checkpoint"
-            if not target.exists():
-                checkpoints.save_one(target, member_params(self.run, self.sweep, self.task, self.store, number))
-        if keep.startswith("best:"):
-            with self.store.transaction() as connection:
-                connection.execute("update members set finished = null")
-            shutil.rmtree(self.run / "finished", ignore_errors=True)
-
-
-def member_params(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> Any:
-    """A retired member's final parameters, as host arrays in the task's own structure.
-
-    Raises:
-      NotFoundError: the member has not ended, or its parameters were not kept.
-    """
-    member = store.members("number = ?", (number,))[0]
-    bucket = next(b for b in buckets_.buckets(sweep) if number in b.numbers)
-    like = buckets_.params_shapes(task, bucket.static)
-    if member.finished is not None:
-        return checkpoints.restore_member(run / member.finished, number, like)
-    own = run / "members" / summaries.member_folder(number, sweep.members[number], sweep.varied) / "checkpoint"
-    if own.exists():
-        return checkpoints.restore_one(own, like)
-    raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
-
-
-def replay(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> dict[str, Any]:
-    """Trains one member again with no neighbours and compares its curve with the recorded one.
-
-    Returns:
-      `largest_difference` over all metrics and points, and `points` compared.
-    """
-    bucket = next(b for b in buckets_.buckets(sweep) if number in b.numbers)
-    alone = buckets_.Bucket(bucket.static, bucket.traced, [number])
-    mesh = devices.member_mesh(store.get("devices"))
-    machine = buckets_.compiled(sweep, task, alone, mesh, capacity=1, width=devices.NARROWEST)
-    hparams = machine.place(machine.slots([sweep.members[number]]))
-    fresh = machine.place(np.arange(machine.capacity) == 0)
-    later = machine.place(np.zeros(machine.capacity, bool))
-    state, data = machine.empty(), machine.share(task)
-    recorded = {name: dict(zip(*_curve(store, name, number), strict=True)) for name in machine.metrics}
-    largest, points, step = 0.0, 0, 0
-    while True:
-        state, record = machine.advance(hparams, state, fresh, data)
-        record, fresh = jax.device_get(record), later
-        step = int(record["step"][0])
-        for name in machine.metrics:
-            value = float(record[name][0])
-            if step in recorded[name] and value == value:
-                points += 1
-                difference = abs(value - recorded[name][step])
-                largest = max(largest, difference if value != recorded[name][step] else 0.0)
-        if bool(record["diverged"][0]) or step >= sweep.members[number]["steps"]:
-            break
-    return {"member": number, "steps": step, "points": points, "largest_difference": largest}
-
-
-def _curve(store: Store, metric: str, number: int) -> tuple[list[int], list[float]]:
-    steps, values = store.curves(metric)
-    kept = ~np.isnan(values[number])
-    return steps[kept].tolist(), values[number][kept].tolist()

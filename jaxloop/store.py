@@ -129,11 +129,15 @@ class Store:
             "update members set step = ? where number = ?", zip(steps, numbers, strict=True)
         )
 
-    def retire(self, turn: int, leavers: Iterable[tuple[int, Status]], finished: str | None) -> None:
-        rows = [(status, turn, finished, number) for number, status in leavers]
+    def retire(self, turn: int, leavers: dict[int, Status], finished: str | None) -> None:
+        rows = [(status, turn, finished, number) for number, status in leavers.items()]
         self.connection.executemany(
             "update members set status = ?, retired = ?, finished = ? where number = ?", rows
         )
+
+    def drop_finished(self) -> None:
+        """Forgets where final parameters are: they have been deleted, or soon will be."""
+        self.connection.execute("update members set finished = null")
 
     def rewind(self, turn: int) -> None:
         """Forgets all that came after a turn: what a checkpoint does not hold is trained again."""
@@ -209,6 +213,18 @@ class Store:
         ):
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
+
+    def points(self, number: int) -> dict[tuple[str, int], float]:
+        """One member's curves: its measured values by (metric, step)."""
+        names = self.metric_names()
+        columns = ", ".join(map(_quoted, names))
+        rows = self.connection.execute(f"select step, {columns} from curves where member = ?", (number,))
+        return {
+            (name, step): value
+            for step, *values in rows
+            for name, value in zip(names, values, strict=True)
+            if value is not None
+        }
 
 
 def exists(run: Path) -> bool:

@@ -132,12 +132,12 @@ def cut(folder: Path, step: int) -> None:
                 file.truncate(offset)
 
 
-def member_folder(number: int, hparams: dict[str, Any], varied: list[str]) -> str:
-    """ "0007-learning_rate=0.001,seed=3": a name that sorts, tells, and is safe as a file's."""
+def member_folder(run: Path, number: int, hparams: dict[str, Any], varied: list[str]) -> Path:
+    """ "members/0007-learning_rate=0.001,seed=3": a name that sorts, tells, and is safe as a file's."""
     label = ",".join(
         f"{name}={hparams[name]:.4g}" if isinstance(hparams[name], float) else f"{name}={hparams[name]}"
         for name in varied
         if name in hparams
     )
     safe = re.sub(r"[^\w.,=+-]", "_", label)[:120]
-    return f"{number:04d}-{safe}".rstrip("-")
+    return run / "members" / f"{number:04d}-{safe}".rstrip("-")

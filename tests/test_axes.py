@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -14,7 +15,7 @@ def test_log_keeps_its_ends_and_a_constant_ratio(low, ratio, num):
     assert len(values) == num
     assert values[0] == low
     assert values[-1] == low * ratio
-    for a, b in zip(values[:-1], values[1:], strict=True):
+    for a, b in itertools.pairwise(values):
         assert math.isclose(b / a, ratio ** (1 / (num - 1)), rel_tol=1e-6)
 
 

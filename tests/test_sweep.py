@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 import time
@@ -70,10 +71,8 @@ def test_all_errors_come_at_once():
 
 @given(st.text(max_size=80))
 def test_any_text_gives_members_or_one_sweep_error(text):
-    try:
+    with contextlib.suppress(SweepError):  # any other exception fails
         assert sweep.parse(text).members
-    except SweepError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["population", "sweeps/lr_wd.toml", "--set", "run.x=1"]])

@@ -41,7 +41,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         raise SweepError(f"run.task: {name} is a Task, not a function of [data]; [data] gives {sorted(options)}")
     if not isinstance(task, Task):
         raise SweepError(f"run.task: {name} needs to be a jaxloop.Task, or a function that returns one")
-    clash = sorted(set(task.hparams) & {*declared.ENGINE, *declared.OPTIONAL, "steps"})
+    clash = sorted(set(task.hparams) & set(declared.known({})))
     if clash:
         raise SweepError(f"run.task: {name} declares {clash}, which are the engine's own")
     return task

@@ -1,0 +1,33 @@
+"""SIGINT and SIGTERM as a fact to look at, instead of an exception in the middle of a write."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Interrupt:
+    """`signal` is the number of the first signal received, or None.
+
+    A second one ends the process at once, as if nobody listened.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator["Interrupt"]:
+        def note(number, _frame):
+            self.signal = number
+            signal.signal(number, signal.SIG_DFL)
+
+        previous = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                previous[number] = signal.signal(number, note)
+        except ValueError:  # not in the main thread: signals are not ours
+            pass
+        try:
+            yield self
+        finally:
+            for number, action in previous.items():
+                signal.signal(number, action)

@@ -1,0 +1,120 @@
+"""Writes what a turn measured: files first, then the one transaction of the store that makes them count."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxloop import checkpoints, summaries
+from jaxloop.store import Status, Store
+from jaxloop.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A population to resume from: its state as host arrays, and who sits in which of the M slots."""
+
+    state: Any
+    members: np.ndarray  # (M,) int32
+    program: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn left to be written, while the devices run the next one.
+
+    Attributes:
+      admitted: members that started in it.
+      members: (K,) int32 numbers of all that trained in it.
+      steps: (K,) int64 steps that each has taken.
+      metrics: by name, (K,) float32 values.
+      leavers: those that ended in it, and how.
+      params: the leavers' final parameters, where they are kept.
+      snapshot: where a checkpoint is due.
+    """
+
+    number: int
+    admitted: list[int]
+    members: np.ndarray
+    steps: np.ndarray
+    metrics: dict[str, np.ndarray]
+    leavers: dict[int, Status]
+    params: dict[int, Any]
+    snapshot: Snapshot | None = None
+
+
+class Recorder:
+    """The writer of one run's folder."""
+
+    def __init__(self, run: Path, sweep: Sweep, store: Store):
+        self.run, self.sweep, self.store = run, sweep, store
+        self.configs = {member.number: member.config for member in store.members()}
+        self.summaries: dict[int, summaries.MemberSummaries] = {}
+
+    def announce(self, metrics: list[str]) -> None:
+        """Declares a program's metrics to the store and to TensorBoard, before its first turn."""
+        self.store.add_metrics(metrics)
+        members = self.sweep.members
+        values = {name: [m[name] for m in members if name in m] for name in {k: 0 for m in members for k in m}}
+        summaries.write_experiment(self.run / "members", values, self.store.metric_names())
+
+    def write(self, turn: Turn) -> None:
+        """Commits a turn; it counts whole or not at all."""
+        finished = None
+        if turn.params:
+            finished = f"finished/{turn.number:08d}"
+            checkpoints.save_members(self.run / finished, turn.params)
+        self._write_summaries(turn)
+        if turn.snapshot:
+            snapshot = turn.snapshot
+            checkpoints.save_population(self.checkpoints, turn.number, snapshot.state, snapshot.members)
+        with self.store.transaction():
+            self.store.admit(turn.admitted, turn.number)
+            self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
+            self.store.retire(turn.number, turn.leavers, finished)
+            if turn.snapshot:
+                self.store.put(checkpoint={"turn": turn.number, "program": turn.snapshot.program})
+        if turn.snapshot:
+            checkpoints.prune(self.checkpoints)
+
+    def rewind(self, turn: int) -> None:
+        """Forgets what came after a turn, in the store and in files."""
+        self.store.rewind(turn)
+        for member in self.store.members():
+            folder = self.member_folder(member.number)
+            if member.status == Status.WAITING and folder.exists():
+                shutil.rmtree(folder)
+            elif member.status == Status.RUNNING:
+                summaries.cut(folder, member.step)
+        for folder in (self.run / "finished").glob("[0-9]*"):
+            if not folder.name.isdigit() or int(folder.name) > turn:
+                shutil.rmtree(folder)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.run / "checkpoints"
+
+    def member_folder(self, number: int) -> Path:
+        return summaries.member_folder(self.run, number, self.sweep.members[number], self.sweep.varied)
+
+    def _write_summaries(self, turn: Turn) -> None:
+        for number in turn.admitted:
+            self.summaries[number] = self._open(number, announce=True)
+        columns = {name: values.tolist() for name, values in turn.metrics.items()}
+        for row, (number, step) in enumerate(zip(turn.members.tolist(), turn.steps.tolist(), strict=True)):
+            if number not in self.summaries:  # admitted before this process resumed the run
+                self.summaries[number] = self._open(number, announce=False)
+            writer = self.summaries[number]
+            measured = {name: column[row] for name, column in columns.items() if not np.isnan(column[row])}
+            writer.scalars(step, measured)
+            if number in turn.leavers:
+                writer.end(success=turn.leavers[number] == Status.FINISHED)
+                del self.summaries[number]
+            writer.flush()
+
+    def _open(self, number: int, *, announce: bool) -> summaries.MemberSummaries:
+        return summaries.MemberSummaries(
+            self.member_folder(number), self.sweep.members[number], self.configs[number], announce=announce
+        )

@@ -1,0 +1,51 @@
+"""Trains one member again, with no neighbours, and compares: anyone can check a run's numbers."""
+
+from collections import deque
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxloop import devices
+from jaxloop.bucket import Bucket, bucket_of
+from jaxloop.compiled import compiled
+from jaxloop.slots import Slots
+from jaxloop.store import Store
+from jaxloop.sweep import Sweep
+from jaxloop.task import Task
+
+
+def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str, Any]:
+    """Trains one member alone and compares its curve with the recorded one.
+
+    Returns:
+      `largest_difference` over all metrics and points; `points` compared; `missing`, points that only one of
+      the two curves has.
+    """
+    bucket = bucket_of(sweep, number)
+    alone = Bucket(bucket.static, bucket.traced, [number])
+    mesh = devices.member_mesh(store.get("devices"))
+    program = compiled(sweep, task, alone, mesh, capacity=1, width=devices.NARROWEST)
+    slots = Slots(alone, sweep.members, program.capacity)
+    fresh, data = program.place(slots.admit(deque([number]))), program.share(task)
+    hparams, state = program.place(slots.columns), program.empty()
+    nobody = program.place(np.zeros(program.capacity, bool))
+    curves: dict[tuple[str, int], float] = {}
+    while True:
+        state, record = program.advance(hparams, state, fresh, data)
+        mine = {name: float(values[0]) for name, values in jax.device_get(record).items()}
+        step, fresh = int(mine["step"]), nobody
+        curves |= {(name, step): mine[name] for name in program.metrics if not np.isnan(mine[name])}
+        if mine["diverged"] or step >= sweep.members[number]["steps"]:
+            break
+    recorded = store.points(number)
+    both = curves.keys() & recorded.keys()
+    # equal infinities differ by nothing
+    gaps = [abs(curves[at] - recorded[at]) for at in both if curves[at] != recorded[at]]
+    return {
+        "member": number,
+        "steps": step,
+        "points": len(both),
+        "missing": len(curves.keys() ^ recorded.keys()),
+        "largest_difference": max(gaps, default=0.0),
+    }

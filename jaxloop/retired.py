@@ -1,0 +1,52 @@
+"""Final parameters of retired members: read back, given folders of their own, dropped."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jaxloop import checkpoints, summaries
+from jaxloop.bucket import bucket_of
+from jaxloop.compiled import params_shapes
+from jaxloop.errors import NotFoundError
+from jaxloop.store import Store
+from jaxloop.sweep import Sweep
+from jaxloop.task import Task
+
+
+def params(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> Any:
+    """A retired member's final parameters, as host arrays in the task's own structure.
+
+    Raises:
+      NotFoundError: the member has not ended, or its parameters were not kept.
+    """
+    member = store.members("number = ?", (number,))[0]
+    like = params_shapes(task, bucket_of(sweep, number).static)
+    if member.finished is not None:
+        return checkpoints.restore_member(run / member.finished, number, like)
+    own = _own_folder(run, sweep, number)
+    if own.exists():
+        return checkpoints.restore_one(own, like)
+    raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
+
+
+def keep(run: Path, sweep: Sweep, task: Task, store: Store, best: list[dict[str, Any]]) -> None:
+    """Gives the best configs' members checkpoint folders of their own; drops what `keep` does not name.
+
+    Args:
+      best: configs as `report.ranked` gives them, best first.
+    """
+    wanted = sweep.document.checkpoint.keep
+    if wanted == "none":
+        return
+    for config in best:
+        for number in config["members"]:
+            target = _own_folder(run, sweep, number)
+            if not target.exists():
+                checkpoints.save_one(target, params(run, sweep, task, store, number))
+    if wanted.startswith("best:"):
+        store.drop_finished()
+        shutil.rmtree(run / "finished", ignore_errors=True)
+
+
+def _own_folder(run: Path, sweep: Sweep, number: int) -> Path:
+    return summaries.member_folder(run, number, sweep.members[number], sweep.varied) / "checkpoint"
