@@ -4,21 +4,28 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
 
-Number = StrictInt | FiniteFloat
-Value = StrictBool | StrictInt | FiniteFloat | StrictStr
+
+def _number(value: Any) -> int | float:
+    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    if fits or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"needs a finite number, got {value!r}")
+
+
+def _value(value: Any) -> bool | int | float | str:
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    raise ValueError(f"needs a finite number, a string, true or false, got {value!r}")
+
+
+Number = Annotated[Any, BeforeValidator(_number)]
+Value = Annotated[Any, BeforeValidator(_value)]
 FORMS = ("values", "log", "linear", "range", "count")
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import devices
-from jaxloop.bucket import Bucket
-from jaxloop.errors import ResourceError, SweepError
+from jaxloop.bucket import Bucket, buckets
+from jaxloop.errors import ResourceError, SweepError, unknown
 from jaxloop.member import Program, TrainState, chunked, member, raveled
 from jaxloop.population import MEMBER, SHARED, jitted, populated, spread, state_shapes, streamed
 from jaxloop.sweep import Sweep
@@ -70,6 +70,50 @@ def params_shapes(task: Task, static: dict[str, Any]) -> Any:
     return jax.eval_shape(lambda key: task.init(key, {**task.hparams, **static}), jax.random.key(0))
 
 
+def check(sweep: Sweep, task: Task) -> None:
+    """What a sweep asks of its task, which the file alone does not tell.
+
+    Raises:
+      SweepError: a batch larger than the training split, or a ranking by a metric that is not measured.
+    """
+    examples = len(next(iter(task.data.train.values())))
+    for bucket in buckets(sweep):
+        size, metric = bucket.static["batch_size"], sweep.document.evaluate.metric
+        known = metric_names(sweep, task, bucket)
+        if size > examples:
+            path, rule = ("hparams", "batch_size"), f"needs at most the {examples} training examples, got {size}"
+        elif size * examples >= 2**32:
+            path, rule = (
+                ("hparams", "batch_size"),
+                f"times {examples} examples needs to be below 2**32, got {size}",
+            )
+        elif metric not in known:
+            path, rule = ("evaluate", "metric"), unknown("metric", metric, known)
+        else:
+            continue
+        raise SweepError(sweep.places.say(path, rule))
+
+
+def metric_names(sweep: Sweep, task: Task, bucket: Bucket) -> list[str]:
+    """What a turn measures of each member: "train/loss", "validation/accuracy", ..."""
+    one, hparams = _member(sweep, task, bucket)
+    state, splits = jax.eval_shape(one.init, hparams), task.data.splits()
+    train = jax.eval_shape(one.step, hparams, state, splits["train"])[1]
+    evaluated = jax.eval_shape(one.evaluate, hparams, state, splits["validation"])
+    return [
+        f"{split}/{name}"
+        for split, names in zip(splits, (train, evaluated, evaluated), strict=True)
+        for name in names
+    ]
+
+
+def _member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
+    """The program of one member over flat parameters, and its traced hparams as shapes."""
+    flat = raveled(task, {**task.hparams, **bucket.static})
+    hparams = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
+    return member(flat, bucket.static, sweep.document.evaluate.batch_size), hparams
+
+
 def compiled(
     sweep: Sweep,
     task: Task,
@@ -85,20 +129,15 @@ def compiled(
       capacity, width: instead of the sweep's own.
 
     Raises:
-      SweepError: the batch is larger than the training split.
       ResourceError: the program does not fit on a device.
     """
-    _check_batch(sweep, bucket, task)
-    flat = raveled(task, {**task.hparams, **bucket.static})
-    one = member(flat, bucket.static, sweep.document.evaluate.batch_size)
-    hparams = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
+    one, hparams = _member(sweep, task, bucket)
     capacity, width = _layout(sweep, bucket, mesh, jax.eval_shape(one.init, hparams), capacity, width)
 
     program = populated(chunked(one, sweep.document.run.evaluate_every), width)
     arguments = _arguments(program, bucket, task, capacity, mesh)
     advance = spread(streamed(program), mesh)
     started = time.perf_counter()
-    record = jax.eval_shape(advance, *arguments)[1]
     try:
         executable = jitted(advance, mesh).lower(*arguments).compile()
     except jax.errors.JaxRuntimeError as error:
@@ -116,7 +155,7 @@ def compiled(
         advance=executable,
         state=arguments[1],
         params=params_shapes(task, bucket.static),
-        metrics=[name for name in record if "/" in name],
+        metrics=metric_names(sweep, task, bucket),
         compile_seconds=seconds,
         flops=float((step.cost_analysis() or {}).get("flops", 0.0)),
         memory_bytes=sizes.argument_size_in_bytes
@@ -124,17 +163,6 @@ def compiled(
         - sizes.alias_size_in_bytes
         + sizes.temp_size_in_bytes,
     )
-
-
-def _check_batch(sweep: Sweep, bucket: Bucket, task: Task) -> None:
-    size, examples = bucket.static["batch_size"], len(next(iter(task.data.train.values())))
-    if size > examples:
-        rule = f"needs at most the {examples} training examples"
-    elif size * examples >= 2**32:
-        rule = f"times the {examples} training examples needs to be below 2**32"
-    else:
-        return
-    raise SweepError(f"{sweep.name}: hparams.batch_size: {rule}, got {size}")
 
 
 def _layout(sweep, bucket, mesh, state: TrainState, capacity: int | None, width: int | None) -> tuple[int, int]:

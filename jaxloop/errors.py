@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class JaxloopError(Exception):
@@ -40,9 +41,16 @@ NO_MEMBER_FINISHED = 6
 INTERRUPTED = 128  # plus the signal's number: 130, 143
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' (did you mean `x`?)' for the closest known name, or the list of them."""
-    known = sorted(known)
-    if close := difflib.get_close_matches(str(name), known, n=1, cutoff=0.6):
-        return f"; did you mean `{close[0]}`?"
-    return f"; known: {', '.join(known)}" if known else ""
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """ "; did you mean `x`?" where a known name is close, else nothing."""
+    close = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """A name that is not known, with the nearest that is, or all of them."""
+    return f"unknown {kind} `{name}`" + (nearest(name, known) or f"; known: {', '.join(sorted(known))}")
+
+
+def not_one_of(value: Any, choices: Iterable[str]) -> str:
+    return f"needs one of {', '.join(choices)}, got {value!r}{nearest(value, choices)}"

@@ -8,14 +8,10 @@ from pydantic import ValidationError
 from jaxloop import declared
 from jaxloop.axes import Axis, points, size
 from jaxloop.document import Checkpoint, Document, Evaluate, Population, Run
-from jaxloop.errors import nearest
+from jaxloop.errors import not_one_of, unknown
 from jaxloop.places import Places
 
 SECTIONS = {"run": Run, "population": Population, "evaluate": Evaluate, "checkpoint": Checkpoint}
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    return f"unknown {kind} `{name}`{nearest(name, known)}"
 
 
 def explained(error: ValidationError, places: Places) -> Iterator[str]:
@@ -82,7 +78,7 @@ def _broken_values(
                 yield places.say((section, name), rule)
             for value in _values(document, name):
                 if rule := _broken_value(name, value, known[name]):
-                    yield places.say((section, name), f"{rule}, got {value!r}")
+                    yield places.say((section, name), rule)
 
 
 def _broken_data(document: Document, places: Places) -> Iterator[str]:
@@ -93,7 +89,7 @@ def _broken_data(document: Document, places: Places) -> Iterator[str]:
         if key not in options:
             yield places.say(("data", key), unknown("option", key, options))
         elif rule := _broken_value(key, value, options[key]):
-            yield places.say(("data", key), f"{rule}, got {value!r}")
+            yield places.say(("data", key), rule)
 
 
 def _values(document: Document, name: str) -> list[Any]:
@@ -107,20 +103,22 @@ def _broken_value(name: str, value: Any, default: Any) -> str | None:
     """The rule that a value breaks, if any; a default's type is the type that its name wants."""
     if name in declared.CHOICES:
         choices = declared.CHOICES[name]
-        return None if value in choices else f"needs one of {', '.join(choices)}{nearest(value, choices)}"
+        return None if value in choices else not_one_of(value, choices)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "needs true or false"
-    if isinstance(default, str):
-        return None if isinstance(value, str) else "needs a string"
-    if isinstance(default, float) and not number:
-        return "needs a number"
-    if isinstance(default, int) and not (number and isinstance(value, int)):
-        return "needs an integer"
     low, high = declared.BOUNDS.get(name, (None, None))
-    if (low is not None and value < low) or (high is not None and value > high):
-        return f"needs a value from {low} to {high}" if high is not None else f"needs at least {low}"
-    return None
+    if isinstance(default, bool):
+        rule = None if isinstance(value, bool) else "true or false"
+    elif isinstance(default, str):
+        rule = None if isinstance(value, str) else "a string"
+    elif isinstance(default, float) and not number:
+        rule = "a number"
+    elif isinstance(default, int) and not (number and isinstance(value, int)):
+        rule = "an integer"
+    elif (low is not None and value < low) or (high is not None and value > high):
+        rule = f"a value from {low} to {high}" if high is not None else f"at least {low}"
+    else:
+        rule = None
+    return rule and f"needs {rule}, got {value!r}"
 
 
 def repeated(digests: list[str], places: Places) -> Iterator[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxloop import checkpoints, devices, provenance, report, retired
 from jaxloop.bucket import Bucket, buckets
-from jaxloop.compiled import CompiledProgram, compiled
+from jaxloop.compiled import CompiledProgram, check, compiled
 from jaxloop.errors import LockedError, SweepError
 from jaxloop.interrupt import Interrupt
 from jaxloop.recorder import Recorder, Snapshot, Turn
@@ -56,8 +56,9 @@ def create(sweep: Sweep, task: Task, run: Path) -> None:
     """Makes a run's folder with all its members waiting.
 
     Raises:
-      SweepError: the folder is taken.
+      SweepError: the folder is taken, or the sweep asks of the task what it has not.
     """
+    check(sweep, task)
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         hint = f"`jaxloop resume {run}` goes on with it, or" if exists(run) else "it is not empty;"
         raise SweepError(f"--out {run}: exists already; {hint} choose another folder")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from jaxloop import declared, rules
 from jaxloop.axes import sample
 from jaxloop.document import Document
-from jaxloop.errors import SweepError
+from jaxloop.errors import SweepError, unknown
 from jaxloop.places import Places, override
 
 TaskHparams = Callable[[str, Path], dict[str, Any]]
@@ -29,12 +29,14 @@ class Sweep:
       members: each member's hparams, by name, in the order of their numbers.
       folder: what relative paths in the file are relative to.
       name: of the file, without its suffix.
+      places: where each key stands, for errors that only the task can tell.
     """
 
     document: Document
     members: list[dict[str, Any]]
     folder: Path
     name: str
+    places: Places
 
     def toml(self) -> str:
         """The sweep with every default written out; reading it back gives the same members."""
@@ -88,7 +90,7 @@ def parse(
         raise SweepError(places.say(("population", "sampler"), str(error))) from None
     members = [_member(document, task or {}, values) for values in drawn]
     _raise_if(rules.repeated([digest(hparams) for hparams in members], places))
-    return Sweep(_written_out(document, members), members, folder, name)
+    return Sweep(_written_out(document, members), members, folder, name, places)
 
 
 def _raise_if(problems) -> None:
@@ -116,7 +118,7 @@ def _task(document: Document, places: Places, folder: Path, of_file: TaskHparams
     if name in declared.TASKS:
         return declared.TASKS[name]
     if ":" not in name:
-        raise SweepError(places.say(("run", "task"), rules.unknown("task", name, declared.TASKS)))
+        raise SweepError(places.say(("run", "task"), unknown("task", name, declared.TASKS)))
     return of_file(name, folder) if of_file else None
 
 
