@@ -69,9 +69,12 @@ def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: boo
     from jaxloop.sweep import load  # a sweep's errors are told before JAX is loaded
 
     _check(file, overrides, seeds, load)
-    from jaxloop import planned
+    from jaxloop import api, planned
+    from jaxloop.devices import use_every_core
 
-    found = planned.plan(file, _with_seeds(overrides, seeds))
+    use_every_core()
+    checked = api.read_sweep(file, _with_seeds(overrides, seeds))
+    found = planned.plan(checked, api.task_of(checked))
     click.echo(json.dumps(found, indent=1) if as_json else planned.text(found))
 
 

@@ -1,21 +1,18 @@
 """`jaxloop plan`: what a sweep would cost, from its compiled programs. Nothing is run."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxloop import api, declared, devices
+from jaxloop import declared, devices
 from jaxloop.bucket import buckets
 from jaxloop.compiled import CompiledProgram, compiled
 from jaxloop.sweep import Sweep
+from jaxloop.task import Task
 
 
-def plan(file: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
+def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     """Members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
-    devices.use_every_core()
-    sweep = api.read_sweep(file, overrides)
-    task = api.task_of(sweep)
     mesh = devices.member_mesh()
     programs = [compiled(sweep, task, bucket, mesh) for bucket in buckets(sweep)]
     axes = {

@@ -1,8 +1,14 @@
 """A strict process: two CPU devices, rank promotion raises, and small sweeps to run for real."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# Tests share what they compile, with the processes they start too.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
 import pytest
@@ -14,7 +20,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("jaxloop", deadline=None)  # a first call may compile
 settings.load_profile("jaxloop")
 
-ROOT = Path(__file__).parent.parent
 TINY = """
 [run]
 task = "digits"
