@@ -27,17 +27,19 @@ class Bucket:
 def buckets(sweep: Sweep) -> list[Bucket]:
     """Groups a sweep's members by their static hparams, in order of first appearance."""
     found: dict[tuple, Bucket] = {}
-    for number, hparams in enumerate(sweep.members):
-        traced = {name: _dtype(name) for name, value in hparams.items() if declared.is_traced(name, value)}
-        static = {name: value for name, value in hparams.items() if name not in traced}
-        key = (*sorted(static.items()), *sorted(traced))
-        found.setdefault(key, Bucket(static, traced, [])).numbers.append(number)
+    for number in range(len(sweep.members)):
+        one = alone(sweep, number)
+        key = (*sorted(one.static.items()), *sorted(one.traced))
+        found.setdefault(key, Bucket(one.static, one.traced, [])).numbers.append(number)
     return list(found.values())
 
 
-def bucket_of(sweep: Sweep, number: int) -> Bucket:
-    """The bucket that a member trains in."""
-    return next(bucket for bucket in buckets(sweep) if number in bucket.numbers)
+def alone(sweep: Sweep, number: int) -> Bucket:
+    """A bucket of one member."""
+    hparams = sweep.members[number]
+    traced = {name: _dtype(name) for name, value in hparams.items() if declared.is_traced(name, value)}
+    static = {name: value for name, value in hparams.items() if name not in traced}
+    return Bucket(static, traced, [number])
 
 
 def _dtype(name: str) -> np.dtype:

@@ -1,5 +1,6 @@
 """What a person sees while a run goes: a live panel in a terminal, plain lines elsewhere."""
 
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -65,11 +66,11 @@ def _line(progress: "Progress") -> str:
 
 def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:
     """Configs ranked, one a row, with the standard error over their seeds."""
-    table = Table(title=f"best by {metric} (mean over seeds, at each member's last step)")
+    table = Table(title=f"best by {metric}, mean over seeds")
     names = [name for name in varied if name != "seed"]
     other = metric.replace("validation/", "test/")
     for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
-        table.add_column(name, justify="right")
+        table.add_column(re.sub(r"([/_])", r"\1\n", name), justify="right", vertical="bottom")
     for rank, row in enumerate(best, 1):
         values = [_short(row["hparams"].get(name)) for name in names]
         error = "n/a" if row["standard_error"] is None else f"{row['standard_error']:.4f}"

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxloop import devices
-from jaxloop.bucket import Bucket, bucket_of
+from jaxloop.bucket import alone
 from jaxloop.compiled import compiled
 from jaxloop.slots import Slots
 from jaxloop.store import Store
@@ -22,11 +22,10 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
       `largest_difference` over all metrics and points; `points` compared; `missing`, points that only one of
       the two curves has.
     """
-    bucket = bucket_of(sweep, number)
-    alone = Bucket(bucket.static, bucket.traced, [number])
+    bucket = alone(sweep, number)
     mesh = devices.member_mesh(store.get("devices"))
-    program = compiled(sweep, task, alone, mesh, capacity=1, width=devices.NARROWEST)
-    slots = Slots(alone, sweep.members, program.capacity)
+    program = compiled(sweep, task, bucket, mesh, capacity=1, width=devices.NARROWEST)
+    slots = Slots(bucket, sweep.members, program.capacity)
     fresh, data = program.place(slots.admit(deque([number]))), program.share(task)
     hparams, state = program.place(slots.columns), program.empty()
     nobody = program.place(np.zeros(program.capacity, bool))

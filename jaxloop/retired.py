@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from jaxloop import checkpoints, summaries
-from jaxloop.bucket import bucket_of
+from jaxloop.bucket import alone
 from jaxloop.compiled import params_shapes
 from jaxloop.errors import NotFoundError
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
+
+BEST_CONFIGS, BEST_SEEDS = 8, 8  # of each of the best configs, so many members get folders of their own
 
 
 def params(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> Any:
@@ -20,7 +22,7 @@ def params(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> An
       NotFoundError: the member has not ended, or its parameters were not kept.
     """
     member = store.members("number = ?", (number,))[0]
-    like = params_shapes(task, bucket_of(sweep, number).static)
+    like = params_shapes(task, alone(sweep, number).static)
     if member.finished is not None:
         return checkpoints.restore_member(run / member.finished, number, like)
     own = _own_folder(run, sweep, number)
@@ -29,20 +31,25 @@ def params(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> An
     raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
 
 
-def keep(run: Path, sweep: Sweep, task: Task, store: Store, best: list[dict[str, Any]]) -> None:
+def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[str, Any]]) -> None:
     """Gives the best configs' members checkpoint folders of their own; drops what `keep` does not name.
 
     Args:
-      best: configs as `report.ranked` gives them, best first.
+      ranked: all configs as `report.ranked` gives them, best first.
     """
     wanted = sweep.document.checkpoint.keep
-    if wanted == "none":
-        return
-    for config in best:
-        for number in config["members"]:
-            target = _own_folder(run, sweep, number)
-            if not target.exists():
-                checkpoints.save_one(target, params(run, sweep, task, store, number))
+    if wanted == "all":
+        numbers = [number for config in ranked[:BEST_CONFIGS] for number in config["members"][:BEST_SEEDS]]
+    elif wanted == "none":
+        numbers = []
+    else:
+        numbers = [
+            number for config in ranked[: int(wanted.removeprefix("best:"))] for number in config["members"]
+        ]
+    for number in numbers:
+        target = _own_folder(run, sweep, number)
+        if not target.exists():
+            checkpoints.save_one(target, params(run, sweep, task, store, number))
     if wanted.startswith("best:"):
         store.drop_finished()
         shutil.rmtree(run / "finished", ignore_errors=True)

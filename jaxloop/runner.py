@@ -24,7 +24,7 @@ from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
 from jaxloop.tasks.load import code_hash
 
-BEST_FOLDERS = 8  # configs whose members get a checkpoint folder of their own
+BEST_TOLD = 8  # configs in a run's summary
 
 
 @dataclass(frozen=True)
@@ -228,11 +228,10 @@ class _Training:
 
     def _summary(self) -> dict[str, Any]:
         """Closes the run's books and gives what `population --json` prints."""
-        evaluate, keep = self.sweep.document.evaluate, self.sweep.document.checkpoint.keep
-        best = report.ranked(self.store, evaluate.metric, evaluate.mode, BEST_FOLDERS)
+        evaluate = self.sweep.document.evaluate
+        ranked = report.ranked(self.store, evaluate.metric, evaluate.mode)
         if not self.interrupt.signal:
-            kept = int(keep.removeprefix("best:")) if keep.startswith("best:") else BEST_FOLDERS
-            retired.keep(self.run, self.sweep, self.task, self.store, best[:kept])
+            retired.keep(self.run, self.sweep, self.task, self.store, ranked)
         seconds = self.store.get("seconds", 0.0) + self.seconds
         member_steps = self.store.get("member_steps", 0) + self.member_steps
         status = "interrupted" if self.interrupt.signal else "finished"
@@ -251,7 +250,7 @@ class _Training:
             "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
             "member_steps_per_second": round(member_steps / seconds, 1) if seconds else 0.0,
-            "best": best,
+            "best": ranked[:BEST_TOLD],
         }
         path = self.run / "run.json"
         timings = {name: value for name, value in summary.items() if name != "best"}

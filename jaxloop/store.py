@@ -129,8 +129,9 @@ class Store:
             "update members set step = ? where number = ?", zip(steps, numbers, strict=True)
         )
 
-    def retire(self, turn: int, leavers: dict[int, Status], finished: str | None) -> None:
-        rows = [(status, turn, finished, number) for number, status in leavers.items()]
+    def retire(self, turn: int, leavers: dict[int, Status], folders: dict[int, str]) -> None:
+        """Ends members; `folders` are those of their final parameters, where they are kept."""
+        rows = [(status, turn, folders.get(number), number) for number, status in leavers.items()]
         self.connection.executemany(
             "update members set status = ?, retired = ?, finished = ? where number = ?", rows
         )
