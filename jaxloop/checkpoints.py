@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 
 from jaxloop.errors import DamagedError
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
 KEPT = 2  # the newest, and the one before it: the store may still name that one
 
 

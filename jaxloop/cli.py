@@ -4,7 +4,6 @@ Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible
 disk, 6 no member finished finite, 7 run is locked, 130/143 interrupted (state saved).
 """
 
-import errno
 import json
 import shlex
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from jaxloop import __version__
-from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED, JaxloopError, ResourceError
+from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED, JaxloopError, ResourceError, is_out_of_resources
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
@@ -46,10 +45,11 @@ def main() -> None:
     except JaxloopError as error:
         click.echo(f"jaxloop: {error}", err=True)
         sys.exit(error.code)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:  # libraries say it in their own types
+        if not is_out_of_resources(error):
             raise
-        click.echo(f"jaxloop: no space left on the disk: {error}. The last checkpoint is whole.", err=True)
+        hint = "The last checkpoint is whole: make room, then `jaxloop resume RUN` goes on from it."
+        click.echo(f"jaxloop: out of memory or disk: {error}\n{hint}", err=True)
         sys.exit(ResourceError.code)
 
 

@@ -1,6 +1,7 @@
 """Failures a user can act on, each with its exit code."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,14 @@ class ResourceError(JaxloopError):
 
 class LockedError(JaxloopError):
     code = 7
+
+
+def is_out_of_resources(error: BaseException) -> bool:
+    """Whether memory, device memory or disk ran out, in the words of Python, SQLite, tensorstore or XLA."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    told = ("No space left", "disk is full", "RESOURCE_EXHAUSTED", "Disk quota exceeded")
+    return any(words in str(error) for words in told)
 
 
 NO_MEMBER_FINISHED = 6

@@ -158,9 +158,11 @@ class _Training:
             if newly.any():
                 fresh, hparams = program.place(newly), program.place(slots.columns)
             state, record = program.advance(hparams, state, fresh, data)
-            if pending:
-                self._write(pending, index)
-            record = jax.device_get(record)
+            try:
+                if pending:
+                    self._write(pending, index)
+            finally:  # a failed write must not end the process while its devices compute: that crashes
+                record = jax.device_get(record)
             pending = self._turn(program, slots, slots.members[newly].tolist(), state, record)
             stopping = self.interrupt.signal is not None
             ended = not waiting and not len(slots.seated)
