@@ -23,7 +23,9 @@ class Panel:
     def __init__(self, varied: list[str], metric: str, mode: str, *, to_stderr: bool = False):
         self.varied, self.metric, self.mode = varied, metric, mode
         self.console = Console(stderr=to_stderr)
-        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self.live = (
+            Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        )
         self.said = 0.0
 
     def __enter__(self) -> "Panel":
@@ -73,12 +75,17 @@ def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Ta
         table.add_column(re.sub(r"([/_])", r"\1\n", name), justify="right", vertical="bottom")
     for rank, row in enumerate(best, 1):
         values = [_short(row["hparams"].get(name)) for name in names]
-        error = "n/a" if row["standard_error"] is None else f"{row['standard_error']:.4f}"
-        tested = [_short(row["metrics"].get(other))] if other != metric else []
+        tested = [_measured(row["metrics"].get(other))] if other != metric else []
         members = f"{row['finished']}/{len(row['members'])}"
-        table.add_row(str(rank), *values, f"{row['mean']:.4f}", error, *tested, members)
+        table.add_row(
+            str(rank), *values, _measured(row["mean"]), _measured(row["standard_error"]), *tested, members
+        )
     return table
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _measured(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
