@@ -57,6 +57,9 @@ def streamed(program: Program) -> Advance:
     this chunk (NaN for others), `step` and `diverged`.
     """
 
+    def ended(state, hparams):
+        return state.diverged | (state.step >= hparams["steps"])
+
     def advance(hparams, state, fresh, data):
         def admitted():
             return jax.tree.map(
@@ -68,7 +71,7 @@ def streamed(program: Program) -> Advance:
         before = jax.lax.cond(fresh.any(), admitted, lambda: state)
         after, train = program.step(hparams, before, data["train"])
         validation = program.evaluate(hparams, after, data["validation"])
-        left = (after.diverged | (after.step >= hparams["steps"])) & (hparams["steps"] > 0)
+        left = ended(after, hparams) & ~ended(before, hparams)
         shapes = jax.eval_shape(program.evaluate, hparams, after, data["test"])
         test = jax.lax.cond(
             left.any(),

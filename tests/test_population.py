@@ -1,11 +1,16 @@
 """Isolation, bit for bit on CPU, and one compilation a run."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import jaxloop
-from jaxloop import sweep
+from jaxloop import api, devices, sweep
+from jaxloop.bucket import buckets
+from jaxloop.compiled import compiled
 
 TASK = """
 import jax.numpy as jnp
@@ -104,6 +109,34 @@ def test_a_neighbour_that_turns_nan_changes_nothing(tmp_path):
     for member in well:
         key = tuple((k, v) for k, v in member.hparams.items() if k != "poison")
         np.testing.assert_array_equal(beside[member.number], clean[key][1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [("capacity=32", "width=2"), ("width=16",), ("width=8", "capacity=64")])
+def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path, settings):
+    def trained(name, *settings):
+        short = ("run.steps=40", "run.evaluate_every=20", "checkpoint.keep=none")
+        chosen = [f"population.{setting}" for setting in settings]
+        return jaxloop.run(ROOT / "sweeps" / "lr_wd.toml", out=tmp_path / name, set=(*short, *chosen))
+
+    whole, other = trained("whole"), trained("other", *settings)
+    assert whole.summary is not None
+    assert whole.summary["capacity"] == len(whole.members) == 256
+    for metric in whole.store.metric_names():
+        np.testing.assert_array_equal(whole.curves(metric), other.curves(metric))
+
+
+def test_devices_share_no_step_and_the_state_is_updated_in_place():
+    swept = sweep.parse(SWEEP)
+    (bucket,) = buckets(swept)
+    mesh = devices.member_mesh()
+    assert mesh.size == 2
+    program = compiled(swept, api.task_of(swept), bucket, mesh)
+    text = program.advance.as_text()
+    assert not re.findall(r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\b", text)
+    aliased = program.advance.memory_analysis().alias_size_in_bytes
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(program.state))
+    assert aliased == state // 2  # each device holds half of the slots
 
 
 def test_one_program_is_compiled_once_and_never_again(tmp_path, caplog):

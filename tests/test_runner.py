@@ -139,6 +139,8 @@ def test_commands_and_exit_codes(tiny, tmp_path, jaxloop_command):
         *("compile_seconds", "seconds", "member_steps_per_second", "best"),
     } <= set(summary)
     assert (summary["members"], summary["programs"], summary["diverged"]) == (9, 1, 0)
+    assert summary["devices"] == len(os.sched_getaffinity(0))
+    assert summary["capacity"] % (summary["devices"] * summary["width"]) == 0  # padded with idle slots
     shown = json.loads(jaxloop_command("show", run, "--json").stdout)
     assert len(shown["members"]) == 9
     assert {"id", "hparams", "status", "step", "metrics"} <= set(shown["members"][0])

@@ -1,6 +1,7 @@
 """TensorBoard itself reads what was written: its event reader, and its HTTP API."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -39,7 +40,9 @@ def test_the_event_reader_gives_every_members_curves(run):
 
 
 def test_the_http_api_gives_curves_and_one_group_a_config(run):
-    port = 16006
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     command = [str(Path(sys.executable).parent / "tensorboard"), "--logdir", str(run.path / "members")]
     command += ["--port", str(port), "--host", "127.0.0.1", "--load_fast", "false"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,7 +1,6 @@
 import contextlib
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import ROOT, TINY
@@ -90,9 +89,7 @@ def test_help_and_sweep_errors_need_no_jax(arguments):
 
 
 def test_a_sweep_error_writes_nothing(tmp_path, tiny, jaxloop_command):
-    before = time.perf_counter()
     done = jaxloop_command("population", tiny, "--set", "run.steps=0", "--out", tmp_path / "run", cwd=tmp_path)
     assert done.returncode == 2
     assert "--set run.steps=0: run.steps" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.toml"]
-    assert time.perf_counter() - before < 30

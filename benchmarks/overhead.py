@@ -1,0 +1,127 @@
+"""jaxloop with everything on (TensorBoard, store, checkpoints, evaluation) against a bare hand-written loop.
+
+The loop below is what a researcher writes by hand: shard_map over devices, lax.map over groups, vmap over members,
+scan over steps. Same arithmetic, same width, same batches; no checkpoint, no curve on disk, no frozen members.
+The two take turns in one process, since a shared machine's speed changes by the minute.
+"""
+
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import measure
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec
+
+import jaxloop
+from jaxloop import devices, population, sweep
+from jaxloop.data import batch_index
+from jaxloop.tasks import mnist1d
+
+SWEEP = """
+[run]
+task = "mnist1d"
+steps = {steps}
+[hparams]
+width = 100
+depth = 2
+batch_size = 100
+optimizer = "adamw"
+[axes]
+learning_rate = {{ log = [1e-4, 1e-1], num = 8 }}
+weight_decay = {{ log = [1e-4, 1e-1], num = {decays} }}
+[checkpoint]
+every = "30s"
+"""
+BATCH, EVERY, SIZES = 100, 100, (40, 100, 100, 10)
+
+
+def bare_loop(members: list[dict], width: int):
+    """`(state, data) -> (state, losses)`, one chunk of all members; and the state to start from."""
+
+    def init(seed):
+        keys = jax.random.split(jax.random.key(seed), 3)
+        shapes = zip(keys, SIZES[:-1], SIZES[1:], strict=True)
+        return [{"w": jax.random.normal(k, (a, b)) / a**0.5, "b": jnp.zeros(b)} for k, a, b in shapes]
+
+    _, unravel = ravel_pytree(init(0))
+
+    def loss(flat, x, y):
+        for i, layer in enumerate(layers := unravel(flat)):
+            x = x @ layer["w"] + layer["b"]
+            x = jax.nn.relu(x) if i < len(layers) - 1 else x
+        return optax.softmax_cross_entropy_with_integer_labels(x, y).mean()
+
+    def chunk(hparams, state, data):
+        tx = optax.adamw(hparams["learning_rate"], weight_decay=hparams["weight_decay"])
+        key = jax.random.fold_in(jax.random.key(hparams["seed"]), 1)
+
+        def step(carry, _):
+            params, opt_state, count = carry
+            index = batch_index(key, count, BATCH, len(data["train"]["y"]))
+            value, grads = jax.value_and_grad(loss)(params, data["train"]["x"][index], data["train"]["y"][index])
+            updates, opt_state = tx.update(grads, opt_state, params)
+            return (params + updates, opt_state, count + 1), value
+
+        state, losses = jax.lax.scan(step, state, None, length=EVERY)
+        return state, (losses.mean(), loss(state[0], data["validation"]["x"], data["validation"]["y"]))
+
+    mesh = devices.member_mesh()
+    member, shared = PartitionSpec("member"), PartitionSpec()
+
+    @partial(jax.jit, donate_argnums=1, compiler_options=population.EXACT_ON_CPU)
+    @partial(jax.shard_map, mesh=mesh, in_specs=(member, member, shared), out_specs=member, check_vma=False)
+    def population_chunk(hparams, state, data):
+        grouped = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (hparams, state))
+        out = jax.lax.map(lambda group: jax.vmap(lambda h, s: chunk(h, s, data))(*group), grouped)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), out)
+
+    hparams = {
+        "learning_rate": np.array([m["learning_rate"] for m in members], np.float32),
+        "weight_decay": np.array([m["weight_decay"] for m in members], np.float32),
+        "seed": np.array([m["seed"] for m in members], np.uint32),
+    }
+
+    def start(seed):
+        params = ravel_pytree(init(seed))[0]
+        return params, optax.adamw(0.1).init(params), jnp.int32(0)
+
+    sharding = jax.sharding.NamedSharding(mesh, member)
+    hparams = jax.device_put(hparams, sharding)
+    return partial(population_chunk, hparams), lambda: jax.device_put(jax.vmap(start)(hparams["seed"]), sharding)
+
+
+def main() -> None:
+    arguments = measure.options(__doc__.splitlines()[0])
+    steps, decays, rounds = (300, 8, 1) if arguments.quick else (2000, 32, 2)
+    devices.use_every_core()
+    swept = sweep.parse(SWEEP.format(steps=steps, decays=decays), name="overhead")
+    data = jax.device_put(mnist1d().data.splits())
+    rates = {"jaxloop": [], "bare": []}
+    chunk = start = None
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            run = jaxloop.run(swept, out=Path(folder) / "run")
+        rates["jaxloop"].append(run.summary["member_steps_per_second"])
+        if chunk is None:
+            chunk, start = bare_loop(swept.members, run.summary["width"])
+            jax.block_until_ready(chunk(start(), data))  # compiles
+        state, began = start(), time.perf_counter()
+        for _ in range(steps // EVERY):
+            state, losses = chunk(state, data)
+            jax.device_get(losses)
+        rates["bare"].append(len(swept.members) * steps / (time.perf_counter() - began))
+    figures = {f"{name} member-steps/s": statistics.median(found) for name, found in rates.items()}
+    ratio = figures["jaxloop member-steps/s"] / figures["bare member-steps/s"]
+    summary = {name: run.summary[name] for name in ("members", "capacity", "width", "devices")}
+    measure.publish({**figures, "ratio": ratio, **summary, "steps": steps}, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
