@@ -1,5 +1,7 @@
 """Python's face: run a sweep, load a run. The command line calls the same functions."""
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -7,25 +9,37 @@ import numpy as np
 
 from jaxloop import retired, runner, sweep
 from jaxloop.devices import use_every_core
-from jaxloop.errors import NotFoundError
+from jaxloop.errors import NotFoundError, SweepError
 from jaxloop.store import Member, Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.tasks import load as tasks
 
 
-def read_sweep(path: str | Path, overrides: tuple[str, ...] = ()) -> Sweep:
-    """A checked sweep, its own task's hparams included."""
-    return sweep.load(Path(path), tuple(overrides), _task_hparams)
+def read(path: str | Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Task]:
+    """A checked sweep and its task."""
+    return _with_task(lambda task_hparams: sweep.load(Path(path), tuple(overrides), task_hparams))
 
 
-def _task_hparams(name: str, folder: Path) -> dict[str, Any]:
-    return dict(tasks.load(name, folder, {}).hparams)
+def _with_task(check: Callable[[sweep.TaskHparams], Sweep]) -> tuple[Sweep, Task]:
+    """Checks a sweep against its task, which is loaded once."""
+    loaded = []
+
+    def task_hparams(name: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+        loaded.append(tasks.load(name, folder, options))
+        return dict(loaded[0].hparams)
+
+    checked = check(task_hparams)
+    return checked, loaded[0] if loaded else task_of(checked)
 
 
 def task_of(checked: Sweep) -> Task:
+    """The task that a sweep names, with its data."""
     document = checked.document
-    return tasks.load(document.run.task, checked.folder, document.data)
+    try:
+        return tasks.load(document.run.task, checked.folder, document.data)
+    except SweepError as error:
+        raise SweepError(checked.places.say(("data",), str(error))) from error
 
 
 def free_folder(name: str) -> Path:
@@ -37,22 +51,30 @@ def free_folder(name: str) -> Path:
 
 
 def run(
-    swept: str | Path | Sweep, *, out: str | Path | None = None, set: tuple[str, ...] = (), observe=None
+    swept: str | Path | Sweep,
+    *,
+    out: str | Path | None = None,
+    overrides: tuple[str, ...] = (),
+    observe: runner.Observer = lambda progress: None,
 ) -> "Run":
     """Trains a whole sweep and returns the finished run.
 
     Args:
       swept: a sweep file's path, or a checked Sweep.
       out: the run's own folder; by default a new one under runs/.
-      set: overrides such as "run.steps=100".
+      overrides: such as "run.steps=100", of a sweep file.
+      observe: called after each turn.
     """
     use_every_core()
-    checked = swept if isinstance(swept, Sweep) else read_sweep(swept, set)
+    if not isinstance(swept, Sweep):
+        checked, task = read(swept, overrides)
+    elif overrides:
+        raise TypeError("overrides go with a sweep file: a Sweep is checked already")
+    else:
+        checked, task = swept, task_of(swept)
     folder = Path(out) if out else free_folder(checked.name)
-    task = task_of(checked)
     runner.create(checked, task, folder)
-    summary = runner.train(folder, checked, task, observe or (lambda progress: None))
-    return Run(folder, summary)
+    return Run(folder, runner.train(folder, checked, task, observe))
 
 
 class Run:
@@ -67,12 +89,22 @@ class Run:
         self.path, self.summary = Path(path), summary
         self.store = Store(self.path)
 
-    @property
-    def sweep(self) -> Sweep:
-        """The sweep as run."""
-        text = (self.path / "sweep.toml").read_text()
-        folder = Path(self.store.get("folder"))
-        return sweep.parse(text, (), str(self.path / "sweep.toml"), folder, self.path.name, _task_hparams)
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @cached_property
+    def sweep_and_task(self) -> tuple[Sweep, Task]:
+        """The sweep as run, and its task."""
+        file, folder = self.path / "sweep.toml", Path(self.store.get("folder"))
+        return _with_task(
+            lambda task_hparams: sweep.parse(file.read_text(), (), str(file), folder, self.path.name, task_hparams)
+        )
 
     @property
     def members(self) -> list[Member]:
@@ -84,14 +116,13 @@ class Run:
         return self.store.curves(metric)[1]
 
     def steps(self) -> np.ndarray:
-        """The (points,) steps at which curves have values."""
-        return self.store.curves(self.store.metric_names()[0])[0]
+        """The (points,) int64 steps at which curves have values."""
+        return self.store.steps()
 
     def params(self, member: Member | int | str) -> Any:
         """A retired member's final parameters, as host arrays in the task's own structure."""
         number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
-        checked = self.sweep
-        return retired.params(self.path, checked, task_of(checked), self.store, number)
+        return retired.params(self.path, *self.sweep_and_task, self.store, number)
 
 
 def load(path: str | Path) -> Run:

@@ -67,7 +67,9 @@ def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
     """The value a fraction (0 to 1) of the way along an axis, for samplers that draw."""
     if axis.log or axis.linear:
         low, high = axis.log or axis.linear or (0, 1)
-        if axis.log:
+        if fraction in (0.0, 1.0):
+            value = high if fraction else low
+        elif axis.log:
             value = math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))
         else:
             value = low + fraction * (high - low)
@@ -89,13 +91,8 @@ def points(axis: Axis, whole: bool) -> list[Any]:
         return list(range(axis.count))
     if axis.range is not None:
         return list(range(*axis.range))
-    num = axis.num or 1
-    if num == 1:
-        return [interpolate(axis, 0.0, whole)]
-    ends = axis.log or axis.linear or (0, 1)
-    inner = [interpolate(axis, i / (num - 1), whole) for i in range(1, num - 1)]
-    first, last = ends if whole and _are_ints(*ends) else map(float, ends)
-    return [first, *inner, last]
+    num = axis.num or 2
+    return [interpolate(axis, i / max(1, num - 1), whole) for i in range(num)]
 
 
 def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:

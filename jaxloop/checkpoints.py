@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import orbax.checkpoint as ocp
 from jaxloop.errors import DamagedError
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
-KEPT = 2  # the newest, and the one before it: the store may still name that one
 
 
 def _checkpointer() -> ocp.Checkpointer:
@@ -31,10 +31,11 @@ def save_population(folder: Path, turn: int, state: Any, slots: np.ndarray) -> N
         checkpointer.save(path, ocp.args.PyTreeSave({"state": state, "slots": slots}), force=True)
 
 
-def prune(folder: Path) -> None:
-    """Deletes all but the newest checkpoints."""
-    for old in sorted(folder.glob("[0-9]" * 8))[:-KEPT]:
-        shutil.rmtree(old)
+def keep_only(folder: Path, turns: Container[int]) -> None:
+    """Deletes the checkpoints of all other turns, and what a killed process left half-written."""
+    for path in folder.glob("[0-9]*"):
+        if not path.name.isdigit() or int(path.name) not in turns:
+            shutil.rmtree(path)
 
 
 def restore_population(folder: Path, turn: int, like: Any) -> tuple[Any, np.ndarray]:

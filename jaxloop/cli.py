@@ -5,6 +5,7 @@ disk, 6 no member finished finite, 7 run is locked, 130/143 interrupted (state s
 """
 
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -66,16 +67,11 @@ def cli() -> None:
 @as_json
 def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: bool) -> None:
     """What a sweep would do: members, programs, memory, disk, FLOPs. Nothing is run or written."""
-    from jaxloop.sweep import load  # a sweep's errors are told before JAX is loaded
+    checked, task = _read(file, overrides, seeds)
+    from jaxloop import planned
 
-    _check(file, overrides, seeds, load)
-    from jaxloop import api, planned
-    from jaxloop.devices import use_every_core
-
-    use_every_core()
-    checked = api.read_sweep(file, _with_seeds(overrides, seeds))
-    found = planned.plan(checked, api.task_of(checked))
-    click.echo(json.dumps(found, indent=1) if as_json else planned.text(found))
+    found = planned.plan(checked, task)
+    click.echo(_json(found) if as_json else planned.text(found))
 
 
 @cli.command()
@@ -94,18 +90,25 @@ def population(
     as_json: bool,
 ) -> None:
     """Train all members of a sweep at the same time."""
+    checked, task = _read(file, overrides, seeds)
+    from jaxloop import api, runner
+
+    folder = out or (Path("runs") / name if name else api.free_folder(checked.name))
+    runner.create(checked, task, folder)
+    _train(folder, checked, task, as_json)
+
+
+def _read(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[Any, Any]:
+    """A sweep and its task; what is wrong in the file is told before JAX is loaded."""
     from jaxloop.sweep import load
 
-    _check(file, overrides, seeds, load)
-    from jaxloop import api, runner
+    overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
+    load(file, overrides)
+    from jaxloop import api
     from jaxloop.devices import use_every_core
 
     use_every_core()
-    checked = api.read_sweep(file, _with_seeds(overrides, seeds))
-    folder = out or (Path("runs") / name if name else api.free_folder(checked.name))
-    task = api.task_of(checked)
-    runner.create(checked, task, folder)
-    _train(folder, checked, task, as_json)
+    return api.read(file, overrides)
 
 
 @cli.command()
@@ -118,8 +121,7 @@ def resume(run: Path, as_json: bool) -> None:
 
     loaded = api.load(run)
     use_every_core()
-    checked = loaded.sweep
-    _train(run, checked, api.task_of(checked), as_json)
+    _train(run, *loaded.sweep_and_task, as_json)
 
 
 def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
@@ -127,11 +129,11 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
     from jaxloop.panel import Panel, best_table
 
     evaluate = checked.document.evaluate
-    with Panel(checked.varied, evaluate.metric, evaluate.mode, to_stderr=as_json) as panel:
+    with Panel(checked.varied, evaluate.metric, to_stderr=as_json) as panel:
         summary = runner.train(folder, checked, task, panel)
     signal = summary.pop("signal")
     if as_json:
-        click.echo(json.dumps(summary))
+        click.echo(_json(summary))
     else:
         if summary["best"]:
             panel.console.print(best_table(summary["best"][:5], checked.varied, evaluate.metric))
@@ -142,7 +144,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
         )
         next_command = f"resume {shlex.quote(str(folder))}" if signal else f"best {shlex.quote(str(folder))}"
         logdir = shlex.quote(str(folder / "members"))
-        click.echo(f"jaxloop {next_command}    tensorboard --logdir {logdir}")
+        click.echo(f"tensorboard --logdir {logdir}\njaxloop {next_command}")
     if signal:
         sys.exit(INTERRUPTED + signal)
     if summary["finished"] == 0:
@@ -155,16 +157,21 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
 @as_json
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
+    from jaxloop.errors import DamagedError
     from jaxloop.report import run_json
     from jaxloop.store import Store, exists
 
     found = []
     for run in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if exists(run):
+        if not exists(run):
+            continue
+        try:
             with Store(run) as store:
                 found.append(run_json(store))
+        except DamagedError as error:
+            click.echo(f"jaxloop: {error}", err=True)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(_json(found))
     for row in () if as_json else found:
         click.echo(
             f"{row['run']}  {row['status']}  {row['members']} members  "
@@ -184,11 +191,11 @@ def show(target: Path, as_json: bool) -> None:
     with Store(run) as store:
         if label is not None:
             found = member_json(store.member(label))
-            click.echo(json.dumps(found) if as_json else json.dumps(found, indent=1))
+            click.echo(_json(found) if as_json else json.dumps(found, indent=1))
             return
         members = [member_json(member) for member in store.members()]
         if as_json:
-            click.echo(json.dumps({**run_json(store), "members": members}))
+            click.echo(_json({**run_json(store), "members": members}))
             return
         varied = store.get("varied")
         for member in members:
@@ -207,7 +214,8 @@ def show(target: Path, as_json: bool) -> None:
 @as_json
 def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Configs ranked by their mean over seeds, with its standard error."""
-    from jaxloop.errors import NotFoundError
+    from jaxloop.declared import direction
+    from jaxloop.errors import NotFoundError, SweepError
     from jaxloop.report import ranked
     from jaxloop.store import Store
 
@@ -215,10 +223,12 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         metric = metric or store.get("metric")
         if metric not in store.metric_names():
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
-        direction = mode or ("min" if metric.endswith("loss") else store.get("mode"))
-        rows = ranked(store, metric, direction, k)
+        better = mode or (store.get("mode") if metric == store.get("metric") else direction(metric))
+        if better is None:
+            raise SweepError(f"--mode: `{metric}` does not tell what is better: needs max or min")
+        rows = ranked(store, metric, better)[:k]
         if as_json:
-            click.echo(json.dumps(rows))
+            click.echo(_json(rows))
             return
         from rich.console import Console
 
@@ -240,10 +250,12 @@ def replay(run: Path, member: str, as_json: bool) -> None:
     loaded = api.load(run)
     number = loaded.store.member(member).number
     use_every_core()
-    checked = loaded.sweep
-    found = train_alone(checked, api.task_of(checked), loaded.store, number)
-    text = "member {member}: {steps} steps alone, {points} points, largest difference {largest_difference:g}"
-    click.echo(json.dumps(found) if as_json else text.format(**found))
+    found = train_alone(*loaded.sweep_and_task, loaded.store, number)
+    text = (
+        "member {member}: {steps} steps alone, {points} points, {missing} of them in one curve only, "
+        "largest difference {largest_difference:g}"
+    )
+    click.echo(_json(found) if as_json else text.format(**found))
 
 
 @cli.command()
@@ -261,9 +273,14 @@ def export(run: Path, member: str, folder: Path) -> None:
     click.echo(folder)
 
 
-def _with_seeds(overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
-    return (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
+def _json(document: Any) -> str:
+    """Strict JSON: what is not finite was not measured, null."""
 
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
 
-def _check(file: Path, overrides: tuple[str, ...], seeds: int | None, load: Any) -> None:
-    load(file, _with_seeds(overrides, seeds))
+    return json.dumps(plain(document), allow_nan=False)

@@ -1,6 +1,7 @@
 """A bucket's program, compiled for a mesh: what the runner turns."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import devices
 from jaxloop.bucket import Bucket, buckets
-from jaxloop.errors import ResourceError, SweepError, unknown
+from jaxloop.declared import direction
+from jaxloop.errors import ResourceError, SweepError, told, unknown
 from jaxloop.member import Program, TrainState, chunked, member, raveled
 from jaxloop.population import MEMBER, SHARED, jitted, populated, spread, state_shapes, streamed
 from jaxloop.sweep import Sweep
@@ -26,7 +28,6 @@ class CompiledProgram:
       state: the population's state as shapes with shardings.
       params: one member's parameters in the task's own structure, as shapes.
       metrics: names of the measured values in a record.
-      flops: of one member's step, as XLA counts them; a loop counts once.
       memory_bytes: that a device needs, as the compiler planned it.
     """
 
@@ -39,7 +40,6 @@ class CompiledProgram:
     params: Any
     metrics: list[str]
     compile_seconds: float
-    flops: float
     memory_bytes: int
 
     def place(self, tree: Any) -> Any:
@@ -65,53 +65,74 @@ class CompiledProgram:
         return jax.tree.unflatten(jax.tree.structure(self.params), leaves)
 
 
-def params_shapes(task: Task, static: dict[str, Any]) -> Any:
+def params_shapes(task: Task, bucket: Bucket) -> Any:
     """The shapes of one member's parameters, in the task's own structure."""
-    return jax.eval_shape(lambda key: task.init(key, {**task.hparams, **static}), jax.random.key(0))
+    return jax.eval_shape(
+        lambda key, traced: task.init(key, {**bucket.static, **traced}), jax.random.key(0), _scalars(bucket)
+    )
+
+
+def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+    return {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
 
 
 def check(sweep: Sweep, task: Task) -> None:
-    """What a sweep asks of its task, which the file alone does not tell.
+    """What a sweep asks of its task, which the file alone does not tell; and what a task needs to be.
 
     Raises:
-      SweepError: a batch larger than the training split, or a ranking by a metric that is not measured.
+      SweepError: all that is wrong, a line each.
     """
-    examples = len(next(iter(task.data.train.values())))
-    for bucket in buckets(sweep):
-        size, metric = bucket.static["batch_size"], sweep.document.evaluate.metric
-        known = metric_names(sweep, task, bucket)
-        if size > examples:
-            path, rule = ("hparams", "batch_size"), f"needs at most the {examples} training examples, got {size}"
-        elif size * examples >= 2**32:
-            path, rule = (
-                ("hparams", "batch_size"),
-                f"times {examples} examples needs to be below 2**32, got {size}",
-            )
-        elif metric not in known:
-            path, rule = ("evaluate", "metric"), unknown("metric", metric, known)
-        else:
-            continue
-        raise SweepError(sweep.places.say(path, rule))
+    problems = {
+        sweep.places.say(path, rule): None
+        for bucket in buckets(sweep)
+        for path, rule in _broken(sweep, task, bucket)
+    }
+    if problems:
+        raise SweepError("\n".join(problems))
 
 
-def metric_names(sweep: Sweep, task: Task, bucket: Bucket) -> list[str]:
-    """What a turn measures of each member: "train/loss", "validation/accuracy", ..."""
+def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
+    size, examples = bucket.static["batch_size"], len(next(iter(task.data.train.values())))
+    if size > examples:
+        yield ("hparams", "batch_size"), f"needs at most the {examples} training examples, got {size}"
+    elif size * examples >= 2**32:
+        yield ("hparams", "batch_size"), f"times {examples} examples needs to be below 2**32, got {size}"
+    try:
+        measured = _measured(sweep, task, bucket)
+    except Exception as error:  # the user's functions, traced
+        yield ("run", "task"), told(error)
+        return
+    metric, mode = sweep.document.evaluate.metric, sweep.document.evaluate.mode
+    for name, leaf in measured.items():
+        if leaf.shape:
+            yield ("run", "task"), f"a metric needs to be a scalar, `{name}` has shape {leaf.shape}"
+    if metric not in measured:
+        yield ("evaluate", "metric"), unknown("metric", metric, measured)
+    elif direction(metric, mode) is None:
+        yield ("evaluate", "mode"), f"`{metric}` does not tell what is better: needs max or min"
+
+
+def _measured(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+    """What a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
     one, hparams = _member(sweep, task, bucket)
     state, splits = jax.eval_shape(one.init, hparams), task.data.splits()
     train = jax.eval_shape(one.step, hparams, state, splits["train"])[1]
     evaluated = jax.eval_shape(one.evaluate, hparams, state, splits["validation"])
-    return [
-        f"{split}/{name}"
-        for split, names in zip(splits, (train, evaluated, evaluated), strict=True)
-        for name in names
-    ]
+    measured = {"train": train, "validation": evaluated, "test": evaluated}
+    return {f"{split}/{name}": leaf for split, values in measured.items() for name, leaf in values.items()}
+
+
+def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
+    """FLOPs of one member's step, as XLA counts them; a loop counts once."""
+    one, hparams = _member(sweep, task, bucket)
+    step = jax.jit(one.step).lower(hparams, jax.eval_shape(one.init, hparams), task.data.splits()["train"])
+    return float((step.cost_analysis() or {}).get("flops", 0.0))
 
 
 def _member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
     """The program of one member over flat parameters, and its traced hparams as shapes."""
-    flat = raveled(task, {**task.hparams, **bucket.static})
-    hparams = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
-    return member(flat, bucket.static, sweep.document.evaluate.batch_size), hparams
+    flat = raveled(task, params_shapes(task, bucket))
+    return member(flat, bucket.static, sweep.document.evaluate.batch_size), _scalars(bucket)
 
 
 def compiled(
@@ -145,7 +166,6 @@ def compiled(
             raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
         raise
     seconds = time.perf_counter() - started
-    step = jax.jit(one.step).lower(hparams, jax.eval_shape(one.init, hparams), arguments[3]["train"])
     sizes = executable.memory_analysis()
     return CompiledProgram(
         bucket=bucket,
@@ -154,10 +174,9 @@ def compiled(
         width=width,
         advance=executable,
         state=arguments[1],
-        params=params_shapes(task, bucket.static),
-        metrics=metric_names(sweep, task, bucket),
+        params=params_shapes(task, bucket),
+        metrics=list(_measured(sweep, task, bucket)),
         compile_seconds=seconds,
-        flops=float((step.cost_analysis() or {}).get("flops", 0.0)),
         memory_bytes=sizes.argument_size_in_bytes
         + sizes.output_size_in_bytes
         - sizes.alias_size_in_bytes
@@ -167,12 +186,13 @@ def compiled(
 
 def _layout(sweep, bucket, mesh, state: TrainState, capacity: int | None, width: int | None) -> tuple[int, int]:
     """The program's capacity and width: the caller's, else the sweep's, else chosen."""
-    settings = sweep.document.population
+    settings, cpu = sweep.document.population, devices.on_cpu(mesh)
     state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     wanted = capacity or (settings.capacity if isinstance(settings.capacity, int) else None)
+    slots = devices.choose_slots(len(bucket.numbers), wanted, cpu=cpu)
     width = width or (settings.width if isinstance(settings.width, int) else None)
-    width = width or devices.choose_width(state_bytes, mesh, wanted)
-    return devices.choose_capacity(len(bucket.numbers), width, mesh, wanted), width
+    width = width or devices.choose_width(state_bytes, slots, mesh.size, cpu=cpu)
+    return devices.capacity(slots, width, mesh.size), width
 
 
 def _arguments(program: Program, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:

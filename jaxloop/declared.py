@@ -65,13 +65,15 @@ CHOICES = {
     "model": MODELS,
     "activation": ACTIVATIONS,
 }
+DIRECTIONS = {"loss": "min", "accuracy": "max"}  # of the metrics that say themselves what is better
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of the int32 and float32 that a program computes with
 # Inclusive bounds (low, high); None is open.
 BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
-    "batch_size": (1, None),
+    "batch_size": (1, 2**31 - 1),
     "learning_rate": (0, None),
     "weight_decay": (0, None),
-    "warmup_steps": (0, None),
+    "warmup_steps": (0, 2**31 - 1),
     "steps": (1, 2**31 - 1),
     "end_factor": (0, 1),
     "decay_fraction": (0, 1),
@@ -95,6 +97,11 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
 def is_traced(name: str, default: Any) -> bool:
     """Whether members of one program may differ in this hparam."""
     return isinstance(default, float) or name in TRACED_INTS
+
+
+def direction(metric: str, mode: str = "auto") -> str | None:
+    """ "max" or "min"; None where the mode is "auto" and the metric's name does not tell."""
+    return DIRECTIONS.get(metric.rpartition("/")[2]) if mode == "auto" else mode
 
 
 def known(task: dict[str, Any]) -> dict[str, Any]:

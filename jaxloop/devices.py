@@ -35,20 +35,29 @@ def member_mesh(count: int | None = None) -> jax.sharding.Mesh:
     return jax.sharding.Mesh(devices, ("member",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def choose_width(state_bytes: int, mesh: jax.sharding.Mesh, capacity: int | None) -> int:
-    """Slots vmapped together on a device, for members whose state takes `state_bytes`.
+def on_cpu(mesh: jax.sharding.Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
 
-    On CPU the largest power of two whose group fits in cache; on accelerators all slots of a device.
+
+def choose_width(state_bytes: int, slots: int, devices: int, *, cpu: bool) -> int:
+    """Slots vmapped together on a device: a power of two, no larger than a device's share of the slots needs.
+
+    On CPU the largest whose group's state fits in cache; on accelerators the whole share.
+
+    Args:
+      state_bytes: of one member.
+      slots: wanted in all.
     """
-    if mesh.devices.flat[0].platform != "cpu":
-        return max(NARROWEST, (capacity or ACCELERATOR_CAPACITY) // mesh.size)
-    fits = max(1, CACHE_BYTES // max(state_bytes, 1))
-    return min(WIDEST, max(NARROWEST, 1 << int(math.log2(fits))))
+    share = 1 << max(0, math.ceil(slots / devices) - 1).bit_length()
+    fits = 1 << max(1, CACHE_BYTES // max(state_bytes, 1)).bit_length() - 1
+    return max(NARROWEST, min(share, fits, WIDEST) if cpu else share)
 
 
-def choose_capacity(members: int, width: int, mesh: jax.sharding.Mesh, wanted: int | None) -> int:
-    """Slots of the program: enough for the members or the wanted number, a multiple of width x devices."""
-    platform_default = CPU_CAPACITY if mesh.devices.flat[0].platform == "cpu" else ACCELERATOR_CAPACITY
-    slots = min(members, wanted or platform_default)
-    multiple = width * mesh.size
-    return -(-slots // multiple) * multiple
+def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:
+    """How many members sit at a time: the wanted number or the platform's, at most all."""
+    return min(members, wanted or (CPU_CAPACITY if cpu else ACCELERATOR_CAPACITY))
+
+
+def capacity(slots: int, width: int, devices: int) -> int:
+    """The slots of the program: `slots`, rounded up so that each device has whole groups."""
+    return math.ceil(slots / (width * devices)) * width * devices

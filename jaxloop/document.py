@@ -63,7 +63,7 @@ class Population(Section):
 class Evaluate(Section):
     batch_size: int = Field(1000, ge=1)
     metric: str = "validation/accuracy"
-    mode: Annotated[str, _one_of("max", "min")] = "max"
+    mode: Annotated[str, _one_of("auto", "max", "min")] = "auto"
 
 
 class Checkpoint(Section):

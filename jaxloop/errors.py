@@ -2,8 +2,12 @@
 
 import difflib
 import errno
+import os
+import traceback
 from collections.abc import Iterable
 from typing import Any
+
+PACKAGE = os.path.dirname(__file__)
 
 
 class JaxloopError(Exception):
@@ -36,6 +40,17 @@ class ResourceError(JaxloopError):
 
 class LockedError(JaxloopError):
     code = 7
+
+
+def told(error: BaseException) -> str:
+    """An exception from a user's code in one line: its type, what it says first, the innermost line of theirs."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if "site-packages" not in frame.filename and PACKAGE not in frame.filename]
+    where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}:{error.lineno})"
+    says = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {says[0]}{where}"
 
 
 def is_out_of_resources(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """ONE training run as pure functions. Nothing here knows that there are others."""
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import jax
@@ -35,20 +36,26 @@ class Program(NamedTuple):
     evaluate: Callable[[Hparams, TrainState, Any], Metrics]
 
 
-class Stream:
+class Stream(IntEnum):
     """Independent key streams of a seed."""
 
-    PARAMS, DATA, LOSS = range(3)
+    PARAMS = 0
+    DATA = 1
+    LOSS = 2
 
 
-def stream(hparams: Hparams, which: int) -> jax.Array:
+def stream(hparams: Hparams, which: Stream) -> jax.Array:
     # threefry by name: under vmap, `rbg` would use the first member's key for all.
     return jax.random.fold_in(jax.random.key(hparams["seed"], impl="threefry2x32"), which)
 
 
-def raveled(task: Task, static: Hparams) -> Task:
-    """The same task over ONE flat parameter vector: elementwise optimizers then run as one loop."""
-    restore = unraveler(task, static)
+def raveled(task: Task, params: Any) -> Task:
+    """The same task over ONE flat parameter vector: elementwise optimizers then run as one loop.
+
+    Args:
+      params: the task's parameters, as shapes.
+    """
+    restore = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))[1]
 
     def init(key, hparams):
         return ravel_pytree(task.init(key, hparams))[0]
@@ -60,12 +67,6 @@ def raveled(task: Task, static: Hparams) -> Task:
         return task.metrics(restore(params), batch, hparams)
 
     return Task(init, loss, metrics, task.data, task.hparams)
-
-
-def unraveler(task: Task, static: Hparams) -> Callable[[jax.Array], Any]:
-    """The map from a member's flat vector back to the task's own pytree."""
-    shapes = jax.eval_shape(lambda key: task.init(key, static), jax.random.key(0))
-    return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))[1]
 
 
 def member(task: Task, static: Hparams, evaluation_batch: int) -> Program:
@@ -113,7 +114,7 @@ def member(task: Task, static: Hparams, evaluation_batch: int) -> Program:
             (state.params, state.opt_state),
         )
         state = TrainState(params, opt_state, state.step + taken, state.diverged | (running & ~finite))
-        return state, {"loss": loss, **metrics, "learning_rate": rate, "grad_norm": grad_norm}
+        return state, {**metrics, "loss": loss, "learning_rate": rate, "grad_norm": grad_norm}
 
     def evaluate(hparams, state, split):
         hparams = whole(hparams)
@@ -142,11 +143,11 @@ def chunked(program: Program, length: int) -> Program:
             state, total = carry
             after, metrics = program.step(hparams, state, data)
             taken = after.step > state.step
-            total = jax.tree.map(lambda t, m: t + jnp.where(taken, m, 0.0), total, metrics)
+            total = jax.tree.map(lambda t, m: t + jnp.where(taken, m, 0).astype(t.dtype), total, metrics)
             return (after, total), None
 
         shapes = jax.eval_shape(program.step, hparams, state, data)[1]
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
         (after, total), _ = jax.lax.scan(body, (state, zeros), None, length=length)
         taken = (after.step - state.step).astype(jnp.float32)
         return after, jax.tree.map(lambda t: t / taken, total)  # no step taken: NaN, "not measured"

@@ -20,8 +20,8 @@ PLAIN_EVERY = 5.0  # seconds between plain lines
 class Panel:
     """An observer of a run; a context that leaves the terminal as it was."""
 
-    def __init__(self, varied: list[str], metric: str, mode: str, *, to_stderr: bool = False):
-        self.varied, self.metric, self.mode = varied, metric, mode
+    def __init__(self, varied: list[str], metric: str, *, to_stderr: bool = False):
+        self.varied, self.metric = varied, metric
         self.console = Console(stderr=to_stderr)
         self.live = (
             Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
@@ -52,7 +52,7 @@ class Panel:
         name = str(progress.store.get("name"))
         bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
         bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
-        best = ranked(progress.store, self.metric, self.mode, 5, so_far=True)
+        best = ranked(progress.store, so_far=True)[:5]
         return Group(bar, _line(progress), best_table(best, self.varied, self.metric) if best else "")
 
 

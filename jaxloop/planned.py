@@ -6,7 +6,7 @@ import jax
 
 from jaxloop import declared, devices
 from jaxloop.bucket import buckets
-from jaxloop.compiled import CompiledProgram, compiled
+from jaxloop.compiled import CompiledProgram, compiled, step_flops
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 
@@ -15,22 +15,24 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     """Members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
     mesh = devices.member_mesh()
     programs = [compiled(sweep, task, bucket, mesh) for bucket in buckets(sweep)]
-    axes = {
-        name: {
-            "kind": "traced" if declared.is_traced(name, sweep.members[0].get(name, "")) else "static",
-            "values": len({member[name] for member in sweep.members if name in member}),
-        }
-        for name in sweep.varied
-    }
+    flops = [step_flops(sweep, task, program.bucket) for program in programs]
+    axes = {}
+    for name in sweep.varied:
+        values = {member[name] for member in sweep.members if name in member}
+        kind = "traced" if declared.is_traced(name, next(iter(values))) else "static"
+        axes[name] = {"kind": kind, "values": len(values)}
     return {
         "members": len(sweep.members),
         "axes": axes,
         "devices": [str(device) for device in mesh.devices.flat],
-        "programs": [_program_json(program) for program in programs],
+        "programs": [
+            {**_program_json(program), "flops_per_member_step": each}
+            for program, each in zip(programs, flops, strict=True)
+        ],
         "disk_bytes": sum(_disk_bytes(sweep, program) for program in programs),
         "total_flops": sum(
-            program.flops * sum(sweep.members[number]["steps"] for number in program.bucket.numbers)
-            for program in programs
+            each * sum(sweep.members[number]["steps"] for number in program.bucket.numbers)
+            for program, each in zip(programs, flops, strict=True)
         ),
     }
 
@@ -42,7 +44,6 @@ def _program_json(program: CompiledProgram) -> dict[str, Any]:
         "capacity": program.capacity,
         "width": program.width,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(program.params)),
-        "flops_per_member_step": program.flops,
         "memory_bytes_per_device": program.memory_bytes,
         "compile_seconds": round(program.compile_seconds, 2),
     }

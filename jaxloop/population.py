@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxloop.devices import on_cpu
 from jaxloop.member import Program, TrainState
 from jaxloop.task import Hparams
 
@@ -102,8 +103,7 @@ def spread(advance: Advance, mesh: jax.sharding.Mesh) -> Advance:
 
 def jitted(advance: Advance, mesh: jax.sharding.Mesh) -> Any:
     """The turn as one compiled program that updates the state in place."""
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    return jax.jit(advance, donate_argnums=1, compiler_options=EXACT_ON_CPU if on_cpu else None)
+    return jax.jit(advance, donate_argnums=1, compiler_options=EXACT_ON_CPU if on_cpu(mesh) else None)
 
 
 def state_shapes(program: Program, hparams: Hparams, mesh: jax.sharding.Mesh) -> TrainState:

@@ -22,7 +22,6 @@ class Snapshot:
 
     state: Any
     members: np.ndarray  # (M,) int32
-    program: int
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,8 @@ class Recorder:
     def announce(self, metrics: list[str]) -> None:
         """Declares a program's metrics to the store and to TensorBoard, before its first turn."""
         self.store.add_metrics(metrics)
-        members = self.sweep.members
-        values = {name: [m[name] for m in members if name in m] for name in {k: 0 for m in members for k in m}}
-        summaries.write_experiment(self.run / "members", values, self.store.metric_names())
+        examples = {name: value for hparams in self.sweep.members for name, value in hparams.items()}
+        summaries.write_experiment(self.run / "members", examples, self.store.metric_names())
 
     def write(self, turn: Turn) -> None:
         """Commits a turn; it counts whole or not at all."""
@@ -71,18 +69,20 @@ class Recorder:
         if turn.snapshot:
             snapshot = turn.snapshot
             checkpoints.save_population(self.checkpoints, turn.number, snapshot.state, snapshot.members)
+        previous = self.store.get("checkpoint", {"turn": 0})["turn"]
         with self.store.transaction():
             self.store.admit(turn.admitted, turn.number)
             self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
             self.store.retire(turn.number, turn.leavers, finished)
             if turn.snapshot:
-                self.store.put(checkpoint={"turn": turn.number, "program": turn.snapshot.program})
+                self.store.put(checkpoint={"turn": turn.number})
         if turn.snapshot:
-            checkpoints.prune(self.checkpoints)
+            checkpoints.keep_only(self.checkpoints, {previous, turn.number})
 
     def rewind(self, turn: int) -> None:
         """Forgets what came after a turn, in the store and in files."""
         self.store.rewind(turn)
+        checkpoints.keep_only(self.checkpoints, range(turn + 1))
         for member in self.store.members():
             folder = self.member_folder(member.number)
             if member.status == Status.WAITING and folder.exists():

@@ -9,6 +9,7 @@ import numpy as np
 from jaxloop import devices
 from jaxloop.bucket import alone
 from jaxloop.compiled import compiled
+from jaxloop.errors import NotFoundError
 from jaxloop.slots import Slots
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
@@ -38,6 +39,8 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         if mine["diverged"] or step >= sweep.members[number]["steps"]:
             break
     recorded = store.points(number)
+    if not recorded:
+        raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
     both = curves.keys() & recorded.keys()
     # equal infinities differ by nothing
     gaps = [abs(curves[at] - recorded[at]) for at in both if curves[at] != recorded[at]]

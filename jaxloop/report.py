@@ -4,13 +4,14 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import filelock
 import numpy as np
 
-from jaxloop.store import Member, Status, Store
+from jaxloop.store import LOCK, Member, Status, Store
 
 
 def ranked(
-    store: Store, metric: str, mode: str, k: int | None = None, *, so_far: bool = False
+    store: Store, metric: str | None = None, mode: str | None = None, *, so_far: bool = False
 ) -> list[dict[str, Any]]:
     """Configs, best first, by a metric's mean over their seeds, with its standard error.
 
@@ -18,9 +19,11 @@ def ranked(
     that incomplete ones come last.
 
     Args:
-      mode: "max" or "min", whether more or less is better.
+      metric: instead of the run's own.
+      mode: "max" or "min", whether more or less is better; instead of the run's own.
       so_far: take members that still run as they are now.
     """
+    metric, mode = str(metric or store.get("metric")), mode or store.get("mode")
     counted = {Status.FINISHED, Status.RUNNING} if so_far else {Status.FINISHED}
     configs: dict[str, list[Member]] = {}
     for member in store.members():
@@ -47,7 +50,19 @@ def ranked(
     sign = -1 if mode == "max" else 1
     rows = [row for row in rows if row["mean"] is not None]
     rows.sort(key=lambda row: (not row["complete"], sign * row["mean"], row["members"][0]))
-    return rows[:k]
+    return rows
+
+
+def status(store: Store) -> str:
+    """created, running, interrupted or finished; a run that nobody trains any more was interrupted."""
+    found = store.get("status")
+    if found in ("created", "running"):
+        try:
+            with filelock.FileLock(store.path.parent / LOCK, timeout=0):
+                return "interrupted"
+        except filelock.Timeout:
+            return "running"
+    return found
 
 
 def member_json(member: Member) -> dict[str, Any]:
@@ -60,7 +75,7 @@ def run_json(store: Store) -> dict[str, Any]:
     return {
         "run": str(store.path.parent),
         "name": store.get("name"),
-        "status": store.get("status"),
+        "status": status(store),
         "members": sum(counts.values()),
         **counts,
         "metric": store.get("metric"),

@@ -22,7 +22,7 @@ def params(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> An
       NotFoundError: the member has not ended, or its parameters were not kept.
     """
     member = store.members("number = ?", (number,))[0]
-    like = params_shapes(task, alone(sweep, number).static)
+    like = params_shapes(task, alone(sweep, number))
     if member.finished is not None:
         return checkpoints.restore_member(run / member.finished, number, like)
     own = _own_folder(run, sweep, number)

@@ -55,6 +55,12 @@ def broken(document: Document, task: dict[str, Any] | None, places: Places) -> I
     if "steps" in document.hparams:
         yield places.say(("hparams", "steps"), "the step budget belongs in `run.steps` (or is an axis)")
     population = document.population
+    draws = population.sampler in ("random", "sobol")
+    if population.members and not draws:
+        yield places.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
+    for name, axis in document.axes.items():
+        if (axis.log or axis.linear) and not axis.num and not draws:
+            yield places.say(("axes", name), f"needs `num`, how many points, with {population.sampler}")
     total = size(document.axes, population.sampler, population.members)
     if total > population.max_members:
         rule = f"{total} members are more than population.max_members = {population.max_members}"
@@ -93,7 +99,7 @@ def _broken_data(document: Document, places: Places) -> Iterator[str]:
 
 
 def _values(document: Document, name: str) -> list[Any]:
-    """All values that a sweep gives an hparam."""
+    """All values that a sweep gives an hparam, or the ends that they lie between."""
     if name in document.axes:
         return points(document.axes[name], whole=True)
     return [document.hparams.get(name, declared.ENGINE.get(name))]
@@ -106,6 +112,7 @@ def _broken_value(name: str, value: Any, default: Any) -> str | None:
         return None if value in choices else not_one_of(value, choices)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     low, high = declared.BOUNDS.get(name, (None, None))
+    largest = declared.LARGEST_FLOAT if isinstance(default, float) else declared.LARGEST_INT
     if isinstance(default, bool):
         rule = None if isinstance(value, bool) else "true or false"
     elif isinstance(default, str):
@@ -114,6 +121,8 @@ def _broken_value(name: str, value: Any, default: Any) -> str | None:
         rule = "a number"
     elif isinstance(default, int) and not (number and isinstance(value, int)):
         rule = "an integer"
+    elif high is None and abs(value) > largest:
+        rule = f"at most {largest:g}, what a device's number can hold"
     elif (low is not None and value < low) or (high is not None and value > high):
         rule = f"a value from {low} to {high}" if high is not None else f"at least {low}"
     else:

@@ -4,6 +4,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import numpy as np
 from jaxloop import checkpoints, devices, provenance, report, retired
 from jaxloop.bucket import Bucket, buckets
 from jaxloop.compiled import CompiledProgram, check, compiled
+from jaxloop.declared import direction
 from jaxloop.errors import LockedError, SweepError
 from jaxloop.interrupt import Interrupt
 from jaxloop.recorder import Recorder, Snapshot, Turn
 from jaxloop.slots import Slots
-from jaxloop.store import Status, Store, exists
+from jaxloop.store import LOCK, Status, Store, exists
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
 from jaxloop.tasks.load import code_hash
@@ -32,11 +34,9 @@ class Progress:
     """What an observer sees after each turn; `seconds` are of training, without compiling."""
 
     store: Store
-    members: int
     member_steps: int  # by this process
     remaining_member_steps: int
     seconds: float
-    compile_seconds: float
     program: int
     programs: int
 
@@ -60,8 +60,8 @@ def create(sweep: Sweep, task: Task, run: Path) -> None:
     """
     check(sweep, task)
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        hint = f"`jaxloop resume {run}` goes on with it, or" if exists(run) else "it is not empty;"
-        raise SweepError(f"--out {run}: exists already; {hint} choose another folder")
+        hint = f"`jaxloop resume {run}` goes on with it; else " if exists(run) else ""
+        raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")
     run.mkdir(parents=True, exist_ok=True)
     (run / "sweep.toml").write_text(sweep.toml())
     document = sweep.document
@@ -75,7 +75,8 @@ def create(sweep: Sweep, task: Task, run: Path) -> None:
             for hparams in sweep.members
         )
         evaluate = document.evaluate
-        store.put(**facts, varied=sweep.varied, metric=evaluate.metric, mode=evaluate.mode, status="created")
+        mode = direction(evaluate.metric, evaluate.mode)
+        store.put(**facts, varied=sweep.varied, metric=evaluate.metric, mode=mode, status="created")
 
 
 def train(run: Path, sweep: Sweep, task: Task, observe: Observer = lambda progress: None) -> dict[str, Any]:
@@ -87,12 +88,13 @@ def train(run: Path, sweep: Sweep, task: Task, observe: Observer = lambda progre
     Raises:
       LockedError: another process trains this run.
     """
-    lock = filelock.FileLock(run / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise LockedError(f"{run}: locked by a running jaxloop; wait for it, or stop it") from None
-    with lock, Store(run) as store, Interrupt().listening() as interrupt:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(filelock.FileLock(run / LOCK, timeout=0))
+        except filelock.Timeout:
+            raise LockedError(f"{run}: locked by a running jaxloop; wait for it, or stop it") from None
+        store = stack.enter_context(Store(run))
+        interrupt = stack.enter_context(Interrupt().listening())
         return _Training(run, sweep, task, store, observe, interrupt).train()
 
 
@@ -167,7 +169,7 @@ class _Training:
             stopping = self.interrupt.signal is not None
             ended = not waiting and not len(slots.seated)
             if stopping or ended or self._due():
-                pending = replace(pending, snapshot=self._snapshot(index, slots, state))
+                pending = replace(pending, snapshot=self._snapshot(slots, state))
             self.seconds = before + time.perf_counter() - started
         if pending:
             self._write(pending, index)
@@ -178,13 +180,15 @@ class _Training:
         self.turn += 1
         seated = slots.seated
         members, steps = slots.members[seated], record["step"][seated].astype(np.int64)
-        taken = int((steps - slots.steps[seated]).sum())
+        before = slots.steps[seated]
+        taken = int((steps - before).sum())
         slots.steps[seated] = steps
         diverged = record["diverged"][seated]
         budgets = np.array([self.sweep.members[number]["steps"] for number in members])
         self.member_steps += taken
         self.remaining_member_steps -= taken + int((budgets - steps)[diverged].sum())
 
+        stood = (steps == before) & (steps > 0)  # diverged at once: its point is recorded already
         leaving = np.flatnonzero(diverged | (steps >= budgets))
         params = {}
         if len(leaving) and self.sweep.document.checkpoint.keep != "none":
@@ -196,7 +200,10 @@ class _Training:
             admitted=admitted,
             members=members,
             steps=steps,
-            metrics={name: record[name][seated] for name in program.metrics},
+            metrics={
+                name: np.where(stood & name.startswith("validation/"), np.nan, record[name][seated])
+                for name in program.metrics
+            },
             leavers={int(members[i]): Status.DIVERGED if diverged[i] else Status.FINISHED for i in leaving},
             params=params,
         )
@@ -208,21 +215,19 @@ class _Training:
             return time.monotonic() - self.saved_at >= seconds
         return (self.turn - self.saved_turn) * self.sweep.document.run.evaluate_every >= int(settings.every)
 
-    def _snapshot(self, index: int, slots: Slots, state: Any) -> Snapshot:
+    def _snapshot(self, slots: Slots, state: Any) -> Snapshot:
         self.saved_at, self.saved_turn = time.monotonic(), self.turn
         # copies: the next turn writes into the state's memory
-        return Snapshot(jax.tree.map(np.array, jax.device_get(state)), slots.members.copy(), index)
+        return Snapshot(jax.tree.map(np.array, jax.device_get(state)), slots.members.copy())
 
     def _write(self, turn: Turn, index: int) -> None:
         self.recorder.write(turn)
         self.observe(
             Progress(
                 store=self.store,
-                members=len(self.sweep.members),
                 member_steps=self.member_steps,
                 remaining_member_steps=self.remaining_member_steps,
                 seconds=self.seconds,
-                compile_seconds=self.compile_seconds,
                 program=index + 1,
                 programs=len(self.buckets),
             )
@@ -230,8 +235,7 @@ class _Training:
 
     def _summary(self) -> dict[str, Any]:
         """Closes the run's books and gives what `population --json` prints."""
-        evaluate = self.sweep.document.evaluate
-        ranked = report.ranked(self.store, evaluate.metric, evaluate.mode)
+        ranked = report.ranked(self.store)
         if not self.interrupt.signal:
             retired.keep(self.run, self.sweep, self.task, self.store, ranked)
         seconds = self.store.get("seconds", 0.0) + self.seconds

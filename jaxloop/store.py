@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxloop.errors import DamagedError, NotFoundError
 
-FILE = "run.sqlite"
+FILE, LOCK = "run.sqlite", ".lock"
 FORMAT = 1
 
 
@@ -47,10 +47,12 @@ class Store:
         try:
             self.connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self.connection.execute("pragma journal_mode = wal")
-            self.connection.execute("pragma synchronous = normal")
+            self.connection.execute("pragma synchronous = full")
             if create:
                 self._create()
             found = self.get("format")
+        except sqlite3.OperationalError:  # locked, or the disk is full: not damaged
+            raise
         except sqlite3.DatabaseError as error:
             raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
         if found != FORMAT:
@@ -122,8 +124,12 @@ class Store:
         marks = ", ".join("?" * (3 + len(metrics)))
         values = [np.asarray(column, float).tolist() for column in metrics.values()]
         rows = zip(numbers, steps, [turn] * len(numbers), *values, strict=True)
+        # a member that could not take one more step has its point already, and only its test metrics are new
+        kept = ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in map(_quoted, metrics))
         self.connection.executemany(
-            f"insert or replace into curves(member, step, turn, {columns}) values({marks})", rows
+            f"insert into curves(member, step, turn, {columns}) values({marks}) "
+            f"on conflict(member, step) do update set {kept}",
+            rows,
         )
         self.connection.executemany(
             "update members set step = ? where number = ?", zip(steps, numbers, strict=True)
@@ -201,11 +207,16 @@ class Store:
         found = dict(self.connection.execute("select status, count(*) from members group by status").fetchall())
         return {status: found.get(status, 0) for status in Status}
 
+    def steps(self) -> np.ndarray:
+        """(points,) int64 steps at which any member has a point."""
+        found = self.connection.execute("select distinct step from curves order by step")
+        return np.array([step for (step,) in found], np.int64)
+
     def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
         if metric not in self.metric_names():
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
-        steps = [s for (s,) in self.connection.execute("select distinct step from curves order by step")]
+        steps = self.steps().tolist()
         (count,) = self.connection.execute("select count(*) from members").fetchone()
         values = np.full((count, len(steps)), np.nan, np.float32)
         place = {step: i for i, step in enumerate(steps)}

@@ -92,15 +92,14 @@ def _plugin_summary(tag: str, **content: Any) -> Summary:
     return Summary(value=[Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=plugin))])
 
 
-def write_experiment(folder: Path, values: dict[str, list[Any]], metrics: list[str]) -> None:
-    """Declares the run's hparams (name to its values) and metrics to TensorBoard, once, at the root."""
+def write_experiment(folder: Path, examples: dict[str, Any], metrics: list[str]) -> None:
+    """Declares the run's hparams, each with a value for its type, and metrics to TensorBoard, at the root."""
     folder.mkdir(parents=True, exist_ok=True)
     experiment = api_pb2.Experiment()
-    for name, listed in values.items():
-        first = listed[0]
-        if isinstance(first, bool):
+    for name, value in examples.items():
+        if isinstance(value, bool):
             kind = api_pb2.DATA_TYPE_BOOL
-        elif isinstance(first, int | float):
+        elif isinstance(value, int | float):
             kind = api_pb2.DATA_TYPE_FLOAT64
         else:
             kind = api_pb2.DATA_TYPE_STRING

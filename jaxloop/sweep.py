@@ -17,7 +17,7 @@ from jaxloop.document import Document
 from jaxloop.errors import SweepError, unknown
 from jaxloop.places import Places, override
 
-TaskHparams = Callable[[str, Path], dict[str, Any]]
+TaskHparams = Callable[[str, Path, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def load(path: Path, overrides: tuple[str, ...] = (), task_hparams: TaskHparams 
 
     Args:
       overrides: "section.key=value", the value in TOML; a bare word is a string.
-      task_hparams: gives the hparams, with defaults, that a user's own task file declares. Without it, the
-        hparams of such a task are not checked.
+      task_hparams: `(task, folder, data)` gives the hparams, with defaults, that a user's own task declares.
+        Without it, the hparams of such a task are not checked.
 
     Raises:
       SweepError: all that is wrong, a line each, with file, line, key, rule, value and the nearest name.
@@ -81,24 +81,6 @@ def parse(
 ) -> Sweep:
     """`load` of a text; `source` names it in errors."""
     folder = folder or Path.cwd()
-    document, places = _document(text, overrides, source)
-    task = _task(document, places, folder, task_hparams)
-    _raise_if(rules.broken(document, task, places))
-    try:
-        drawn = _drawn(document, task or {})
-    except ValueError as error:
-        raise SweepError(places.say(("population", "sampler"), str(error))) from None
-    members = [_member(document, task or {}, values) for values in drawn]
-    _raise_if(rules.repeated([digest(hparams) for hparams in members], places))
-    return Sweep(_written_out(document, members), members, folder, name, places)
-
-
-def _raise_if(problems) -> None:
-    if found := list(problems):
-        raise SweepError("\n".join(found))
-
-
-def _document(text: str, overrides: tuple[str, ...], source: str) -> tuple[Document, Places]:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,10 +88,38 @@ def _document(text: str, overrides: tuple[str, ...], source: str) -> tuple[Docum
     places = Places(source, text)
     for assignment in overrides:
         places.overridden(override(raw, assignment), assignment)
+    document, problems = _document(raw, places)
+    task = _task(document, places, folder, task_hparams) if document else None
+    if document:
+        problems += rules.broken(document, task, places)
+    if problems or not document:
+        raise SweepError("\n".join(problems))
     try:
-        return Document.model_validate(raw), places
+        drawn = _drawn(document, task or {})
+    except ValueError as error:
+        raise SweepError(places.say(("population", "sampler"), str(error))) from None
+    members = [_member(document, task or {}, values) for values in drawn]
+    if repeated := list(rules.repeated([digest(hparams) for hparams in members], places)):
+        raise SweepError(repeated[0])
+    return Sweep(_written_out(document, members), members, folder, name, places)
+
+
+def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str]]:
+    """The sections, and what is malformed in them; then without it, so that the rest is checked too."""
+    try:
+        return Document.model_validate(raw), []
     except ValidationError as error:
-        raise SweepError("\n".join(rules.explained(error, places))) from None
+        problems = list(rules.explained(error, places))
+        for section, *keys in {problem["loc"][:2] for problem in error.errors()}:
+            table = raw.get(str(section))
+            if keys and isinstance(table, dict):
+                table.pop(keys[0], None)
+    if isinstance(run := raw.get("run"), dict):
+        run.setdefault("steps", 1)
+    try:
+        return Document.model_validate(raw), problems
+    except ValidationError:
+        return None, problems
 
 
 def _task(document: Document, places: Places, folder: Path, of_file: TaskHparams | None) -> dict[str, Any] | None:
@@ -119,7 +129,12 @@ def _task(document: Document, places: Places, folder: Path, of_file: TaskHparams
         return declared.TASKS[name]
     if ":" not in name:
         raise SweepError(places.say(("run", "task"), unknown("task", name, declared.TASKS)))
-    return of_file(name, folder) if of_file else None
+    if of_file is None:
+        return None
+    try:
+        return of_file(name, folder, document.data)
+    except SweepError as error:
+        raise SweepError(places.say(("run", "task"), str(error))) from error
 
 
 def _drawn(document: Document, task: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 
 
-def imported(path: Path, *, at_run_time: bool = True) -> set[str]:
+def imported(path: Path) -> set[str]:
     """The jaxloop modules that a file imports, anywhere in it but for type checkers."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):

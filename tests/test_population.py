@@ -50,29 +50,36 @@ width = 2
 """
 
 
-def results(tmp_path, name, *overrides, text=SWEEP):
-    """Every member's curve and parameters, by its hparams."""
-    (tmp_path / "sweep.toml").write_text(text)
-    run = jaxloop.run(tmp_path / "sweep.toml", out=tmp_path / name, set=overrides)
-    curves = {metric: run.curves(metric) for metric in ("train/loss", "validation/loss", "test/accuracy")}
+def results(run):
+    """Every member's curves by its hparams, and its parameters where the seed is 0."""
+    curves = [run.curves(metric) for metric in ("train/loss", "validation/loss", "test/accuracy")]
+    shared = run.steps() % 20 == 0  # a member that diverges adds a step of its own
     found = {}
     for member in run.members:
-        key = tuple((k, v) for k, v in member.hparams.items() if k != "poison")
-        tree = jax.tree.leaves(run.params(member)) if member.number % 9 == 0 else []
-        found[key] = (*[curve[member.number] for curve in curves.values()], *tree)
+        key = tuple((name, value) for name, value in member.hparams.items() if name != "poison")
+        tree = jax.tree.leaves(run.params(member)) if member.hparams["seed"] == 0 else []
+        if not member.hparams.get("poison"):
+            found[key] = [*(curve[member.number, shared] for curve in curves), *tree]
     return found
 
 
+def trained(folder, *overrides, text=SWEEP):
+    (folder / "sweep.toml").write_text(text)
+    return results(jaxloop.run(folder / "sweep.toml", out=folder / "run", overrides=overrides))
+
+
 def assert_same_bits(some, reference):
-    assert some
+    trees = 0
     for key, values in some.items():
-        for a, b in zip(values, reference[key], strict=False):
+        trees += len(values) > 3
+        for a, b in zip(values, reference[key], strict=True):
             np.testing.assert_array_equal(a, b)
+    assert trees == len(some) / 4
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    return results(tmp_path_factory.mktemp("reference"), "run")
+    return trained(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +95,7 @@ def reference(tmp_path_factory):
     ids=lambda overrides: ",".join(overrides),
 )
 def test_a_member_depends_on_nothing_but_itself(tmp_path, reference, overrides):
-    assert_same_bits(results(tmp_path, "run", *overrides), reference)
+    assert_same_bits(trained(tmp_path, *overrides), reference)
 
 
 def test_members_differ_from_each_other(reference):
@@ -99,31 +106,31 @@ def test_members_differ_from_each_other(reference):
 def test_a_neighbour_that_turns_nan_changes_nothing(tmp_path):
     (tmp_path / "poisoned.py").write_text(TASK)
     text = SWEEP.replace('"digits"', '"poisoned.py:task"').replace("clip = 1.0\n", "")
-    clean = results(tmp_path, "clean", "axes.poison.values=[0.0]", text=text)
-    run = jaxloop.run(tmp_path / "sweep.toml", out=tmp_path / "sick", set=("axes.poison.values=[1.0, 0.0]",))
+    clean = trained(tmp_path, "axes.poison.values=[0.0]", text=text)
+    run = jaxloop.run(tmp_path / "sweep.toml", out=tmp_path / "sick", overrides=("axes.poison.values=[1.0, 0.0]",))
     sick = [m for m in run.members if m.hparams["poison"]]
     assert {(m.status, m.step) for m in sick} == {("diverged", 10)}
-    well = [m for m in run.members if not m.hparams["poison"]]
-    assert len(sick) == len(well) == 64
-    beside = run.curves("validation/loss")[:, run.steps() % 20 == 0]  # step 10 is the sick ones' last
-    for member in well:
-        key = tuple((k, v) for k, v in member.hparams.items() if k != "poison")
-        np.testing.assert_array_equal(beside[member.number], clean[key][1])
+    beside = results(run)
+    assert len(sick) == len(beside) == 64
+    assert_same_bits(beside, clean)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [("capacity=32", "width=2"), ("width=16",), ("width=8", "capacity=64")])
 def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path, settings):
     def trained(name, *settings):
-        short = ("run.steps=40", "run.evaluate_every=20", "checkpoint.keep=none")
+        short = ("run.steps=40", "run.evaluate_every=20")
         chosen = [f"population.{setting}" for setting in settings]
-        return jaxloop.run(ROOT / "sweeps" / "lr_wd.toml", out=tmp_path / name, set=(*short, *chosen))
+        return jaxloop.run(ROOT / "sweeps" / "lr_wd.toml", out=tmp_path / name, overrides=(*short, *chosen))
 
     whole, other = trained("whole"), trained("other", *settings)
     assert whole.summary is not None
     assert whole.summary["capacity"] == len(whole.members) == 256
     for metric in whole.store.metric_names():
         np.testing.assert_array_equal(whole.curves(metric), other.curves(metric))
+    for number in (0, 101, 255):
+        for a, b in zip(*(jax.tree.leaves(run.params(number)) for run in (whole, other)), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_devices_share_no_step_and_the_state_is_updated_in_place():
@@ -139,11 +146,16 @@ def test_devices_share_no_step_and_the_state_is_updated_in_place():
     assert aliased == state // 2  # each device holds half of the slots
 
 
-def test_one_program_is_compiled_once_and_never_again(tmp_path, caplog):
+def test_one_program_is_compiled_and_nothing_after_the_first_turn(tmp_path, caplog):
+    turns = []
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
-        jaxloop.run(sweep.parse(SWEEP, ("population.capacity=16",)), out=tmp_path / "run")
-    compiled = [
-        r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(advance)" in r.getMessage()
-    ]
-    assert len(compiled) == 1  # 64 members through 16 slots, three chunks each: twelve turns
-    assert "jit(advance)" in compiled[0]
+
+        def observe(_):
+            turns.append(sum("Finished XLA compilation" in record.getMessage() for record in caplog.records))
+
+        swept = sweep.parse(SWEEP, ("population.capacity=16",))
+        jaxloop.run(swept, out=tmp_path / "run", observe=observe)
+    programs = [r for r in caplog.records if "Finished XLA compilation of jit(advance)" in r.getMessage()]
+    assert len(programs) == 1
+    assert len(turns) == 12  # 64 members through 16 slots, three chunks each
+    assert turns[-1] == turns[1]  # the first turn is observed while the second runs

@@ -6,15 +6,49 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from conftest import TINY
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
 from jaxloop import sweep
 from jaxloop.errors import LockedError, NotFoundError, SweepError
+from jaxloop.report import ranked
+from jaxloop.store import Store
 
-LONG = ("run.steps=4000", "checkpoint.every=40")
+JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
+SICK_AT_40 = """
+import jax.numpy as jnp
+import jaxloop
+from jaxloop.tasks import digits
+
+base = digits()
+
+def loss(params, batch, key, hparams):  # the clock moves by one learning rate a step
+    value, metrics = base.loss(params["model"], batch, key, hparams)
+    sick = -params["clock"] > 39.5 * hparams["learning_rate"]
+    return jnp.where(sick, jnp.nan, value + params["clock"]), metrics
+
+task = jaxloop.Task(
+    lambda key, hparams: {"model": base.init(key, hparams), "clock": jnp.float32(0.0)},
+    loss,
+    lambda params, batch, hparams: base.metrics(params["model"], batch, hparams),
+    base.data,
+    hparams={**base.hparams},
+)
+"""
+
+# Streamed, with step budgets of their own and a member that diverges; in two programs one after the other.
+LONG = (
+    "axes.steps.values=[1500, 4000]",
+    "axes.learning_rate.values=[0.01, 0.03, 1e9]",
+    "axes.optimizer.values=['adam', 'sgd']",
+    "population.capacity=4",
+    "checkpoint.every=40",
+)
 
 
 def test_a_run_leaves_its_folder(tiny, tmp_path):
@@ -69,8 +103,42 @@ def test_members_have_their_own_step_budgets(tiny, tmp_path):
     np.testing.assert_array_equal(together[thirties, at_thirty], alone[:, -1])
 
 
+def test_a_member_that_cannot_take_one_more_step_keeps_its_last_point(tiny, tmp_path):
+    """NaN at the first step of a chunk: the point of the chunk before is the member's last."""
+    (tmp_path / "sick.py").write_text(SICK_AT_40)
+    run = jaxloop.run(tiny, out=tmp_path / "run", overrides=('run.task="sick.py:task"', "checkpoint.every=20"))
+    assert {(m.status, m.step) for m in run.members} == {("diverged", 40)}
+    assert run.steps().tolist() == [20, 40]
+    for metric in ("train/loss", "validation/loss"):
+        assert np.isfinite(run.curves(metric)).all()
+    assert np.isfinite(run.curves("test/loss")[:, 1]).all()
+    curves = events(run)
+    assert {len(points) for (_, tag), points in curves.items() if not tag.startswith("test/")} == {2}
+
+
+def test_best_folders_and_what_keep_drops(tiny, tmp_path):
+    run = jaxloop.run(tiny, out=tmp_path / "best", overrides=("checkpoint.keep='best:1'",))
+    kept = [m.number for m in run.members if list((run.path / "members").glob(f"{m.number:04d}-*/checkpoint"))]
+    assert kept == ranked(run.store)[0]["members"]
+    assert jax.tree.leaves(run.params(kept[0]))
+    assert not (run.path / "finished").exists()
+    with pytest.raises(NotFoundError, match="no final parameters"):
+        run.params(next(n for n in range(6) if n not in kept))
+    run = jaxloop.run(tiny, out=tmp_path / "none", overrides=("checkpoint.keep=none",))
+    assert not list(run.path.glob("members/*/checkpoint"))
+    assert not (run.path / "finished").exists()
+
+
+def test_ranking_by_a_loss_takes_the_least(tiny, tmp_path):
+    run = jaxloop.run(tiny, out=tmp_path / "run", overrides=("evaluate.metric=validation/loss",))
+    means = [row["mean"] for row in ranked(run.store)]
+    assert means == sorted(means)
+    assert run.summary is not None
+    assert run.summary["best"][0]["mean"] == min(means)
+
+
 def test_divergence_is_an_outcome(tiny, tmp_path):
-    run = jaxloop.run(tiny, out=tmp_path / "run", set=("axes.learning_rate.values=[1e9, 1e-2]",))
+    run = jaxloop.run(tiny, out=tmp_path / "run", overrides=("axes.learning_rate.values=[1e9, 1e-2]",))
     sick = [m for m in run.members if m.hparams["learning_rate"] == 1e9]
     assert {m.status for m in sick} == {"diverged"}
     assert all(m.step < 60 and np.isfinite(m.metrics["train/loss"]) for m in sick)
@@ -82,43 +150,80 @@ def test_divergence_is_an_outcome(tiny, tmp_path):
 
 
 def test_static_hparams_train_in_programs_of_their_own(tiny, tmp_path):
-    run = jaxloop.run(tiny, out=tmp_path / "run", set=("axes.optimizer.values=['adam', 'lion']",))
+    run = jaxloop.run(tiny, out=tmp_path / "run", overrides=("axes.optimizer.values=['adam', 'lion']",))
     assert run.summary is not None
     assert run.summary["programs"] == 2
     assert run.summary["finished"] == 12
     assert run.params(11)["out"]["kernel"].shape == (16, 10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_resumes_to_the_same_bits(tiny, tmp_path, jaxloop_command, number):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A long run that nobody interrupts, in a process of its own."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.toml").write_text(TINY)
+    subprocess.run([*population(folder / "tiny.toml", folder / "run")], check=True, stdout=subprocess.DEVNULL)
+    return jaxloop.load(folder / "run")
+
+
+def population(file, out):
     options = [part for override in LONG for part in ("--set", override)]
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert jaxloop_command("population", tiny, "--out", whole, *options).returncode == 0
-    command = [
-        str(Path(sys.executable).parent / "jaxloop"),
-        "population",
-        str(tiny),
-        "--out",
-        str(broken),
-        *options,
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
-        if len(list((broken / "checkpoints").glob("[0-9]*"))) >= 2:
-            break
-        time.sleep(0.1)
+    return [JAXLOOP, "population", str(file), "--out", str(out), *options]
+
+
+@pytest.mark.parametrize(
+    ("number", "ended"),
+    [
+        (signal.SIGKILL, 0),
+        pytest.param(signal.SIGKILL, 9, marks=pytest.mark.slow),
+        (signal.SIGTERM, 5),
+        pytest.param(signal.SIGINT, 15, marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_run_resumes_to_the_same_bits(tiny, tmp_path, jaxloop_command, whole, number, ended):
+    """Interrupted when `ended` members have ended: some wait, some run, some of them after the checkpoint."""
+    process = subprocess.Popen(population(tiny, tmp_path / "run"), stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not has(tmp_path / "run", ended):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
     os.kill(process.pid, number)
-    code = process.wait(60)
-    assert code == (-9 if number == signal.SIGKILL else 128 + number)
-    steps = {m.step for m in jaxloop.load(broken).members}
-    assert max(steps) < 4000  # it was interrupted, not finished
-    resumed = jaxloop_command("resume", broken, "--json")
+    assert process.wait(60) == (-9 if number == signal.SIGKILL else 128 + number)
+    waiting = sum(m.status in ("waiting", "running") for m in jaxloop.load(tmp_path / "run").members)
+    assert waiting > 0
+    resumed = jaxloop_command("resume", tmp_path / "run", "--json")
     assert resumed.returncode == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["finished"] == 6
-    one, other = jaxloop.load(whole), jaxloop.load(broken)
-    for metric in one.store.metric_names():
-        np.testing.assert_array_equal(one.curves(metric), other.curves(metric))
-    np.testing.assert_array_equal(one.params(5)["out"]["kernel"], other.params(5)["out"]["kernel"])
+    assert json.loads(resumed.stdout)["finished"] == 16
+
+    broken = jaxloop.load(tmp_path / "run")
+    assert [(m.id, m.status, m.step) for m in broken.members] == [(m.id, m.status, m.step) for m in whole.members]
+    for metric in whole.store.metric_names():
+        np.testing.assert_array_equal(whole.curves(metric), broken.curves(metric))
+    for member in whole.members:
+        ours, theirs = (jax.tree.leaves(run.params(member)) for run in (broken, whole))
+        assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
+    assert events(broken) == events(whole)
+
+
+def has(run, ended):
+    """Whether a run has a checkpoint and so many members have ended."""
+    if not len(list((run / "checkpoints").glob("*"))):
+        return False
+    with Store(run) as store:
+        counts = store.counts()
+    return counts["finished"] + counts["diverged"] >= ended
+
+
+def events(run):
+    """What TensorBoard's own reader finds of every member: (step, value) by member and tag."""
+    found = {}
+    for folder in sorted(path for path in (run.path / "members").iterdir() if path.is_dir()):
+        reader = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+        reader.Reload()
+        for tag in reader.Tags()["scalars"]:
+            found[folder.name, tag] = [(event.step, event.value) for event in reader.Scalars(tag)]
+    return found
 
 
 def test_replay_alone_gives_the_recorded_bits(tiny, tmp_path, jaxloop_command):
@@ -127,6 +232,7 @@ def test_replay_alone_gives_the_recorded_bits(tiny, tmp_path, jaxloop_command):
     found = json.loads(done.stdout)
     assert found["points"] > 15
     assert found["largest_difference"] == 0.0
+    assert found["missing"] == 0
 
 
 def test_commands_and_exit_codes(tiny, tmp_path, jaxloop_command):
@@ -170,14 +276,14 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
     import filelock
 
     run = jaxloop.run(tiny, out=tmp_path / "run")
-    from jaxloop import api, runner
+    from jaxloop import runner
 
     with filelock.FileLock(run.path / ".lock"), pytest.raises(LockedError, match="locked"):
-        runner.train(run.path, run.sweep, api.task_of(run.sweep))
+        runner.train(run.path, *run.sweep_and_task)
 
 
 def test_clear_errors_in_python(tiny, tmp_path):
     with pytest.raises(NotFoundError):
         jaxloop.load(tmp_path / "nothing")
     with pytest.raises(SweepError, match="1168 training examples"):
-        jaxloop.run(tiny, out=tmp_path / "run", set=("hparams.batch_size=5000",))
+        jaxloop.run(tiny, out=tmp_path / "run", overrides=("hparams.batch_size=5000",))

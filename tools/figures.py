@@ -27,9 +27,8 @@ def learning_rate_by_weight_decay(path: str) -> None:
         left.plot(
             run.steps(), 100 * curve, lw=0.6, alpha=0.6, color=colours[rates.index(hparams["learning_rate"])]
         )
-    left.set(
-        title=f"{len(members)} members, one XLA program", xlabel="step", ylabel="validation loss", ylim=(0.7, 2.6)
-    )
+    title = f"{len(members)} members, one XLA program"
+    left.set(title=title, xlabel="step", ylabel="validation accuracy (%)")
     for rate, colour in zip(rates, colours, strict=True):
         left.plot([], color=colour, label=f"{rate:.2g}")
     left.legend(title="learning rate", fontsize=8, ncols=2, loc="lower right")
@@ -45,7 +44,7 @@ def learning_rate_by_weight_decay(path: str) -> None:
             column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if light else "black"
         )
     right.set(title="test accuracy (%), mean of 4 seeds", xlabel="learning rate", ylabel="weight decay")
-    right.set_xticks(range(len(rates)), [f"{rate:.2g}" for rate in rates])
+    right.set_xticks(range(len(rates)), [f"{rate:.2g}" for rate in rates], fontsize=8)
     right.set_yticks(range(len(decays)), [f"{decay:g}" for decay in decays])
     figure.colorbar(image)
     figure.savefig(DOCS / "lr_wd.png", dpi=110)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxloop import declared
-from jaxloop.errors import SweepError
+from jaxloop.errors import SweepError, told
 from jaxloop.task import Task
 
 
@@ -15,36 +15,52 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
     """The task, made from its `[data]` options.
 
     Args:
-      folder: what a relative path in `name` is relative to.
+      folder: what a relative path is relative to: the one in `name`, and options called `path` or `..._path`.
 
     Raises:
       SweepError: the file, the name in it, or what it gives is not a task.
     """
+    options = {key: _absolute(folder, value) if _is_path(key) else value for key, value in options.items()}
     if name in declared.TASKS:
         from jaxloop import tasks
 
-        return getattr(tasks, name)(**options)
+        make = getattr(tasks, name)
+    else:
+        make = _from_file(name, folder)
+    if isinstance(make, Task) and options:
+        raise SweepError(f"{name} is a Task, not a function of [data], which gives {', '.join(options)}")
+    try:
+        task = make if isinstance(make, Task) else make(**options)
+    except Exception as error:  # the user's code: say what it raised, and where
+        raise SweepError(f"{name}: {told(error)}") from error
+    if not isinstance(task, Task):
+        raise SweepError(f"{name} needs to be a jaxloop.Task or a function that returns one, got {type(task)}")
+    if clash := sorted(set(task.hparams) & set(declared.known({}))):
+        raise SweepError(f"{name} declares {', '.join(clash)}, which are the engine's own names")
+    return task
+
+
+def _from_file(name: str, folder: Path) -> Any:
     path, _, attribute = name.rpartition(":")
     file = (folder / path).resolve()
-    if not file.is_file():
-        raise SweepError(f"run.task: no file {file}")
     spec = importlib.util.spec_from_file_location(f"jaxloop_task_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise SweepError(f"run.task: {file} is not a Python file")
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise SweepError(f"no Python file {file}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    task = getattr(module, attribute, None)
-    if callable(task):
-        task = task(**options)
-    elif options and task is not None:
-        raise SweepError(f"run.task: {name} is a Task, not a function of [data]; [data] gives {sorted(options)}")
-    if not isinstance(task, Task):
-        raise SweepError(f"run.task: {name} needs to be a jaxloop.Task, or a function that returns one")
-    clash = sorted(set(task.hparams) & set(declared.known({})))
-    if clash:
-        raise SweepError(f"run.task: {name} declares {clash}, which are the engine's own")
-    return task
+    try:
+        spec.loader.exec_module(module)
+        return getattr(module, attribute)
+    except Exception as error:
+        raise SweepError(f"{name}: {told(error)}") from error
+
+
+def _is_path(key: str) -> bool:
+    return key == "path" or key.endswith("_path")
+
+
+def _absolute(folder: Path, value: Any) -> Any:
+    return str(folder / value) if isinstance(value, str) else value
 
 
 def code_hash(name: str, folder: Path) -> str:
