@@ -11,9 +11,8 @@ from jaxloop import checkpoints, summaries
 from jaxloop.store import Status, Store
 from jaxloop.sweep import Sweep
 
-# Measured (benchmarks/LOG.md): 256 members in one folder take 80 ms to restore one, in folders of 32 19 ms;
-# a folder for each takes 15 to 25 ms a member to save.
-MEMBERS_A_FOLDER = 32
+# Measured (benchmarks/LOG.md): plain orbax needs 38 ms to find and restore one of 16, 800 ms one of 256.
+MEMBERS_A_FOLDER = 16
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,15 @@ def test_the_tour_says_what_the_readme_promises(workplace):
     _, outputs = workplace
     by_verb = {command.split()[1]: output for command, output in outputs.items()}
     assert by_verb["plan"].startswith("256 members in 1 program(s)")
-    assert by_verb["replay"].rstrip().endswith("largest difference 0")
+    assert by_verb["replay"].rstrip().endswith(", 0 of them in one curve only, largest difference 0")
     assert json.loads(by_verb["show"])["number"] == 17
     assert {"runs/tour", "runs/small"} <= {line.split()[0] for line in by_verb["ls"].splitlines()}
     trained = [output for command, output in outputs.items() if command.split()[1] == "population"]
     assert len(trained) == 3
-    for output in trained:  # the last line is the next useful command
-        assert re.match(r"jaxloop best runs/\w+ +tensorboard --logdir runs/\w+/members$", output.splitlines()[-1])
+    for output in trained:  # the last lines are the next useful commands
+        logs, best = output.splitlines()[-2:]
+        assert re.fullmatch(r"tensorboard --logdir runs/\w+/members", logs)
+        assert re.fullmatch(r"jaxloop best runs/\w+", best)
     assert "256 finished, 0 diverged" in outputs["jaxloop population mysweep.toml --out runs/mine"]
 
 
