@@ -6,13 +6,14 @@ import jax
 
 from jaxloop import declared, devices
 from jaxloop.bucket import buckets
-from jaxloop.compiled import CompiledProgram, compiled, step_flops
+from jaxloop.compiled import CompiledProgram, check, compiled, step_flops
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 
 
 def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     """Members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
+    check(sweep, task)
     mesh = devices.member_mesh()
     programs = [compiled(sweep, task, bucket, mesh) for bucket in buckets(sweep)]
     flops = [step_flops(sweep, task, program.bucket) for program in programs]
