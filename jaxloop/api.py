@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop import retired, runner, sweep
+from jaxloop.declared import Namespace
 from jaxloop.devices import use_every_core
 from jaxloop.errors import NotFoundError, SweepError
 from jaxloop.store import Member, Store
@@ -18,18 +19,18 @@ from jaxloop.tasks import load as tasks
 
 def read(path: str | Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Task]:
     """A checked sweep and its task."""
-    return _with_task(lambda task_hparams: sweep.load(Path(path), tuple(overrides), task_hparams))
+    return _with_task(lambda names_of: sweep.load(Path(path), tuple(overrides), names_of))
 
 
-def _with_task(check: Callable[[sweep.TaskHparams], Sweep]) -> tuple[Sweep, Task]:
+def _with_task(check: Callable[[sweep.NamesOf], Sweep]) -> tuple[Sweep, Task]:
     """Checks a sweep against its task, which is loaded once."""
     loaded = []
 
-    def task_hparams(name: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    def names_of(name: str, folder: Path, options: dict[str, Any]) -> Namespace:
         loaded.append(tasks.load(name, folder, options))
-        return dict(loaded[0].hparams)
+        return Namespace(loaded[0].hparams, loaded[0].models)
 
-    checked = check(task_hparams)
+    checked = check(names_of)
     return checked, loaded[0] if loaded else task_of(checked)
 
 
@@ -103,7 +104,7 @@ class Run:
         """The sweep as run, and its task."""
         file, folder = self.path / "sweep.toml", Path(self.store.get("folder"))
         return _with_task(
-            lambda task_hparams: sweep.parse(file.read_text(), (), str(file), folder, self.path.name, task_hparams)
+            lambda names_of: sweep.parse(file.read_text(), (), str(file), folder, self.path.name, names_of)
         )
 
     @property

@@ -34,7 +34,8 @@ class Axis(BaseModel):
 
     values: listed. log, linear: [low, high] and `num` points, both ends included. range: [start, stop] or
     [start, stop, step], as Python's. count: 0 to count - 1, replicates that cross every other axis.
-    Integer ends give integers where the hparam is not a float.
+    Integer ends give integers where the hparam is not a float. `kind = "static"` compiles a program for each value
+    of what one program could serve.
     """
 
     model_config = ConfigDict(extra="forbid", strict=False)
@@ -45,6 +46,7 @@ class Axis(BaseModel):
     range: tuple[StrictInt, StrictInt] | tuple[StrictInt, StrictInt, StrictInt] | None = None
     count: int | None = Field(None, ge=1)
     num: int | None = Field(None, ge=1)
+    kind: str | None = None
 
     @model_validator(mode="after")
     def _one_form(self):

@@ -1,48 +1,97 @@
 """Buckets: members that one compiled program can train."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from jaxloop import declared
+from jaxloop.declared import TRACED_INTS
+from jaxloop.optimizers import UNPADDABLE
+from jaxloop.sizes import Choice, Size
 from jaxloop.sweep import Sweep
+
+DTYPES = {**dict.fromkeys(TRACED_INTS, np.int32), "seed": np.uint32}  # of traced numbers that are no float32
+OFF_AT_ZERO = ("dropout",)  # traced, unless it is zero for all: then nothing is drawn
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Members that agree in every static hparam.
+    """Members that one program trains: they agree in every static hparam.
 
     Attributes:
       static: the hparams that are Python values in the program.
       traced: the others, with the dtype of one slot's value.
+      sizes: of those, what is padded, with what the arrays have.
+      choices: of those, what is switched, with what the program computes.
       numbers: its members' numbers in the sweep, in order.
     """
 
     static: dict[str, Any]
     traced: dict[str, np.dtype]
+    sizes: dict[str, int]
+    choices: dict[str, tuple[str, ...]]
     numbers: list[int]
+
+    def columns(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        """A member's traced hparams, as they stand in a slot's columns."""
+        return {
+            name: dtype.type(self.choices[name].index(hparams[name]) if name in self.choices else hparams[name])
+            for name, dtype in self.traced.items()
+        }
+
+    def hparams(self, traced: Mapping[str, Any]) -> dict[str, Any]:
+        """All hparams as the functions of one member see them, from the traced ones' values."""
+        wrapped = {name: Size(traced[name], largest) for name, largest in self.sizes.items()}
+        wrapped |= {name: Choice(traced[name], names) for name, names in self.choices.items()}
+        return {**self.static, **traced, **wrapped}
 
 
 def buckets(sweep: Sweep) -> list[Bucket]:
-    """Groups a sweep's members by their static hparams, in order of first appearance."""
-    found: dict[tuple, Bucket] = {}
-    for number in range(len(sweep.members)):
-        one = alone(sweep, number)
-        key = (*sorted(one.static.items()), *sorted(one.traced))
-        found.setdefault(key, Bucket(one.static, one.traced, [])).numbers.append(number)
-    return list(found.values())
+    """Groups a sweep's members, in order of first appearance: padded and switched where the sweep allows it."""
+    groups: dict[tuple, list[int]] = {}
+    for number, hparams in enumerate(sweep.members):
+        groups.setdefault(_must_agree(sweep, hparams), []).append(number)
+    return [_bucket(sweep, numbers) for numbers in groups.values()]
+
+
+def bucket_of(sweep: Sweep, number: int) -> Bucket:
+    """The program that a member trains in, for this member alone."""
+    found = next(bucket for bucket in buckets(sweep) if number in bucket.numbers)
+    return replace(found, numbers=[number])
 
 
 def alone(sweep: Sweep, number: int) -> Bucket:
-    """A bucket of one member."""
-    hparams = sweep.members[number]
-    traced = {name: _dtype(name) for name, value in hparams.items() if declared.is_traced(name, value)}
-    static = {name: value for name, value in hparams.items() if name not in traced}
-    return Bucket(static, traced, [number])
+    """A member's own program: nothing is padded or switched."""
+    return _bucket(sweep, [number])
 
 
-def _dtype(name: str) -> np.dtype:
-    if name == "seed":
-        return np.dtype(np.uint32)
-    return np.dtype(np.int32 if name in declared.TRACED_INTS else np.float32)
+def _must_agree(sweep: Sweep, hparams: dict[str, Any]) -> tuple:
+    """What members of one bucket share; a size of zero is another model, not a padded one."""
+    exact = hparams["optimizer"] in UNPADDABLE
+    kinds = {name: "static" if exact and kind == "padded" else kind for name, kind in sweep.kinds.items()}
+    static = [(name, value) for name, value in hparams.items() if kinds[name] == "static"]
+    absent = [(name, value == 0) for name, value in hparams.items() if kinds[name] == "padded"]
+    return tuple(static), tuple(absent), tuple(hparams)
+
+
+def _bucket(sweep: Sweep, numbers: list[int]) -> Bucket:
+    members = [sweep.members[number] for number in numbers]
+    static, traced, sizes, choices = {}, {}, {}, {}
+    for name, first in members[0].items():
+        kind, values = sweep.kinds[name], dict.fromkeys(member[name] for member in members)
+        if name in OFF_AT_ZERO and set(values) == {0.0}:
+            static[name] = 0.0
+        elif kind == "traced":
+            traced[name] = np.dtype(DTYPES.get(name, np.float32))
+        elif kind == "padded" and len(values) > 1:
+            traced[name], sizes[name] = np.dtype(np.int32), max(values)
+        elif kind == "switched" and len(values) > 1:
+            traced[name], choices[name] = np.dtype(np.int32), tuple(sorted(values))
+        elif isinstance(sweep.declared[name], Size):
+            static[name] = Size(first, first)
+        elif isinstance(sweep.declared[name], Choice):
+            static[name] = Choice(0, (first,))
+        else:
+            static[name] = first
+    return Bucket(static, traced, sizes, choices, numbers)

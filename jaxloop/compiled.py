@@ -1,22 +1,24 @@
 """A bucket's program, compiled for a mesh: what the runner turns."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from jaxloop import devices
+from jaxloop import devices, padding
 from jaxloop.bucket import Bucket, buckets
 from jaxloop.declared import direction
 from jaxloop.errors import ResourceError, SweepError, told, unknown
-from jaxloop.member import Program, TrainState, chunked, member, raveled
+from jaxloop.member import Program, TrainState, chunked, length, member, raveled
+from jaxloop.optim import Layout, Shape
+from jaxloop.optimizers import SHAPE_AWARE
 from jaxloop.population import MEMBER, SHARED, jitted, populated, spread, state_shapes, streamed
 from jaxloop.sweep import Sweep
-from jaxloop.task import Task
+from jaxloop.task import Hparams, Task
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,16 @@ class CompiledProgram:
 
     def share(self, task: Task) -> Any:
         """The task's data, resident on every device."""
-        return jax.device_put(task.data.splits(), NamedSharding(self.mesh, SHARED))
+        return jax.device_put(resident(task, self.bucket), NamedSharding(self.mesh, SHARED))
 
-    def unravel(self, vector: np.ndarray) -> Any:
-        """One member's flat (P,) parameters in the task's own structure."""
+    def tree(self, params: Any) -> Any:
+        """One member's parameters, as host arrays from the state, in the task's own structure; padding and all."""
+        if jax.tree.structure(params) == jax.tree.structure(self.params):
+            return params
         leaves, offset = [], 0
         for leaf in jax.tree.leaves(self.params):
             size = int(np.prod(leaf.shape))
-            leaves.append(vector[offset : offset + size].reshape(leaf.shape).astype(leaf.dtype))
+            leaves.append(params[offset : offset + size].reshape(leaf.shape).astype(leaf.dtype))
             offset += size
         return jax.tree.unflatten(jax.tree.structure(self.params), leaves)
 
@@ -68,8 +72,17 @@ class CompiledProgram:
 def params_shapes(task: Task, bucket: Bucket) -> Any:
     """The shapes of one member's parameters, in the task's own structure."""
     return jax.eval_shape(
-        lambda key, traced: task.init(key, {**bucket.static, **traced}), jax.random.key(0), _scalars(bucket)
+        lambda key, traced: task.init(key, bucket.hparams(traced)), jax.random.key(0), _scalars(bucket)
     )
+
+
+def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
+    """The splits that a bucket's program reads; with folds, training and validation examples are one pool."""
+    splits = task.data.splits()
+    if "folds" in bucket.static:
+        validation = splits.pop("validation")
+        splits["train"] = {name: np.concatenate([x, validation[name]]) for name, x in splits["train"].items()}
+    return splits
 
 
 def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
@@ -92,11 +105,10 @@ def check(sweep: Sweep, task: Task) -> None:
 
 
 def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
-    size, examples = bucket.static["batch_size"], len(next(iter(task.data.train.values())))
-    if size > examples:
-        yield ("hparams", "batch_size"), f"needs at most the {examples} training examples, got {size}"
-    elif size * examples >= 2**32:
-        yield ("hparams", "batch_size"), f"times {examples} examples needs to be below 2**32, got {size}"
+    for number in bucket.numbers:
+        if broken := list(_broken_member(sweep.members[number], length(resident(task, bucket)["train"]))):
+            yield from broken
+            return
     try:
         measured = _measured(sweep, task, bucket)
     except Exception as error:  # the user's functions, traced
@@ -112,27 +124,65 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
         yield ("evaluate", "mode"), f"`{metric}` does not tell what is better: needs max or min"
 
 
+def _broken_member(hparams: dict[str, Any], resident: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a member asks of the `resident` training examples that they are too few for."""
+    folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))
+    if (folds is None) != (fold is None):
+        yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"
+        return
+    examples = resident
+    if folds is not None and fold is not None:
+        if fold >= folds or folds > resident:
+            yield ("axes", "fold"), f"needs fold < folds <= {resident} examples, got fold {fold} of {folds}"
+            return
+        examples -= resident // folds + (fold < resident % folds)
+    if wanted is not None and wanted > examples:
+        yield ("axes", "train_examples"), f"needs at most the {examples} training examples, got {wanted}"
+        return
+    examples, size = wanted or examples, hparams["batch_size"]
+    if size > examples:
+        yield ("hparams", "batch_size"), f"needs at most the {examples} training examples, got {size}"
+    elif size * examples >= 2**32:
+        yield ("hparams", "batch_size"), f"times {examples} examples needs to be below 2**32, got {size}"
+
+
 def _measured(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     """What a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
-    one, hparams = _member(sweep, task, bucket)
-    state, splits = jax.eval_shape(one.init, hparams), task.data.splits()
-    train = jax.eval_shape(one.step, hparams, state, splits["train"])[1]
-    evaluated = jax.eval_shape(one.evaluate, hparams, state, splits["validation"])
-    measured = {"train": train, "validation": evaluated, "test": evaluated}
+    one, hparams = one_member(sweep, task, bucket)
+    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
+    measured = {
+        "train": jax.eval_shape(one.step, hparams, state, data)[1],
+        "validation": jax.eval_shape(one.validate, hparams, state, data),
+        "test": jax.eval_shape(one.test, hparams, state, data),
+    }
     return {f"{split}/{name}": leaf for split, values in measured.items() for name, leaf in values.items()}
 
 
 def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
     """FLOPs of one member's step, as XLA counts them; a loop counts once."""
-    one, hparams = _member(sweep, task, bucket)
-    step = jax.jit(one.step).lower(hparams, jax.eval_shape(one.init, hparams), task.data.splits()["train"])
+    one, hparams = one_member(sweep, task, bucket)
+    step = jax.jit(one.step).lower(hparams, jax.eval_shape(one.init, hparams), resident(task, bucket))
     return float((step.cost_analysis() or {}).get("flops", 0.0))
 
 
-def _member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
-    """The program of one member over flat parameters, and its traced hparams as shapes."""
-    flat = raveled(task, params_shapes(task, bucket))
-    return member(flat, bucket.static, sweep.document.evaluate.batch_size), _scalars(bucket)
+def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
+    """The program of one member, and its traced hparams as shapes."""
+    batch = sweep.document.evaluate.batch_size
+    if _is_elementwise(bucket):
+        return member(raveled(task, params_shapes(task, bucket)), bucket.hparams, batch), _scalars(bucket)
+    return member(task, bucket.hparams, batch, _layout(task, bucket)), _scalars(bucket)
+
+
+def _is_elementwise(bucket: Bucket) -> bool:
+    """Whether the optimizer does not care which array an element of the parameters stands in."""
+    return bucket.static["optimizer"] not in SHAPE_AWARE and bucket.static["weight_decay_on"] == "all"
+
+
+def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
+    """What optimizers that look at whole arrays know of the bucket's parameters, from a member's hparams."""
+    hidden = task.hidden(params_shapes(task, bucket), bucket.static)
+    extents = padding.extents(lambda sizes: params_shapes(task, replace(bucket, sizes=dict(sizes))), bucket.sizes)
+    return lambda hparams: Layout(hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents))
 
 
 def compiled(
@@ -152,8 +202,8 @@ def compiled(
     Raises:
       ResourceError: the program does not fit on a device.
     """
-    one, hparams = _member(sweep, task, bucket)
-    capacity, width = _layout(sweep, bucket, mesh, jax.eval_shape(one.init, hparams), capacity, width)
+    one, hparams = one_member(sweep, task, bucket)
+    capacity, width = _slots(sweep, bucket, mesh, jax.eval_shape(one.init, hparams), capacity, width)
 
     program = populated(chunked(one, sweep.document.run.evaluate_every), width)
     arguments = _arguments(program, bucket, task, capacity, mesh)
@@ -184,7 +234,7 @@ def compiled(
     )
 
 
-def _layout(sweep, bucket, mesh, state: TrainState, capacity: int | None, width: int | None) -> tuple[int, int]:
+def _slots(sweep, bucket, mesh, state: TrainState, capacity: int | None, width: int | None) -> tuple[int, int]:
     """The program's capacity and width: the caller's, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
     state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
@@ -205,6 +255,6 @@ def _arguments(program: Program, bucket: Bucket, task: Task, capacity: int, mesh
     hparams = {name: column(dtype) for name, dtype in bucket.traced.items()}
     data = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype), sharding=on_all),
-        task.data.splits(),
+        resident(task, bucket),
     )
     return hparams, state_shapes(program, hparams, mesh), column(np.bool_), data

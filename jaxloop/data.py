@@ -1,14 +1,17 @@
 """Batches without state: which examples step t of seed s sees is a formula."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxloop.sizes import Size
+
 ROUNDS = 24  # measured: position and pair statistics match numpy's permutation (tests/test_data.py)
 
 
-def permuted(key: jax.Array, index: jax.Array, length: int) -> jax.Array:
+def permuted(key: jax.Array, index: jax.Array, length: Any) -> jax.Array:
     """Where a keyed random permutation of `range(length)` sends each index, in O(1) memory.
 
     The swap-or-not shuffle (Hoang, Morris, Rogaway 2012, "An enciphering scheme based on a card shuffle",
@@ -18,11 +21,13 @@ def permuted(key: jax.Array, index: jax.Array, length: int) -> jax.Array:
     Args:
       key: one typed PRNG key.
       index: (B,) uint32 below `length`.
+      length: an int or a uint32 scalar.
     """
+    length = jnp.asarray(length, jnp.uint32)
     shifts, salts = jax.random.bits(key, (2, ROUNDS))
-    shifts = shifts % jnp.uint32(length)
+    shifts = shifts % length
     for shift, salt in zip(shifts, salts, strict=True):
-        partner = jnp.where(shift >= index, shift - index, shift + jnp.uint32(length) - index)
+        partner = jnp.where(shift >= index, shift - index, shift + length - index)
         coin = jnp.maximum(index, partner) ^ salt
         # The two multiplications of a well-mixed 32-bit integer hash (Wellons' "lowbias32").
         coin = (coin ^ (coin >> 16)) * jnp.uint32(0x7FEB352D)
@@ -31,17 +36,23 @@ def permuted(key: jax.Array, index: jax.Array, length: int) -> jax.Array:
     return index
 
 
-def batch_index(key: jax.Array, step: jax.Array, batch_size: int, length: int) -> jax.Array:
-    """The (batch_size,) examples of one step: consecutive places in the epochs' permutations.
+def batch_index(key: jax.Array, step: jax.Array, batch_size: Size, length: Any) -> jax.Array:
+    """The (batch_size.max,) examples of one step: consecutive places in the epochs' permutations.
 
-    A batch may straddle two epochs; no example is dropped. Needs `batch_size <= length`.
+    A batch may straddle two epochs; no example is dropped. Needs `batch_size <= length`. What is beyond a padded
+    batch's own size is some valid example.
+
+    Args:
+      length: how many examples there are: an int or a uint32 scalar.
     """
     # Split so that step * batch_size never overflows: places repeat every `length` steps, `batch_size` epochs.
+    whole = not batch_size.is_padded and isinstance(length, int) and length % batch_size.max == 0
+    size, length = jnp.asarray(batch_size.value, jnp.uint32), jnp.asarray(length, jnp.uint32)
     cycle, within = step.astype(jnp.uint32) // length, step.astype(jnp.uint32) % length
-    place = within * batch_size + jnp.arange(batch_size, dtype=jnp.uint32)
-    epoch = cycle * batch_size + place // length
+    place = within * size + jnp.arange(batch_size.max, dtype=jnp.uint32)
+    epoch = cycle * size + place // length
     first = permuted(jax.random.fold_in(key, epoch[0]), place % length, length)
-    if length % batch_size == 0:
+    if whole:
         return first
     second = permuted(jax.random.fold_in(key, epoch[0] + 1), place % length, length)
     return jnp.where(epoch == epoch[0], first, second)

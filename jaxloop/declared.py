@@ -1,45 +1,82 @@
 """The names jaxloop knows, in plain Python: a sweep is checked against them before JAX is loaded.
 
-A default's type is its kind: a float is traced (one program serves all values), an int, bool or str is static
-(each value compiles a program), except the counts in `TRACED_INTS`, which are traced as well.
+A default's type is its kind (`kind`): a float is traced, a `Size` padded, a `Choice` switched, and one program
+serves all values; any other int, bool or str is static, and each value needs a program of its own.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-TRACED_INTS = ("steps", "warmup_steps", "seed")
+from jaxloop.optimizers import OPTIMIZERS
+from jaxloop.sizes import Choice, Size, choice, size
 
-OPTIMIZERS: dict[str, dict[str, Any]] = {  # optax's own argument names and defaults (checked by a test)
-    "sgd": {"momentum": 0.0, "nesterov": False},
-    "adam": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
-    "adamw": {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 1e-4},
-    "lion": {"b1": 0.9, "b2": 0.99, "weight_decay": 1e-3},
-    "rmsprop": {"decay": 0.9, "eps": 1e-8, "momentum": 0.0},
-}
+TRACED_INTS = ("steps", "warmup_steps", "seed", "fold", "train_examples")
 SCHEDULES = ("constant", "linear", "cosine", "warmup_stable_decay")
-MODELS = ("linear", "mlp")
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+REPLICATES = ("seed", "fold")  # members that differ in these alone are one config
 
 ENGINE: dict[str, Any] = {
     "seed": 0,
     "batch_size": 100,
     "learning_rate": 1e-3,
     "optimizer": "adamw",
-    "schedule": "constant",
+    "weight_decay_on": "all",
+    "schedule": choice(*SCHEDULES),
     "warmup_steps": 0,
     "end_factor": 0.0,
     "decay_fraction": 0.2,
+    "precision": "float32",
+    "matmul_precision": "default",
 }
-OPTIONAL: dict[str, Any] = {"clip": 1.0}  # no default: absent, nothing is clipped
+OPTIONAL: dict[str, Any] = {  # no default: where absent, there is no such thing
+    "clip": 1.0,
+    "adam_learning_rate": 1e-3,
+    "ema_decay": 0.999,
+    "train_examples": 1,
+    "fold": 0,
+    "folds": 2,
+}
 
-CLASSIFIER: dict[str, Any] = {
-    "model": "mlp",
-    "width": 100,
-    "depth": 2,
-    "activation": "relu",
-    "residual": False,
-    "label_smoothing": 0.0,
+_MUP: dict[str, Any] = {"parametrization": "standard", "base_width": 64}
+MODELS: dict[str, dict[str, Any]] = {  # that classify, each with its own hparams
+    "linear": {},
+    "mlp": {
+        "width": size(100),
+        "depth": size(2),
+        "activation": choice(*ACTIVATIONS),
+        "residual": False,
+        "dropout": 0.0,
+        **_MUP,
+    },
+    "cnn": {"channels": size(25), "conv_layers": 3, "activation": choice(*ACTIVATIONS), "dropout": 0.0},
+    "gru": {"width": size(6), "bidirectional": True},
+    "transformer": {
+        "width": size(64),
+        "depth": size(2),
+        "heads": size(4),
+        "head_width": size(16),
+        "mlp_factor": 4,
+        "activation": choice("gelu", "relu", "silu", "tanh"),
+        "positions": "rope",
+        "norm": "rms",
+        "dropout": 0.0,
+        "causal": False,
+        **_MUP,
+    },
 }
-TASKS: dict[str, dict[str, Any]] = {"mnist1d": CLASSIFIER, "digits": CLASSIFIER}
+LANGUAGE_MODELS = {"transformer": {**MODELS["transformer"], "tied": True, "causal": True}}
+
+_EVERY: dict[str, Any] = {"batch_size": size(100), "init_scale": 1.0}
+CLASSIFIER: dict[str, Any] = {**_EVERY, "model": "mlp", "label_smoothing": 0.0, "label_noise": 0.0}
+REGRESSOR: dict[str, Any] = {**_EVERY, "model": "mlp"}
+LANGUAGE: dict[str, Any] = {**_EVERY, "batch_size": size(16), "model": "transformer"}
+ALGORITHMIC: dict[str, Any] = {**_EVERY, "model": "transformer"}
+TASKS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {  # hparams, and those of each model
+    "mnist1d": (CLASSIFIER, MODELS),
+    "digits": (CLASSIFIER, MODELS),
+}
 
 DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are its generator's own
     "mnist1d": {
@@ -60,10 +97,12 @@ DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are it
 }
 
 CHOICES = {
-    "optimizer": tuple(OPTIMIZERS),
-    "schedule": SCHEDULES,
-    "model": MODELS,
-    "activation": ACTIVATIONS,
+    "weight_decay_on": ("all", "matrices"),
+    "precision": ("float32", "bfloat16"),
+    "matmul_precision": ("default", "bfloat16", "tensorfloat32", "float32"),
+    "parametrization": ("standard", "mup"),
+    "positions": ("rope", "learned"),
+    "norm": ("layer", "rms"),
 }
 DIRECTIONS = {"loss": "min", "accuracy": "max"}  # of the metrics that say themselves what is better
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of the int32 and float32 that a program computes with
@@ -72,19 +111,38 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
     "batch_size": (1, 2**31 - 1),
     "learning_rate": (0, None),
+    "adam_learning_rate": (0, None),
     "weight_decay": (0, None),
     "warmup_steps": (0, 2**31 - 1),
     "steps": (1, 2**31 - 1),
     "end_factor": (0, 1),
     "decay_fraction": (0, 1),
+    "ema_decay": (0, 1),
+    "train_examples": (1, 2**31 - 1),
+    "fold": (0, 2**31 - 1),
+    "folds": (2, 2**31 - 1),
     "momentum": (0, 1),
     "b1": (0, 1),
     "b2": (0, 1),
+    "b3": (0, 1),
+    "beta": (0, 1),
+    "rho": (0, 1),
+    "adam_b1": (0, 1),
+    "adam_b2": (0, 1),
     "decay": (0, 1),
     "eps": (0, None),
     "clip": (0, None),
+    "ns_steps": (1, 100),
     "width": (1, None),
     "depth": (0, None),
+    "channels": (1, None),
+    "conv_layers": (1, None),
+    "heads": (1, None),
+    "head_width": (2, None),
+    "mlp_factor": (1, None),
+    "base_width": (1, None),
+    "dropout": (0, 0.999),
+    "init_scale": (0, None),
     "label_smoothing": (0, 1),
     "num_samples": (20, None),
     "train_split": (0.01, 0.99),
@@ -93,10 +151,19 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "label_noise": (0, 1),
 }
 
+WHY = {
+    "traced": "a number of the program's input: one program serves all values",
+    "padded": "a size: the largest sets the shapes, the others are masked",
+    "switched": "a choice inside one program: each is computed, one is taken",
+    "static": "each value compiles a program of its own",
+}
 
-def is_traced(name: str, default: Any) -> bool:
-    """Whether members of one program may differ in this hparam."""
-    return isinstance(default, float) or name in TRACED_INTS
+
+def kind(name: str, default: Any) -> str:
+    """How an hparam of this declared default enters a program: a key of `WHY`."""
+    if isinstance(default, Size | Choice):
+        return "padded" if isinstance(default, Size) else "switched"
+    return "traced" if isinstance(default, float) or name in TRACED_INTS else "static"
 
 
 def direction(metric: str, mode: str = "auto") -> str | None:
@@ -104,12 +171,63 @@ def direction(metric: str, mode: str = "auto") -> str | None:
     return DIRECTIONS.get(metric.rpartition("/")[2]) if mode == "auto" else mode
 
 
-def known(task: dict[str, Any]) -> dict[str, Any]:
-    """Every hparam that a sweep of this task may name, with a value of the type it wants."""
-    arguments = {name: value for table in OPTIMIZERS.values() for name, value in table.items()}
-    return {**ENGINE, **OPTIONAL, "steps": 1, **arguments, **task}
+@dataclass(frozen=True)
+class Namespace:
+    """All hparams that a sweep of one task may name, as declared.
+
+    Attributes:
+      task: the task's own, with their defaults.
+      models: its models' own, by the name that its hparam `model` takes; none if it has no such tables.
+    """
+
+    task: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+        """For an hparam that names something with hparams of its own: those, by that name."""
+        return {"optimizer": OPTIMIZERS, **({"model": self.models} if self.models else {})}
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """Every hparam, as declared."""
+        tabled = {
+            name: value
+            for table in self.tables.values()
+            for hparams in table.values()
+            for name, value in hparams.items()
+        }
+        return {**ENGINE, **OPTIONAL, "steps": 1, **tabled, **self.task}
+
+    @cached_property
+    def floats(self) -> set[str]:
+        """The hparams for which an integer in a sweep means a float."""
+        return {name for name, value in self.known.items() if isinstance(value, float)}
+
+    def takers(self, name: str) -> tuple[str, set[str]] | None:
+        """The table that brings an hparam, and whose it is there; None for what every member has."""
+        if name in self.task or name in ENGINE or name in OPTIONAL:
+            return None
+        for chooser, table in self.tables.items():
+            if owners := {owner for owner, hparams in table.items() if name in hparams}:
+                return chooser, owners
+        return None
+
+    def defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a member has that its sweep does not say: its own optimizer's and model's, no other's."""
+        found = {**ENGINE, **self.task}
+        for chooser, table in self.tables.items():
+            found |= table[given.get(chooser, found[chooser])]
+        return found
+
+    def choices(self, name: str) -> tuple[str, ...] | None:
+        """What an hparam may be, where that is a list of names."""
+        default = self.known.get(name)
+        if isinstance(default, Choice):
+            return default.names
+        return tuple(self.tables[name]) if name in self.tables else CHOICES.get(name)
 
 
-def floats(task: dict[str, Any]) -> set[str]:
-    """The hparams for which an integer in a sweep means a float."""
-    return {name for name, value in known(task).items() if isinstance(value, float)}
+def namespace(task: str) -> Namespace:
+    """The namespace of a task that ships."""
+    return Namespace(*TASKS[task])

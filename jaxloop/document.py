@@ -1,11 +1,12 @@
 """The sections of a sweep file, as pydantic checks them: shapes and types, key by key."""
 
 import re
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from jaxloop.axes import Axis, Value
+from jaxloop.axes import Axis, Value, size
 from jaxloop.errors import not_one_of
 
 
@@ -75,13 +76,56 @@ class Checkpoint(Section):
         return _seconds(self.every) if isinstance(self.every, str) else None
 
 
+def _value_or_axis(value: Any) -> Any:
+    return Axis.model_validate(value) if isinstance(value, dict) else TypeAdapter(Value).validate_python(value)
+
+
+class Grid(NamedTuple):
+    """What a sampler spans: the axes that cross each other, and the values that all its members share."""
+
+    hparams: dict[str, Any]
+    axes: dict[str, Axis]
+
+
 class Document(Section):
-    """The file's sections."""
+    """The file's sections; each of `cases` adds its own hparams and axes to the common ones."""
 
     run: Run
     data: dict[str, Any] = {}
     hparams: dict[str, Value] = {}
     axes: dict[str, Axis] = {}
+    cases: dict[str, dict[str, Annotated[Any, BeforeValidator(_value_or_axis)]]] = {}
     population: Population = Field(default_factory=lambda: Population.model_validate({}))
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate.model_validate({}))
     checkpoint: Checkpoint = Field(default_factory=lambda: Checkpoint.model_validate({}))
+
+    def entries(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Every hparam that the file names, by its path: a value, or an `Axis`."""
+        for section in ("hparams", "axes"):
+            yield from (((section, name), entry) for name, entry in getattr(self, section).items())
+        for case, entries in self.cases.items():
+            yield from ((("cases", case, name), entry) for name, entry in entries.items())
+
+    def all_axes(self) -> dict[str, Axis]:
+        """Every axis by name, those of the cases too."""
+        found = {path[-1]: entry for path, entry in self.entries() if isinstance(entry, Axis)}
+        return {**self.axes, **found}
+
+    def varied(self) -> list[str]:
+        """The hparams in which members may differ."""
+        return list({**self.axes, **{name: None for entries in self.cases.values() for name in entries}})
+
+    def grids(self) -> list[Grid]:
+        """What the members are drawn from: one grid a case; without cases, one."""
+        return [
+            Grid(
+                {**self.hparams, **{name: entry for name, entry in case.items() if not isinstance(entry, Axis)}},
+                {**self.axes, **{name: entry for name, entry in case.items() if isinstance(entry, Axis)}},
+            )
+            for case in (self.cases.values() if self.cases else [{}])
+        ]
+
+    def count(self) -> int:
+        """How many members there are, without listing them."""
+        draws = self.population
+        return sum(size(grid.axes, draws.sampler, draws.members) for grid in self.grids())

@@ -1,6 +1,7 @@
 """ONE training run as pure functions. Nothing here knows that there are others."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -10,8 +11,11 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxloop import data as batches
-from jaxloop import optim
+from jaxloop import optim, subsets
+from jaxloop.sizes import Size
 from jaxloop.task import Hparams, Metrics, Task
+
+RATES = ("learning_rate", "adam_learning_rate")  # what a schedule scales
 
 
 class TrainState(NamedTuple):
@@ -21,19 +25,23 @@ class TrainState(NamedTuple):
     opt_state: Any
     step: jax.Array  # int32: steps taken
     diverged: jax.Array  # bool: the step after the last one was not finite
+    average: Any = ()  # of the parameters over steps, where the member has an `ema_decay`
 
 
 class Program(NamedTuple):
     """An algorithm as a value; transformations map a Program to a Program.
 
+    `data` are the resident splits, {"train": ..., "validation": ..., "test": ...}.
+
     init: `hparams -> TrainState`.
     step: `(hparams, TrainState, data) -> (TrainState, metrics)`.
-    evaluate: `(hparams, TrainState, split) -> metrics`.
+    validate, test: `(hparams, TrainState, data) -> metrics`.
     """
 
     init: Callable[[Hparams], TrainState]
     step: Callable[[Hparams, TrainState, Any], tuple[TrainState, Metrics]]
-    evaluate: Callable[[Hparams, TrainState, Any], Metrics]
+    validate: Callable[[Hparams, TrainState, Any], Metrics]
+    test: Callable[[Hparams, TrainState, Any], Metrics]
 
 
 class Stream(IntEnum):
@@ -42,6 +50,7 @@ class Stream(IntEnum):
     PARAMS = 0
     DATA = 1
     LOSS = 2
+    SUBSET = 3
 
 
 def stream(hparams: Hparams, which: Stream) -> jax.Array:
@@ -66,73 +75,166 @@ def raveled(task: Task, params: Any) -> Task:
     def metrics(params, batch, hparams):
         return task.metrics(restore(params), batch, hparams)
 
-    return Task(init, loss, metrics, task.data, task.hparams)
+    def rates(params, hparams):
+        found = task.rates(restore(params), hparams)
+        return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
+
+    return replace(task, init=init, loss=loss, metrics=metrics, rates=rates)
 
 
-def member(task: Task, static: Hparams, evaluation_batch: int) -> Program:
+def spread_over(params: Any, scalars: Any) -> Any:
+    """Scalars, one for each array of `params`, as arrays of the same shapes."""
+    return jax.tree.map(lambda leaf, scalar: jnp.full(leaf.shape, scalar, leaf.dtype), params, scalars)
+
+
+def member(
+    task: Task,
+    whole: Callable[[Hparams], Hparams],
+    evaluation_batch: int,
+    layout: Callable[[Hparams], optim.Layout] | None = None,
+) -> Program:
     """The program of one member.
 
     A step that would leave the finite numbers (its loss, gradient or update) is not taken: the state stays
     at its last finite value and `diverged` is set. Past its own `steps`, a member stands still.
 
     Args:
-      static: the hparams that are Python values, the same for all members of the program.
+      whole: all hparams as the task sees them, from the traced ones (`Bucket.hparams`).
       evaluation_batch: examples evaluated at a time.
+      layout: of the parameters, from all hparams, for optimizers that look at arrays as a whole.
     """
 
-    def whole(hparams: Hparams) -> dict[str, Any]:
-        return {**static, **hparams}
-
     def transformation(hparams: Hparams, step: jax.Array):
-        rate = optim.learning_rate(step, hparams)
-        return optim.optimizer({**hparams, "learning_rate": rate}), rate
+        factor = optim.schedule(step, hparams)
+        rates = {name: hparams[name] * factor for name in RATES if name in hparams}
+        return optim.optimizer({**hparams, **rates}, layout and layout(hparams)), rates["learning_rate"]
 
     def init(hparams):
         hparams = whole(hparams)
         params = task.init(stream(hparams, Stream.PARAMS), hparams)
         tx, _ = transformation(hparams, jnp.int32(0))
-        return TrainState(params, tx.init(params), jnp.int32(0), jnp.bool_(False))
+        average = params if "ema_decay" in hparams else ()
+        return TrainState(params, tx.init(params), jnp.int32(0), jnp.bool_(False), average)
+
+    def loss(params, batch, key, hparams):
+        with jax.default_matmul_precision(hparams["matmul_precision"]):
+            value, metrics = task.loss(computed(params, hparams), computed(batch, hparams), key, hparams)
+        return jnp.asarray(value, jnp.float32), metrics
 
     def step(hparams, state, data):
         hparams = whole(hparams)
-        examples = len(jax.tree.leaves(data)[0])
-        index = batches.batch_index(stream(hparams, Stream.DATA), state.step, hparams["batch_size"], examples)
+        train, batch_size = data["train"], as_size(hparams["batch_size"])
+        own = subsets.training(stream(hparams, Stream.SUBSET), hparams, length(train))
+        place = batches.batch_index(stream(hparams, Stream.DATA), state.step, batch_size, own.count)
+        batch = batches.take(train, own.at(place))
+        if isinstance(hparams["batch_size"], Size):
+            batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
         key = jax.random.fold_in(stream(hparams, Stream.LOSS), state.step)
-        (loss, metrics), grads = jax.value_and_grad(task.loss, has_aux=True)(
-            state.params, batches.take(data, index), key, hparams
-        )
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch, key, hparams)
         tx, rate = transformation(hparams, state.step)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        if (rates := task.rates(state.params, hparams)) is not None:
+            updates = jax.tree.map(jnp.multiply, updates, rates)
         grad_norm, update_norm = optax.global_norm(grads), optax.global_norm(updates)
 
         running = ~state.diverged & (state.step < hparams["steps"])
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
+        finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
         taken = running & finite
-        params, opt_state = jax.tree.map(
+        params = optax.apply_updates(state.params, updates)
+        average = ()
+        if "ema_decay" in hparams:
+            average = optax.incremental_update(params, state.average, 1.0 - hparams["ema_decay"])
+        params, opt_state, average = jax.tree.map(
             lambda new, old: jnp.where(taken, new, old),
-            (optax.apply_updates(state.params, updates), opt_state),
-            (state.params, state.opt_state),
+            (params, opt_state, average),
+            (state.params, state.opt_state, state.average),
         )
-        state = TrainState(params, opt_state, state.step + taken, state.diverged | (running & ~finite))
-        return state, {**metrics, "loss": loss, "learning_rate": rate, "grad_norm": grad_norm}
+        diverged = state.diverged | (running & ~finite)
+        state = TrainState(params, opt_state, state.step + taken, diverged, average)
+        return state, {**metrics, "loss": value, "learning_rate": rate, "grad_norm": grad_norm}
 
-    def evaluate(hparams, state, split):
+    def measured(hparams, state, average_over: Callable[..., Metrics]) -> Metrics:
+        """The metrics of a member's parameters, and as "ema/..." of their average."""
+
+        def of(params):
+            def metrics(batch):
+                with jax.default_matmul_precision(hparams["matmul_precision"]):
+                    found = task.metrics(computed(params, hparams), computed(batch, hparams), hparams)
+                return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
+
+            return average_over(metrics)
+
+        found = of(state.params)
+        if "ema_decay" in hparams:
+            found |= {f"ema/{name}": value for name, value in of(state.average).items()}
+        return found
+
+    def over_split(hparams, state, split):
         hparams = whole(hparams)
-        examples = len(jax.tree.leaves(split)[0])
-        size = min(evaluation_batch, examples)
-        full = examples // size
 
-        def mean_of(batch):
-            return task.metrics(state.params, batch, hparams)
+        def part(start, size):
+            return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), split)
 
-        grouped = jax.tree.map(lambda x: x[: full * size].reshape(full, size, *x.shape[1:]), split)
-        total = jax.tree.map(lambda m: m.sum(0) * size, jax.lax.map(mean_of, grouped))
-        if rest := examples - full * size:
-            tail = mean_of(jax.tree.map(lambda x: x[full * size :], split))
-            total = jax.tree.map(lambda t, m: t + m * rest, total, tail)
-        return jax.tree.map(lambda t: t / examples, total)
+        examples = length(split)
+        return measured(hparams, state, lambda metrics: mean(metrics, part, examples, evaluation_batch))
 
-    return Program(init, step, evaluate)
+    def over_fold(hparams, state, pool):
+        hparams = whole(hparams)
+        index, last, has_last = subsets.held_out(hparams, length(pool))
+
+        def part(start, size):
+            return batches.take(pool, jax.lax.dynamic_slice_in_dim(index, start, size))
+
+        def average_over(metrics):
+            most = mean(metrics, part, len(index), evaluation_batch)
+            one = metrics(batches.take(pool, last[None]))
+            share = has_last / (len(index) + has_last)
+            return jax.tree.map(lambda m, o: m + (o - m) * share, most, one)
+
+        return measured(hparams, state, average_over)
+
+    def validate(hparams, state, data):
+        if "validation" in data:
+            return over_split(hparams, state, data["validation"])
+        return over_fold(hparams, state, data["train"])
+
+    def test(hparams, state, data):
+        return over_split(hparams, state, data["test"])
+
+    return Program(init, step, validate, test)
+
+
+def mean(metrics: Callable[[Any], Metrics], part: Callable[..., Any], examples: int, batch: int) -> Metrics:
+    """Metrics averaged over examples, `batch` at a time.
+
+    Args:
+      metrics: of a batch, means over it.
+      part: `(start, size)` gives the batch of so many examples from `start` on.
+    """
+    batch = min(batch, examples)
+    full, rest = divmod(examples, batch)
+    each = jax.lax.map(lambda number: metrics(part(number * batch, batch)), jnp.arange(full))
+    total = jax.tree.map(lambda m: m.sum(0) * batch, each)
+    if rest:
+        total = jax.tree.map(lambda t, m: t + m * rest, total, metrics(part(full * batch, rest)))
+    return jax.tree.map(lambda t: t / examples, total)
+
+
+def length(split: Any) -> int:
+    """How many examples a split has."""
+    return len(jax.tree.leaves(split)[0])
+
+
+def as_size(batch_size: Any) -> Size:
+    return batch_size if isinstance(batch_size, Size) else Size(batch_size, batch_size)
+
+
+def computed(tree: Any, hparams: Hparams) -> Any:
+    """The tree in the precision that the member computes in; what it keeps stays float32."""
+    if hparams["precision"] == "float32":
+        return tree
+    dtype = jnp.dtype(hparams["precision"])
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
 def chunked(program: Program, length: int) -> Program:

@@ -1,43 +1,140 @@
 """Optimizers and schedules whose every number may be traced: one program, many settings."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from optax import contrib
 
-from jaxloop.declared import OPTIMIZERS
-from jaxloop.task import Hparams
+from jaxloop.optimizers import DECAY_MASKS, OPTIMIZERS
+from jaxloop.task import Hparams, Params
 
 
-def optimizer(hparams: Hparams) -> optax.GradientTransformationExtraArgs:
+@dataclass(frozen=True)
+class Shape:
+    """An array's shape without padding, ints or traced int32; a leaf in a pytree."""
+
+    lengths: tuple[Any, ...]
+
+
+class Layout(NamedTuple):
+    """What some optimizers know of each parameter array beside its values.
+
+    hidden: how many leading axes of a hidden matrix are summed over; 0 for all other arrays.
+    shapes: each array's `Shape`.
+    """
+
+    hidden: Any
+    shapes: Any
+
+
+def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientTransformationExtraArgs:
     """The optax chain of one member at one step: clipping if asked for, then the named optimizer.
 
     Built anew inside each traced step, so that every number in `hparams` may be a tracer; the learning rate
     is the schedule's value at this step.
+
+    Args:
+      layout: of the parameters, where they are a tree; without it they may be any arrays.
     """
-    name = hparams["optimizer"]
-    arguments = {key: hparams[key] for key in OPTIMIZERS[name]}
-    tx = getattr(optax, name)(hparams["learning_rate"], **arguments)
+    name, arguments = hparams["optimizer"], {key: hparams[key] for key in OPTIMIZERS[hparams["optimizer"]]}
+    if hparams.get("weight_decay_on", "all") == "matrices" and "weight_decay" in arguments:
+        if name not in DECAY_MASKS:
+            raise ValueError(f"{name} decays all parameters: weight_decay_on cannot be 'matrices'")
+        arguments[DECAY_MASKS[name]] = _matrices
+    if name == "muon":
+        if layout is None:
+            raise ValueError("muon needs the layout of the parameters")
+        adam_rate = hparams.get("adam_learning_rate", hparams["learning_rate"])
+        tx = _muon(hparams["learning_rate"], adam_rate, layout, **arguments)
+    else:
+        tx = of_optax(name)(hparams["learning_rate"], **arguments)
     if "clip" in hparams:
         tx = optax.chain(optax.clip_by_global_norm(hparams["clip"]), tx)
     return optax.with_extra_args_support(tx)
 
 
-def learning_rate(step: jax.Array, hparams: Hparams) -> jax.Array:
-    """The rate at `step` (from 0): linear warm-up to the peak, then the named schedule down to `end_factor`.
+def of_optax(name: str) -> Callable[..., optax.GradientTransformation]:
+    return getattr(optax if hasattr(optax, name) else contrib, name)
 
-    Branch-free, so that peak, `warmup_steps` and `steps` may differ between members of one program.
+
+def _matrices(params: Params) -> Any:
+    """Which arrays have rows and columns: the weights, not the biases and norms."""
+    return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+
+
+def _muon(
+    rate, adam_rate, layout: Layout, *, ns_steps, beta, eps, nesterov, adaptive, weight_decay, **arguments
+) -> optax.GradientTransformation:
+    """optax.contrib.muon with the scale of an update from each matrix's true shape, not its padded one.
+
+    Hidden matrices are orthogonalized (Jordan 2024, "Muon"), all else goes to AdamW.
+    """
+    mask = arguments.pop("weight_decay_mask", None)
+    adam = {name.removeprefix("adam_"): value for name, value in arguments.items()}
+    labels = jax.tree.map(lambda inputs: "muon" if inputs else "adam", layout.hidden)
+
+    def of_hidden(function: Callable[[int, tuple], Any]) -> Any:
+        return jax.tree.map(
+            lambda inputs, shape: function(inputs, shape.lengths) if inputs else optax.MaskedNode(),
+            layout.hidden,
+            layout.shapes,
+        )
+
+    dimensions, factors = of_hidden(_matrix_axes), of_hidden(_width_transfer)
+
+    def scale(updates, state, params=None):
+        return jax.tree.map(jnp.multiply, updates, factors), state
+
+    return optax.partition(
+        {
+            "muon": optax.chain(
+                contrib.scale_by_muon(
+                    ns_steps=ns_steps,
+                    beta=beta,
+                    eps=eps,
+                    nesterov=nesterov,
+                    adaptive=adaptive,
+                    weight_dimension_numbers=lambda _: dimensions,
+                ),
+                optax.GradientTransformation(lambda params: optax.EmptyState(), scale),
+                optax.add_decayed_weights(weight_decay, mask),
+                optax.scale_by_learning_rate(rate),
+            ),
+            "adam": optax.adamw(adam_rate, eps=eps, nesterov=nesterov, **adam),
+        },
+        labels,
+    )
+
+
+def _matrix_axes(inputs: int, lengths: tuple) -> contrib.MuonDimensionNumbers:
+    return contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, len(lengths))))
+
+
+def _width_transfer(inputs: int, lengths: tuple) -> jax.Array:
+    """sqrt(max(1, fan-out / fan-in)), the scale of an orthogonal update that transfers over widths."""
+    fan_in, fan_out = math.prod(lengths[:inputs]), math.prod(lengths[inputs:])
+    return jnp.sqrt(jnp.maximum(1.0, fan_out / fan_in))
+
+
+def schedule(step: jax.Array, hparams: Hparams) -> jax.Array:
+    """The share of the peak rate at `step` (from 0): linear warm-up, then the named schedule to `end_factor`.
+
+    Branch-free, so that `warmup_steps` and `steps` may differ between members of one program.
     """
     step = step.astype(jnp.float32)
     warmup = jnp.asarray(hparams["warmup_steps"], jnp.float32)
     rest = jnp.maximum(jnp.asarray(hparams["steps"], jnp.float32) - warmup, 1.0)
     progress = jnp.clip((step - warmup) / rest, 0.0, 1.0)
-    shape = SCHEDULES[hparams["schedule"]](progress, hparams)
+    index, names = hparams["schedule"]
+    shapes = [SCHEDULES[name](progress, hparams) for name in names]
+    shape = shapes[0] if len(names) == 1 else jnp.stack(shapes)[index]
     end = jnp.asarray(hparams["end_factor"], jnp.float32)
-    factor = jnp.where(step < warmup, step / jnp.maximum(warmup, 1.0), end + (1.0 - end) * shape)
-    return hparams["learning_rate"] * factor
+    return jnp.where(step < warmup, step / jnp.maximum(warmup, 1.0), end + (1.0 - end) * shape)
 
 
 def _constant(progress, hparams):

@@ -20,8 +20,8 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     axes = {}
     for name in sweep.varied:
         values = {member[name] for member in sweep.members if name in member}
-        kind = "traced" if declared.is_traced(name, next(iter(values))) else "static"
-        axes[name] = {"kind": kind, "values": len(values)}
+        kind = sweep.kinds[name]
+        axes[name] = {"kind": kind, "why": declared.WHY[kind], "values": len(values)}
     return {
         "members": len(sweep.members),
         "axes": axes,
@@ -69,9 +69,8 @@ def text(found: dict[str, Any]) -> str:
     lines = [
         f"{found['members']} members in {len(found['programs'])} program(s) on {len(found['devices'])} device(s)"
     ]
-    why = {"traced": "one program serves all values", "static": "each value compiles a program of its own"}
     for name, axis in found["axes"].items():
-        lines.append(f"  axis {name}: {axis['values']} values, {axis['kind']} ({why[axis['kind']]})")
+        lines.append(f"  axis {name}: {axis['values']} values, {axis['kind']} ({axis['why']})")
     for program in found["programs"]:
         lines.append(
             f"  program: {program['members']} members on {program['capacity']} slots, width {program['width']}, "

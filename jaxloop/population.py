@@ -46,7 +46,8 @@ def populated(program: Program, width: int) -> Program:
     return Program(
         init=over_members(program.init, (0,)),
         step=over_members(program.step, (0, 0, None)),
-        evaluate=over_members(program.evaluate, (0, 0, None)),
+        validate=over_members(program.validate, (0, 0, None)),
+        test=over_members(program.test, (0, 0, None)),
     )
 
 
@@ -70,13 +71,13 @@ def streamed(program: Program) -> Advance:
             )
 
         before = jax.lax.cond(fresh.any(), admitted, lambda: state)
-        after, train = program.step(hparams, before, data["train"])
-        validation = program.evaluate(hparams, after, data["validation"])
+        after, train = program.step(hparams, before, data)
+        validation = program.validate(hparams, after, data)
         left = ended(after, hparams) & ~ended(before, hparams)
-        shapes = jax.eval_shape(program.evaluate, hparams, after, data["test"])
+        shapes = jax.eval_shape(program.test, hparams, after, data)
         test = jax.lax.cond(
             left.any(),
-            lambda: program.evaluate(hparams, after, data["test"]),
+            lambda: program.test(hparams, after, data),
             lambda: jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes),
         )
         test = jax.tree.map(lambda value: jnp.where(left, value, jnp.nan), test)

@@ -6,11 +6,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from jaxloop import declared
-from jaxloop.axes import Axis, points, size
+from jaxloop.axes import Axis, points
+from jaxloop.declared import Namespace
 from jaxloop.document import Checkpoint, Document, Evaluate, Population, Run
 from jaxloop.errors import not_one_of, unknown
 from jaxloop.places import Places
+from jaxloop.sizes import plain
 
+DRAWING = ("random", "sobol")  # samplers that take `members` instead of points
 SECTIONS = {"run": Run, "population": Population, "evaluate": Evaluate, "checkpoint": Checkpoint}
 
 
@@ -34,57 +37,78 @@ def explained(error: ValidationError, places: Places) -> Iterator[str]:
 
 
 def _keys(section: tuple[str, ...]) -> Iterable[str]:
-    if section[:1] == ("axes",):
+    if section[:1] in (("axes",), ("cases",)):
         return Axis.model_fields
     return (SECTIONS.get(section[0], Document) if section else Document).model_fields
 
 
-def broken(document: Document, task: dict[str, Any] | None, places: Places) -> Iterator[str]:
+def broken(document: Document, names: Namespace | None, places: Places) -> Iterator[str]:
     """What is wrong with the names and values of a well-formed document.
 
     Args:
-      task: the hparams that its task declares; None where they are not known.
+      names: all hparams that it may have; None where its task, and so they, are not known.
     """
-    known = declared.known(task or {})
-    for section, given in (("hparams", document.hparams), ("axes", document.axes)):
-        for key in given:
-            if key not in known and task is not None:
-                yield places.say((section, key), unknown("hparam", key, known))
-            elif section == "axes" and key in document.hparams:
-                yield places.say((section, key), f"`{key}` is fixed in [hparams] as well")
-    if "steps" in document.hparams:
-        yield places.say(("hparams", "steps"), "the step budget belongs in `run.steps` (or is an axis)")
+    known = (names or Namespace()).known
+    for path, entry in document.entries():
+        name = path[-1]
+        if name not in known:
+            if names is not None:
+                yield places.say(path, unknown("hparam", name, known))
+        elif isinstance(entry, Axis):
+            yield from _broken_axis(document, path, entry, known[name], places)
+        if path[0] == "axes" and name in document.hparams:
+            yield places.say(path, f"`{name}` is fixed in [hparams] as well")
+        elif path[0] == "cases" and name in document.axes:
+            yield places.say(path, f"`{name}` is an axis of all cases already")
+        elif name == "steps" and not isinstance(entry, Axis):
+            yield places.say(path, "the step budget belongs in `run.steps` (or is an axis)")
     population = document.population
-    draws = population.sampler in ("random", "sobol")
-    if population.members and not draws:
+    if population.members and population.sampler not in DRAWING:
         yield places.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
-    for name, axis in document.axes.items():
-        if (axis.log or axis.linear) and not axis.num and not draws:
-            yield places.say(("axes", name), f"needs `num`, how many points, with {population.sampler}")
-    total = size(document.axes, population.sampler, population.members)
-    if total > population.max_members:
+    if (total := document.count()) > population.max_members:
         rule = f"{total} members are more than population.max_members = {population.max_members}"
         yield places.say(("axes",), rule)
     else:
-        yield from _broken_values(document, known, task or {}, places)
+        yield from _broken_values(document, names or Namespace(), places)
     yield from _broken_data(document, places)
 
 
-def _broken_values(
-    document: Document, known: dict[str, Any], task: dict[str, Any], places: Places
+def _broken_axis(
+    document: Document, path: tuple[str, ...], axis: Axis, default: Any, places: Places
 ) -> Iterator[str]:
-    used = set(_values(document, "optimizer"))
-    for section, names in (("hparams", document.hparams), ("axes", document.axes)):
-        for name in names:
-            if name not in known:
-                continue
-            takers = {optimizer for optimizer, arguments in declared.OPTIMIZERS.items() if name in arguments}
-            if takers and name not in task and not takers & used:
-                rule = f"no optimizer of this sweep takes `{name}` (used: {', '.join(sorted(map(str, used)))})"
-                yield places.say((section, name), rule)
-            for value in _values(document, name):
-                if rule := _broken_value(name, value, known[name]):
-                    yield places.say((section, name), rule)
+    natural, sampler = declared.kind(path[-1], default), document.population.sampler
+    if axis.kind not in (None, natural, "static"):
+        yield places.say((*path, "kind"), f"needs {natural} or static, got {axis.kind!r}")
+    if (axis.log or axis.linear) and not axis.num and sampler not in DRAWING:
+        yield places.say(path, f"needs `num`, how many points, with {sampler}")
+
+
+def _broken_values(document: Document, names: Namespace, places: Places) -> Iterator[str]:
+    for path, entry in document.entries():
+        name = path[-1]
+        if name not in names.known:
+            continue
+        if takers := names.takers(name):
+            chooser, owners = takers
+            used = set(_used(document, chooser, names, path))
+            if not owners & used:
+                rule = f"no {chooser} of this sweep takes `{name}` (used: {', '.join(sorted(map(str, used)))})"
+                yield places.say(path, rule)
+        for value in points(entry, whole=True) if isinstance(entry, Axis) else [entry]:
+            if rule := _broken_value(name, value, names):
+                yield places.say(path, rule)
+
+
+def _used(document: Document, chooser: str, names: Namespace, path: tuple[str, ...]) -> Iterator[Any]:
+    """What the members that get this entry have for the hparam `chooser`."""
+    grids = document.grids()
+    if path[0] == "cases":
+        grids = [grids[list(document.cases).index(path[1])]]
+    for grid in grids:
+        if chooser in grid.axes:
+            yield from points(grid.axes[chooser], whole=True)
+        else:
+            yield grid.hparams.get(chooser, names.known[chooser])
 
 
 def _broken_data(document: Document, places: Places) -> Iterator[str]:
@@ -94,22 +118,19 @@ def _broken_data(document: Document, places: Places) -> Iterator[str]:
     for key, value in document.data.items():
         if key not in options:
             yield places.say(("data", key), unknown("option", key, options))
-        elif rule := _broken_value(key, value, options[key]):
+        elif rule := _out_of_bounds(key, value, options[key]):
             yield places.say(("data", key), rule)
 
 
-def _values(document: Document, name: str) -> list[Any]:
-    """All values that a sweep gives an hparam, or the ends that they lie between."""
-    if name in document.axes:
-        return points(document.axes[name], whole=True)
-    return [document.hparams.get(name, declared.ENGINE.get(name))]
-
-
-def _broken_value(name: str, value: Any, default: Any) -> str | None:
-    """The rule that a value breaks, if any; a default's type is the type that its name wants."""
-    if name in declared.CHOICES:
-        choices = declared.CHOICES[name]
+def _broken_value(name: str, value: Any, names: Namespace) -> str | None:
+    """The rule that a value of an hparam breaks, if any."""
+    if choices := names.choices(name):
         return None if value in choices else not_one_of(value, choices)
+    return _out_of_bounds(name, value, plain(names.known[name]))
+
+
+def _out_of_bounds(name: str, value: Any, default: Any) -> str | None:
+    """The rule that a value breaks, if any; a default's type is the type that its name wants."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     low, high = declared.BOUNDS.get(name, (None, None))
     largest = declared.LARGEST_FLOAT if isinstance(default, float) else declared.LARGEST_INT

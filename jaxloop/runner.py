@@ -14,11 +14,12 @@ import jax
 import numpy as np
 
 from jaxloop import checkpoints, devices, provenance, report, retired
-from jaxloop.bucket import Bucket, buckets
-from jaxloop.compiled import CompiledProgram, check, compiled
+from jaxloop.bucket import Bucket, alone, buckets
+from jaxloop.compiled import CompiledProgram, check, compiled, params_shapes
 from jaxloop.declared import direction
 from jaxloop.errors import LockedError, SweepError
 from jaxloop.interrupt import Interrupt
+from jaxloop.padding import cropped
 from jaxloop.recorder import Recorder, Snapshot, Turn
 from jaxloop.slots import Slots
 from jaxloop.store import LOCK, Status, Store, exists
@@ -192,8 +193,8 @@ class _Training:
         leaving = np.flatnonzero(diverged | (steps >= budgets))
         params = {}
         if len(leaving) and self.sweep.document.checkpoint.keep != "none":
-            rows = np.asarray(jax.device_get(state.params))
-            params = {int(members[i]): program.unravel(rows[seated[i]]) for i in leaving}
+            rows = jax.device_get(state.params)
+            params = {int(members[i]): self._own_params(program, rows, seated[i], members[i]) for i in leaving}
         slots.free(seated[leaving])
         return Turn(
             number=self.turn,
@@ -207,6 +208,13 @@ class _Training:
             leavers={int(members[i]): Status.DIVERGED if diverged[i] else Status.FINISHED for i in leaving},
             params=params,
         )
+
+    def _own_params(self, program: CompiledProgram, rows: Any, slot: int, number: int) -> Any:
+        """A leaver's parameters in its task's structure, without padding."""
+        params = program.tree(jax.tree.map(lambda leaf: leaf[slot], rows))
+        if not program.bucket.sizes:
+            return params
+        return cropped(params, params_shapes(self.task, alone(self.sweep, int(number))))
 
     def _due(self) -> bool:
         """Whether the interval between checkpoints is over."""

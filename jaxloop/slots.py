@@ -27,7 +27,8 @@ class Slots:
         self.members = np.full(capacity, IDLE, np.int32)
         self.steps = np.zeros(capacity, np.int64)
         idle = {**members[bucket.numbers[0]], "steps": 0}
-        self.columns = {name: np.full(capacity, idle[name], dtype) for name, dtype in bucket.traced.items()}
+        self.bucket = bucket
+        self.columns = {name: np.full(capacity, value) for name, value in bucket.columns(idle).items()}
 
     @property
     def seated(self) -> np.ndarray:
@@ -54,5 +55,5 @@ class Slots:
 
     def _seat(self, slot: int, number: int) -> None:
         self.members[slot], self.steps[slot] = number, 0
-        for name, column in self.columns.items():
-            column[slot] = self.sweep_members[number][name]
+        for name, value in self.bucket.columns(self.sweep_members[number]).items():
+            self.columns[name][slot] = value

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from pydantic import ValidationError
 
 from jaxloop import declared, rules
 from jaxloop.axes import sample
+from jaxloop.declared import Namespace
 from jaxloop.document import Document
 from jaxloop.errors import SweepError, unknown
 from jaxloop.places import Places, override
+from jaxloop.sizes import plain
 
-TaskHparams = Callable[[str, Path, dict[str, Any]], dict[str, Any]]
+NamesOf = Callable[[str, Path, dict[str, Any]], Namespace]  # of a task by its name, a folder and [data]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Sweep:
     Attributes:
       document: the file's sections, every default filled in.
       members: each member's hparams, by name, in the order of their numbers.
+      declared: the hparams that its members may have, as the engine and the task declare them.
       folder: what relative paths in the file are relative to.
       name: of the file, without its suffix.
       places: where each key stands, for errors that only the task can tell.
@@ -34,6 +38,7 @@ class Sweep:
 
     document: Document
     members: list[dict[str, Any]]
+    declared: dict[str, Any]
     folder: Path
     name: str
     places: Places
@@ -42,10 +47,17 @@ class Sweep:
         """The sweep with every default written out; reading it back gives the same members."""
         return tomli_w.dumps(self.document.model_dump(exclude_none=True))
 
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """How each hparam enters a program: a key of `declared.WHY`."""
+        axes = self.document.all_axes()
+        wanted = {name: axis.kind for name, axis in axes.items() if axis.kind}
+        return {**{name: declared.kind(name, default) for name, default in self.declared.items()}, **wanted}
+
     @property
     def varied(self) -> list[str]:
-        """The names of its axes."""
-        return list(self.document.axes)
+        """The names of its axes, and of what its cases fix."""
+        return self.document.varied()
 
 
 def digest(value: Any) -> str:
@@ -53,12 +65,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load(path: Path, overrides: tuple[str, ...] = (), task_hparams: TaskHparams | None = None) -> Sweep:
+def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None = None) -> Sweep:
     """Reads and checks a sweep file.
 
     Args:
       overrides: "section.key=value", the value in TOML; a bare word is a string.
-      task_hparams: `(task, folder, data)` gives the hparams, with defaults, that a user's own task declares.
+      names_of: `(task, folder, data)` gives the hparams that a user's own task declares.
         Without it, the hparams of such a task are not checked.
 
     Raises:
@@ -68,7 +80,7 @@ def load(path: Path, overrides: tuple[str, ...] = (), task_hparams: TaskHparams 
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
-    return parse(text, overrides, str(path), path.absolute().parent, path.stem, task_hparams)
+    return parse(text, overrides, str(path), path.absolute().parent, path.stem, names_of)
 
 
 def parse(
@@ -77,7 +89,7 @@ def parse(
     source: str = "sweep",
     folder: Path | None = None,
     name: str = "sweep",
-    task_hparams: TaskHparams | None = None,
+    names_of: NamesOf | None = None,
 ) -> Sweep:
     """`load` of a text; `source` names it in errors."""
     folder = folder or Path.cwd()
@@ -89,19 +101,19 @@ def parse(
     for assignment in overrides:
         places.overridden(override(raw, assignment), assignment)
     document, problems = _document(raw, places)
-    task = _task(document, places, folder, task_hparams) if document else None
+    names = _namespace(document, places, folder, names_of) if document else None
     if document:
-        problems += rules.broken(document, task, places)
+        problems += rules.broken(document, names, places)
     if problems or not document:
         raise SweepError("\n".join(problems))
+    names = names or Namespace()
     try:
-        drawn = _drawn(document, task or {})
+        members = list(_members(document, names))
     except ValueError as error:
         raise SweepError(places.say(("population", "sampler"), str(error))) from None
-    members = [_member(document, task or {}, values) for values in drawn]
     if repeated := list(rules.repeated([digest(hparams) for hparams in members], places)):
         raise SweepError(repeated[0])
-    return Sweep(_written_out(document, members), members, folder, name, places)
+    return Sweep(_written_out(document, members), members, names.known, folder, name, places)
 
 
 def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str]]:
@@ -122,40 +134,41 @@ def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, lis
         return None, problems
 
 
-def _task(document: Document, places: Places, folder: Path, of_file: TaskHparams | None) -> dict[str, Any] | None:
-    """The hparams that the sweep's task declares; None where they are not known."""
+def _namespace(document: Document, places: Places, folder: Path, names_of: NamesOf | None) -> Namespace | None:
+    """The hparams that members of the sweep's task may have; None where they are not known."""
     name = document.run.task
     if name in declared.TASKS:
-        return declared.TASKS[name]
+        return declared.namespace(name)
     if ":" not in name:
         raise SweepError(places.say(("run", "task"), unknown("task", name, declared.TASKS)))
-    if of_file is None:
+    if names_of is None:
         return None
     try:
-        return of_file(name, folder, document.data)
+        return names_of(name, folder, document.data)
     except SweepError as error:
         raise SweepError(places.say(("run", "task"), str(error))) from error
 
 
-def _drawn(document: Document, task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The values along the axes, a dict a member."""
+def _members(document: Document, names: Namespace) -> Iterator[dict[str, Any]]:
+    """All hparams of each member, in order."""
     population = document.population
-    whole = {name: name not in declared.floats(task) for name in document.axes}
-    return sample(document.axes, population.sampler, population.members, population.seed, whole)
+    for grid in document.grids():
+        whole = {name: name not in names.floats for name in grid.axes}
+        for values in sample(grid.axes, population.sampler, population.members, population.seed, whole):
+            given = {**grid.hparams, **values}
+            hparams = {"steps": document.run.steps, **names.defaults(given), **given}
+            foreign = {name for name in hparams if not _takes(names, hparams, name)}
+            yield {
+                name: float(value) if name in names.floats else plain(value)
+                for name, value in sorted(hparams.items())
+                if name not in foreign
+            }
 
 
-def _member(document: Document, task: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """All hparams of one member: its own optimizer's arguments, and no other optimizer's."""
-    given = {**document.hparams, **values}
-    own = declared.OPTIMIZERS[given.get("optimizer", declared.ENGINE["optimizer"])]
-    others = {name for arguments in declared.OPTIMIZERS.values() for name in arguments} - set(own) - set(task)
-    hparams = {**declared.ENGINE, "steps": document.run.steps, **own, **task, **given}
-    floats = declared.floats(task)
-    return {
-        name: float(value) if name in floats else value
-        for name, value in sorted(hparams.items())
-        if name not in others
-    }
+def _takes(names: Namespace, hparams: dict[str, Any], name: str) -> bool:
+    """Whether a member has this hparam: it is not another optimizer's or model's."""
+    takers = names.takers(name)
+    return takers is None or hparams[takers[0]] in takers[1]
 
 
 def _written_out(document: Document, members: list[dict[str, Any]]) -> Document:
@@ -163,7 +176,7 @@ def _written_out(document: Document, members: list[dict[str, Any]]) -> Document:
     shared = {
         name: value
         for name, value in members[0].items()
-        if name != "steps" and name not in document.axes and all(name in member for member in members)
+        if name != "steps" and name not in document.all_axes() and all(name in member for member in members)
     }
     shared = {name: value for name, value in shared.items() if all(m[name] == value for m in members)}
     data = {**declared.DATA.get(document.run.task, {}), **document.data}

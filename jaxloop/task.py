@@ -48,6 +48,10 @@ class Data:
         return digest.hexdigest()[:16]
 
 
+def _matrices(params: Params, hparams: Hparams) -> Any:
+    return jax.tree.map(lambda leaf: int(leaf.ndim == 2), params)
+
+
 @dataclass(frozen=True)
 class Task:
     """A training problem, written for one member; it never sees the population axis.
@@ -57,8 +61,14 @@ class Task:
       loss: `(params, batch, key, hparams) -> (scalar, {metric: scalar})`.
       metrics: `(params, batch, hparams) -> {metric: scalar}`, means over the batch; averaged over a split.
       data: the three splits.
-      hparams: defaults by name. A float is traced: members may differ in it within one program.
-        An int, bool or str is static: members that differ in it need programs of their own.
+      hparams: defaults by name. A float is traced, a `jaxloop.size` padded, a `jaxloop.choice` switched:
+        members may differ in it within one program. Any other int, bool or str is static: members that differ
+        in it need programs of their own. A loss that weighs its examples by `batch["weight"]`, (batch_size,)
+        float32 of 1 for an example and 0 for padding, declares its `batch_size` as a size.
+      models: further hparams, by the value of the hparam `model` that brings them.
+      rates: `(params, hparams) -> pytree of scalars`: what each array's update is multiplied by; or None.
+      hidden: `(params, hparams) -> pytree of ints`: how many leading axes a hidden matrix sums over; 0 for all
+        other arrays. muon orthogonalizes hidden matrices; by default all arrays with two axes.
     """
 
     init: Callable[[jax.Array, Hparams], Params]
@@ -66,3 +76,6 @@ class Task:
     metrics: Callable[[Params, Batch, Hparams], Metrics]
     data: Data
     hparams: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rates: Callable[[Params, Hparams], Any] = lambda params, hparams: None
+    hidden: Callable[[Params, Hparams], Any] = _matrices

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxloop.data import batch_index, permuted
+from jaxloop.sizes import Size
 from jaxloop.task import Data
 from jaxloop.tasks import digits, mnist1d
 
@@ -21,11 +22,23 @@ def test_every_permutation_is_a_bijection(length, seed):
 @settings(max_examples=10)
 def test_every_example_comes_once_an_epoch_whatever_the_batch(length, batch, seed):
     batch = min(batch, length)
-    index = jax.jit(batch_index, static_argnums=(2, 3))
+    index = jax.jit(lambda t: batch_index(jax.random.key(seed), t, Size(batch, batch), length))
     steps = 3 * length // batch + 1
-    seen = np.concatenate([index(jax.random.key(seed), jnp.int32(t), batch, length) for t in range(steps)])
+    seen = np.concatenate([index(jnp.int32(t)) for t in range(steps)])
     for epoch in range(3):
         assert sorted(seen[epoch * length : (epoch + 1) * length]) == list(range(length))
+
+
+@given(st.integers(2, 60), st.integers(1, 60), st.integers(0, 99))
+@settings(max_examples=10)
+def test_a_padded_batch_of_a_traced_length_starts_with_the_same_examples(length, batch, seed):
+    batch, key = min(batch, length), jax.random.key(seed)
+    padded = jax.jit(lambda t, size, length: batch_index(key, t, Size(size, 64), length))
+    for t in map(jnp.int32, range(5)):
+        mine = batch_index(key, t, Size(batch, batch), length)
+        theirs = padded(t, jnp.int32(batch), jnp.uint32(length))
+        np.testing.assert_array_equal(mine, theirs[:batch])
+        assert (theirs < length).all()
 
 
 def test_positions_and_pairs_are_as_uniform_as_numpys():

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxloop import api, devices, sweep
-from jaxloop.bucket import buckets
+from jaxloop.bucket import alone, buckets
 from jaxloop.compiled import compiled
 from jaxloop.data import batch_index
 from jaxloop.member import Stream, stream
@@ -42,17 +42,25 @@ def population_row(steps, row):
     hparams = program.place(slots.columns)
     state, record = program.advance(hparams, program.empty(), fresh, program.share(task))
     own = swept.members[row]
-    initial = task.init(stream({"seed": jnp.uint32(own["seed"])}, Stream.PARAMS), own)
-    final = program.unravel(np.asarray(state.params)[row])
-    return task, own, initial, final, float(record["train/loss"][row])
+    bucket = alone(swept, row)
+    sees = bucket.hparams(bucket.columns(own))
+    initial = task.init(stream({"seed": own["seed"]}, Stream.PARAMS), sees)
+    final = program.tree(np.asarray(state.params)[row])
+    return task, sees, initial, final, float(record["train/loss"][row])
 
 
 def batches(task, own, steps):
-    key = stream({"seed": jnp.uint32(own["seed"])}, Stream.DATA)
+    key = stream({"seed": own["seed"]}, Stream.DATA)
     count = len(task.data.train["y"])
     for step in range(steps):
         index = np.asarray(batch_index(key, jnp.int32(step), own["batch_size"], count))
         yield task.data.train["x"][index], task.data.train["y"][index]
+
+
+def batch(x, y):
+    """As the engine gives it, without noise."""
+    ones = np.ones(len(y), np.float32)
+    return {"x": x, "y": y, "noisy_y": y, "noise_place": ones, "weight": ones}
 
 
 def layers(params):
@@ -109,7 +117,7 @@ def test_a_row_equals_a_plain_unvmapped_jax_loop():
     )
     opt_state, losses = tx.init(params), []
     value_and_grad = jax.jit(
-        jax.value_and_grad(lambda p, x, y: task.loss(p, {"x": x, "y": y}, jax.random.key(0), own)[0])
+        jax.value_and_grad(lambda p, x, y: task.loss(p, batch(x, y), jax.random.key(0), own)[0])
     )
     update = jax.jit(tx.update)
     for x, y in batches(task, own, steps):

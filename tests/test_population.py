@@ -30,7 +30,7 @@ def loss(params, batch, key, hparams):  # adam moves the clock by one learning r
 def metrics(params, batch, hparams):
     return base.metrics(params["model"], batch, hparams)
 
-task = jaxloop.Task(init, loss, metrics, base.data, hparams={**base.hparams, "poison": 0.0})
+task = jaxloop.Task(init, loss, metrics, base.data, hparams={**base.hparams, "poison": 0.0}, models=base.models)
 """
 SWEEP = """
 [run]

@@ -37,7 +37,8 @@ task = jaxloop.Task(
     loss,
     lambda params, batch, hparams: base.metrics(params["model"], batch, hparams),
     base.data,
-    hparams={**base.hparams},
+    hparams=base.hparams,
+    models=base.models,
 )
 """
 

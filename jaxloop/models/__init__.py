@@ -1,6 +1,22 @@
 """Models that ship, as flax NNX modules behind pure functions of one member."""
 
-from jaxloop.models.classifier import classifier
-from jaxloop.models.mlp import MLP, Linear
+from jaxloop.models.layers import GRU, Attention, Conv, Dense, Embedding, Norm, activate, dropout
+from jaxloop.models.network import DECODERS, READERS, Network, network
+from jaxloop.models.supervised import classifier, regressor
 
-__all__ = ["MLP", "Linear", "classifier"]
+__all__ = [
+    "DECODERS",
+    "GRU",
+    "READERS",
+    "Attention",
+    "Conv",
+    "Dense",
+    "Embedding",
+    "Network",
+    "Norm",
+    "activate",
+    "classifier",
+    "dropout",
+    "network",
+    "regressor",
+]

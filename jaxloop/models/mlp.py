@@ -1,44 +1,62 @@
-"""Dense networks in flax NNX. They see one member's batch, (B, features), and no population axis."""
+"""Dense networks in flax NNX. They see one member's batch, (B, ...), and no population axis."""
+
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxloop.models import mup
+from jaxloop.models.layers import Dense, activate, dropout, fixed, where_active
+from jaxloop.models.mup import Role
+from jaxloop.task import Hparams
+
 
 class Linear(nnx.Module):
-    """One affine map from features to classes."""
+    """One affine map from features to outputs."""
 
-    def __init__(self, features: int, classes: int, *, rngs: nnx.Rngs):
-        self.out = nnx.Linear(features, classes, rngs=rngs)
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs):
+        features = fixed(math.prod(shape))
+        self.out = Dense([features], [fixed(outputs)], rngs=rngs, scale=hparams["init_scale"])
 
-    def __call__(self, x_BxF: jax.Array) -> jax.Array:
-        return self.out(x_BxF)
+    def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
+        return self.out(x.reshape(len(x), -1))
+
+    @staticmethod
+    def role(path: tuple[Any, ...]) -> tuple[Role, int]:
+        return Role.FIXED, 0
 
 
 class MLP(nnx.Module):
     """`depth` hidden layers of `width`; with `residual`, every hidden layer after the first adds its input."""
 
-    def __init__(
-        self,
-        features: int,
-        classes: int,
-        *,
-        width: int,
-        depth: int,
-        activation: str,
-        residual: bool,
-        rngs: nnx.Rngs,
-    ):
-        sizes = [features] + [width] * depth
-        self.hidden = nnx.List(
-            [nnx.Linear(fan_in, width, rngs=rngs) for fan_in in sizes[:-1]],
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs):
+        width, depth, scale = hparams["width"], hparams["depth"], hparams["init_scale"]
+        sizes = [fixed(math.prod(shape))] + [width] * depth.max
+        out_scale = scale * jnp.sqrt(mup.width_factor(hparams))
+        self.out = Dense([sizes[-1]], [fixed(outputs)], rngs=rngs, scale=out_scale)
+        self.hidden = nnx.List(  # after `out`: what a stack draws must not shift what others draw
+            Dense([fan_in], [width], rngs=rngs, scale=scale, active=number < depth.value)
+            for number, fan_in in enumerate(sizes[:-1])
         )
-        self.out = nnx.Linear(sizes[-1], classes, rngs=rngs)
-        self.activation = getattr(jnp, activation, None) or getattr(jax.nn, activation)
-        self.residual = residual
 
-    def __call__(self, x_BxF: jax.Array) -> jax.Array:
-        for depth, layer in enumerate(self.hidden):
-            h_BxH = self.activation(layer(x_BxF))
-            x_BxF = h_BxH + x_BxF if self.residual and depth > 0 else h_BxH
-        return self.out(x_BxF)
+    def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
+        x_BxF = x.reshape(len(x), -1)
+        for number, layer in enumerate(self.hidden):
+            h_BxW = activate(layer(x_BxF), hparams["activation"])
+            h_BxW = dropout(h_BxW, hparams["dropout"], key if key is None else jax.random.fold_in(key, number))
+            if number == 0:  # every member has it
+                x_BxF = h_BxW
+            else:
+                h_BxW = h_BxW + x_BxF if hparams["residual"] else h_BxW
+                x_BxF = where_active(number, hparams["depth"], h_BxW, x_BxF)
+        return self.out(x_BxF / mup.width_factor(hparams))
+
+    @staticmethod
+    def role(path: tuple[Any, ...]) -> tuple[Role, int]:
+        """What an array is, and for a hidden matrix how many leading axes are summed over."""
+        layer, *rest, name = path
+        if layer == "out":
+            return (Role.OUTPUT if name == "kernel" else Role.FIXED), 0
+        return (Role.HIDDEN, 1) if name == "kernel" and rest[0] > 0 else (Role.INPUT, 0)

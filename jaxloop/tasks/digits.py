@@ -35,4 +35,5 @@ def digits(**options) -> Task:
             test={"x": x[:tested], "y": y[:tested]},
         ),
         classes=10,
+        shape=(8, 8, 1),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxloop import declared
 from jaxloop.errors import SweepError, told
+from jaxloop.sizes import Size
 from jaxloop.task import Task
 
 
@@ -35,8 +36,11 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         raise SweepError(f"{name}: {told(error)}") from error
     if not isinstance(task, Task):
         raise SweepError(f"{name} needs to be a jaxloop.Task or a function that returns one, got {type(task)}")
-    if clash := sorted(set(task.hparams) & set(declared.known({}))):
-        raise SweepError(f"{name} declares {', '.join(clash)}, which are the engine's own names")
+    clash = set(task.hparams) & set(declared.Namespace().known)
+    if isinstance(task.hparams.get("batch_size"), Size):
+        clash -= {"batch_size"}  # its loss weighs its examples
+    if clash:
+        raise SweepError(f"{name} declares {', '.join(sorted(clash))}, which are the engine's own names")
     return task
 
 

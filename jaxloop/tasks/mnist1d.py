@@ -37,4 +37,5 @@ def mnist1d(**options) -> Task:
             test={"x": raw["x_test"].astype(np.float32), "y": raw["y_test"].astype(np.int32)},
         ),
         classes=10,
+        shape=(x.shape[1], 1),
     )

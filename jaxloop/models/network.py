@@ -1,0 +1,91 @@
+"""A named flax NNX module as pure functions of parameters: what the shipped tasks are made of."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from flax import nnx
+
+from jaxloop.models import mup
+from jaxloop.models.cnn import CNN
+from jaxloop.models.gru import Recurrent
+from jaxloop.models.mlp import MLP, Linear
+from jaxloop.models.transformer import Decoder, SequenceClassifier
+from jaxloop.task import Hparams, Params
+
+
+class Model(Protocol):
+    """A network as a class: built for inputs of a shape, without the batch axis, and so many outputs."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None: ...
+
+    def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
+        """Outputs of a batch; `key` is for dropout, and none is drawn without it."""
+        ...
+
+    @staticmethod
+    def role(path: tuple[Any, ...]) -> tuple[mup.Role, int]:
+        """What the array at a path is; how many leading axes a hidden matrix sums over (-1: all but one)."""
+        ...
+
+
+READERS: dict[str, type[Model]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "cnn": CNN,
+    "gru": Recurrent,
+    "transformer": SequenceClassifier,
+}
+DECODERS: dict[str, type[Model]] = {"transformer": Decoder}
+
+
+class Network(NamedTuple):
+    """The model that the hparam `model` names, as functions.
+
+    init: `(key, hparams) -> params`.
+    apply: `(params, x, hparams, key) -> outputs`.
+    rates, hidden: as `Task` describes them.
+    """
+
+    init: Callable[[jax.Array, Hparams], Params]
+    apply: Callable[..., jax.Array]
+    rates: Callable[[Params, Hparams], Any]
+    hidden: Callable[[Params, Hparams], Any]
+
+
+def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: int) -> Network:
+    """The functions of whichever of `models` a member has."""
+
+    def build(hparams: Hparams, rngs: nnx.Rngs) -> Any:
+        return models[hparams["model"]](shape, outputs, hparams, rngs=rngs)
+
+    def init(key, hparams):
+        return nnx.to_pure_dict(nnx.state(build(hparams, nnx.Rngs(params=key)), nnx.Param))
+
+    def apply(params, x, hparams, key=None):
+        abstract = nnx.eval_shape(lambda: build(hparams, nnx.Rngs(params=0)))
+        graph, state = nnx.split(abstract, nnx.Param)
+        nnx.replace_by_pure_dict(state, params)
+        return nnx.merge(graph, state)(x, hparams, key)
+
+    def roles(params: Params, hparams: Hparams, of: Callable[..., Any]) -> Any:
+        role = models[hparams["model"]].role
+
+        def at(path, leaf):
+            return of(*role(tuple(part.key for part in path)), leaf)
+
+        return jax.tree_util.tree_map_with_path(at, params)
+
+    def rates(params, hparams):
+        if hparams.get("parametrization", "standard") == "standard":
+            return None
+        return roles(params, hparams, lambda role, inputs, leaf: mup.rate(role, hparams))
+
+    def hidden(params, hparams):
+        return roles(
+            params,
+            hparams,
+            lambda role, inputs, leaf: inputs % leaf.ndim if role is mup.Role.HIDDEN else 0,
+        )
+
+    return Network(init, apply, rates, hidden)

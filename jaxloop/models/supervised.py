@@ -1,0 +1,84 @@
+"""From "x" to "y": classification and regression by a named model, as the pure functions a `Task` is made of."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxloop.declared import CLASSIFIER, MODELS, REGRESSOR
+from jaxloop.models.network import READERS, network
+from jaxloop.task import Data, Task
+
+
+def weighted(values_B: jax.Array, batch) -> jax.Array:
+    """The mean over a batch's own examples: those of weight 1."""
+    return jnp.sum(values_B * batch["weight"]) / jnp.sum(batch["weight"])
+
+
+def classifier(data: Data, classes: int, shape: tuple[int, ...], noise_seed: int = 0) -> Task:
+    """A task that classifies `data`'s "x" (examples, ...) into "y" (examples,), integers below classes.
+
+    Metrics: `accuracy`, a fraction, and `loss`, the mean cross-entropy in nats without label smoothing.
+
+    Args:
+      shape: of one example as the models see it, (*space, channels).
+      noise_seed: draws which labels a member's `label_noise` replaces, and by what.
+    """
+    model = network(READERS, shape, classes)
+
+    def logits(params, batch, hparams, key=None):
+        x = batch["x"].reshape(-1, *shape)
+        return model.apply(params, x, hparams, key).astype(jnp.float32)
+
+    def loss(params, batch, key, hparams):
+        replaced = batch["noise_place"] < hparams["label_noise"]
+        y_BxC = jax.nn.one_hot(jnp.where(replaced, batch["noisy_y"], batch["y"]), classes)
+        y_BxC = optax.smooth_labels(y_BxC, hparams["label_smoothing"])
+        losses_B = optax.softmax_cross_entropy(logits(params, batch, hparams, key), y_BxC)
+        return weighted(losses_B, batch), {}
+
+    def metrics(params, batch, hparams):
+        logits_BxC = logits(params, batch, hparams)
+        losses_B = optax.softmax_cross_entropy_with_integer_labels(logits_BxC, batch["y"])
+        return {"loss": losses_B.mean(), "accuracy": jnp.mean(logits_BxC.argmax(-1) == batch["y"])}
+
+    def noisy(split, seed):
+        return {**split, **label_noise(split["y"], classes, seed)}
+
+    data = replace(data, train=noisy(data.train, noise_seed), validation=noisy(data.validation, noise_seed + 1))
+    return Task(model.init, loss, metrics, data, CLASSIFIER, MODELS, model.rates, model.hidden)
+
+
+def regressor(data: Data, outputs: int, shape: tuple[int, ...]) -> Task:
+    """A task that predicts `data`'s "y", (examples, outputs) or (examples,), from "x" by least squares.
+
+    Metric: `loss`, the mean squared error in y's own units.
+    """
+    model = network(READERS, shape, outputs)
+
+    def squared_errors(params, batch, hparams, key=None) -> jax.Array:
+        x = batch["x"].reshape(-1, *shape)
+        predicted_BxO = model.apply(params, x, hparams, key).astype(jnp.float32)
+        return jnp.mean((predicted_BxO - batch["y"].reshape(-1, outputs)) ** 2, -1)
+
+    def loss(params, batch, key, hparams):
+        return weighted(squared_errors(params, batch, hparams, key), batch), {}
+
+    def metrics(params, batch, hparams):
+        return {"loss": squared_errors(params, batch, hparams).mean()}
+
+    return Task(model.init, loss, metrics, data, REGRESSOR, MODELS, model.rates, model.hidden)
+
+
+def label_noise(labels: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:
+    """For each example another class, and a place in [0, 1): below a share, as many labels are replaced.
+
+    Returns:
+      "noisy_y", (examples,) int32; "noise_place", (examples,) float32, evenly spaced in a random order.
+    """
+    generator = np.random.default_rng(seed)
+    place = (generator.permutation(len(labels)) + 0.5) / len(labels)
+    other = (labels + generator.integers(1, max(classes, 2), len(labels))) % classes
+    return {"noisy_y": other.astype(np.int32), "noise_place": place.astype(np.float32)}

@@ -1,0 +1,66 @@
+"""Which part of a padded parameter array is a member's own: found from shapes alone, for any task."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+Shapes = Any  # a pytree of jax.ShapeDtypeStruct
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The shape of an array, as a function of the padded sizes it depends on; a leaf in a pytree.
+
+    Attributes:
+      shape: with padding.
+      slopes: for each axis, by how much it is longer for each one more of a size, by the size's name.
+    """
+
+    shape: tuple[int, ...]
+    slopes: tuple[dict[str, int], ...]
+
+    def own(self, sizes: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The shape without padding, for one member's sizes (name: `Size`)."""
+        return tuple(
+            length - sum(slope * (sizes[name].max - sizes[name].value) for name, slope in slopes.items())
+            for length, slopes in zip(self.shape, self.slopes, strict=True)
+        )
+
+
+def extents(shapes_of: Callable[[Mapping[str, int]], Shapes], sizes: Mapping[str, int]) -> Any:
+    """The `Extent` of each parameter array, found by growing each size by one.
+
+    Args:
+      shapes_of: the parameters' shapes for sizes' maxima.
+      sizes: the padded ones, with their maxima.
+    """
+    shapes = shapes_of(sizes)
+    grown = {name: by_path(shapes_of({**sizes, name: largest + 1})) for name, largest in sizes.items()}
+
+    def of(path, leaf):
+        slopes = (
+            {name: slope for name, found in grown.items() if (slope := found[path].shape[axis] - length)}
+            for axis, length in enumerate(leaf.shape)
+        )
+        return Extent(leaf.shape, tuple(slopes))
+
+    return jax.tree_util.tree_map_with_path(of, shapes)
+
+
+def by_path(tree: Any) -> dict[tuple, Any]:
+    """The leaves of a tree by their paths."""
+    return dict(jax.tree_util.tree_flatten_with_path(tree)[0])
+
+
+def cropped(params: Any, own: Shapes) -> Any:
+    """A member's own part of padded parameters: the arrays that it has, without what is beyond its sizes.
+
+    Args:
+      own: the shapes of its parameters in a program of its own.
+    """
+    found = by_path(params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: found[path][tuple(slice(length) for length in leaf.shape)], own
+    )

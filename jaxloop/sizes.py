@@ -1,0 +1,52 @@
+"""Hparams that are more than a number to a program: sizes that may be padded, choices that may be switched."""
+
+from typing import Any, NamedTuple
+
+
+class Size(NamedTuple):
+    """A size, as one member of a program sees it.
+
+    Attributes:
+      value: how much of it this member uses: an int, or a traced int32 where members differ.
+      max: what the program's arrays have; the rest is padding, exactly zero.
+    """
+
+    value: Any
+    max: int
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether there may be padding: false where value and max are one Python int."""
+        return not (isinstance(self.value, int) and self.value == self.max)
+
+    def times(self, factor: int) -> "Size":
+        return Size(self.value * factor, self.max * factor)
+
+
+class Choice(NamedTuple):
+    """A choice, as one member of a program sees it.
+
+    Attributes:
+      index: into `names`: an int, or a traced int32 where members differ.
+      names: what the program computes.
+    """
+
+    index: Any
+    names: tuple[str, ...]
+
+
+def size(default: int) -> Size:
+    """Declares an hparam of a task as a size that may be padded: its functions get a `Size`."""
+    return Size(default, default)
+
+
+def choice(*names: str) -> Choice:
+    """Declares an hparam of a task as a choice, the first by default: its functions get a `Choice`."""
+    return Choice(0, names)
+
+
+def plain(declared: Any) -> Any:
+    """What a sweep writes for a declared default: an int for a size, a name for a choice."""
+    if isinstance(declared, Size):
+        return declared.value
+    return declared.names[declared.index] if isinstance(declared, Choice) else declared

@@ -1,0 +1,95 @@
+"""A padded member equals the same member unpadded, for every model and optimizer; its padding is exactly zero."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from jaxloop import api, padding, sweep
+from jaxloop.bucket import alone, buckets
+from jaxloop.compiled import one_member, params_shapes
+from jaxloop.member import chunked
+
+STEPS, CHUNK = 100, 10
+SIZES = {  # by model: the sizes of two members, the first smaller in each
+    "mlp": {"width": [5, 16], "depth": [2, 3], "batch_size": [24, 40]},
+    "cnn": {"channels": [3, 8], "batch_size": [24, 40]},
+    "gru": {"width": [3, 6], "batch_size": [24, 40]},
+    "transformer": {
+        "width": [6, 16],
+        "depth": [1, 2],
+        "heads": [1, 3],
+        "head_width": [2, 6],
+        "batch_size": [24, 40],
+    },
+}
+RATES = {"sgd": 0.05, "adamw": 1e-3, "muon": 1e-2, "lion": 1e-3}
+
+
+@functools.cache
+def digits():
+    return api.task_of(sweep.parse('[run]\ntask = "digits"\nsteps = 1'))
+
+
+def trained(swept, bucket, steps=STEPS):
+    """All members of a bucket vmapped: (M, steps / CHUNK) losses, and their parameters with padding."""
+    task = digits()
+    one, _ = one_member(swept, task, bucket)
+    step = jax.vmap(chunked(one, CHUNK).step, in_axes=(0, 0, None))
+    rows = [bucket.columns(swept.members[number]) for number in bucket.numbers]
+    columns = {name: np.stack([row[name] for row in rows]) for name in bucket.traced}
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def run(columns, data):
+        def body(state, _):
+            state, metrics = step(columns, state, data)
+            return state, metrics["loss"]
+
+        return jax.lax.scan(body, jax.vmap(one.init)(columns), None, length=steps // CHUNK)
+
+    state, losses = run(columns, task.data.splits())
+    return np.asarray(losses).T, as_trees(state.params, params_shapes(task, bucket))
+
+
+def as_trees(params, shapes):
+    """Host parameters with a leading member axis in the task's structure, from a tree or flat vectors."""
+    if not isinstance(params, jax.Array):
+        return jax.tree.map(np.asarray, params)
+    leaves, start = [], 0
+    for leaf in jax.tree.leaves(shapes):
+        leaves.append(np.asarray(params)[:, start : start + leaf.size].reshape(-1, *leaf.shape))
+        start += leaf.size
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+
+def written(model, optimizer, sizes, extra=""):
+    axes = "\n".join(f"{name} = {{ values = {values} }}" for name, values in sizes.items())
+    return sweep.parse(
+        f'[run]\ntask = "digits"\nsteps = {STEPS}\n[hparams]\nmodel = "{model}"\noptimizer = "{optimizer}"\n'
+        f'learning_rate = {RATES[optimizer]}\n{extra}\n[axes]\n{axes}\n[population]\nsampler = "zip"\n'
+    )
+
+
+def check_equal(swept, number, padded_losses, padded_params, steps=STEPS):
+    own = alone(swept, number)
+    losses, params = trained(swept, own, steps)
+    np.testing.assert_allclose(padded_losses, losses[0], rtol=1e-5)
+    shapes = params_shapes(digits(), own)
+    cropped = padding.cropped(padded_params, shapes)
+    for ours, theirs in zip(jax.tree.leaves(cropped), jax.tree.leaves(params), strict=True):
+        np.testing.assert_allclose(ours, theirs[0], atol=2e-4)
+    total = sum(np.count_nonzero(leaf) for leaf in jax.tree.leaves(padded_params))
+    assert total == sum(np.count_nonzero(leaf) for leaf in jax.tree.leaves(cropped)), "the padding is not zero"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", RATES)
+@pytest.mark.parametrize("model", SIZES)
+def test_padded_equals_unpadded(model, optimizer):
+    swept = written(model, optimizer, SIZES[model])
+    (bucket,) = buckets(swept)
+    assert set(bucket.sizes) == set(SIZES[model])
+    losses, params = trained(swept, bucket)
+    assert losses[0, -1] < losses[0, 0]
+    check_equal(swept, 0, losses[0], jax.tree.map(lambda leaf: leaf[0], params))
