@@ -99,7 +99,7 @@ def points(axis: Axis, whole: bool) -> list[Any]:
 
 def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
     """How many members a sampler will give, without listing them."""
-    lengths = {name: _length(axis) for name, axis in axes.items()}
+    lengths = {name: length(axis) for name, axis in axes.items()}
     replicates = math.prod(lengths[name] for name, axis in axes.items() if axis.count)
     others = [lengths[name] for name, axis in axes.items() if not axis.count]
     if sampler == "grid":
@@ -156,7 +156,8 @@ def _fractions(sampler: str, count: int, dimensions: int, seed: int) -> Sequence
     return sobol.random_base2(bits)[:count].tolist()
 
 
-def _length(axis: Axis) -> int:
+def length(axis: Axis) -> int:
+    """How many points an axis has."""
     if axis.values is not None:
         return len(axis.values)
     return axis.count or (len(range(*axis.range)) if axis.range else axis.num or 1)

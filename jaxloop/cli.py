@@ -184,10 +184,13 @@ def ls(folder: Path, as_json: bool) -> None:
 @as_json
 def show(target: Path, as_json: bool) -> None:
     """A run's members, or one member."""
+    from jaxloop.errors import NotFoundError
     from jaxloop.report import member_json, run_json
     from jaxloop.store import Store, exists
 
     run, label = (target, None) if exists(target) or target.is_dir() else (target.parent, target.name)
+    if label and not exists(run):
+        raise NotFoundError(f"{target}: neither a run nor RUN/MEMBER; `jaxloop ls` lists runs")
     with Store(run) as store:
         if label is not None:
             found = member_json(store.member(label))

@@ -9,14 +9,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from jaxloop import devices, padding
+from jaxloop import contract, devices, padding
 from jaxloop.bucket import Bucket, buckets
 from jaxloop.declared import direction
 from jaxloop.errors import ResourceError, SweepError, told, unknown
-from jaxloop.member import Program, TrainState, chunked, length, member, raveled
+from jaxloop.member import Program, TrainState, as_size, chunked, length, member, raveled
 from jaxloop.optim import Layout, Shape
 from jaxloop.optimizers import SHAPE_AWARE
 from jaxloop.population import MEMBER, SHARED, jitted, populated, spread, state_shapes, streamed
+from jaxloop.sizes import Size
 from jaxloop.sweep import Sweep
 from jaxloop.task import Hparams, Task
 
@@ -85,6 +86,18 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
     return splits
 
 
+def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+    """One training batch, as the task's loss sees it."""
+    size = as_size(bucket.hparams(bucket.traced)["batch_size"])
+    shapes = {
+        name: jax.ShapeDtypeStruct((size.max, *x.shape[1:]), jax.dtypes.canonicalize_dtype(x.dtype))
+        for name, x in task.data.train.items()
+    }
+    if isinstance(bucket.hparams(bucket.traced)["batch_size"], Size):
+        shapes["weight"] = jax.ShapeDtypeStruct((size.max,), np.float32)
+    return shapes
+
+
 def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
 
@@ -109,15 +122,16 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
         if broken := list(_broken_member(sweep.members[number], length(resident(task, bucket)["train"]))):
             yield from broken
             return
+    member = sweep.members[bucket.numbers[0]]
+    if rules := list(contract.broken(task, bucket, bucket.columns(member), batch_shapes(task, bucket))):
+        yield from ((("run", "task"), rule) for rule in rules)
+        return
     try:
         measured = _measured(sweep, task, bucket)
-    except Exception as error:  # the user's functions, traced
+    except Exception as error:  # what an optimizer says, or the user's functions over a whole step
         yield ("run", "task"), told(error)
         return
     metric, mode = sweep.document.evaluate.metric, sweep.document.evaluate.mode
-    for name, leaf in measured.items():
-        if leaf.shape:
-            yield ("run", "task"), f"a metric needs to be a scalar, `{name}` has shape {leaf.shape}"
     if metric not in measured:
         yield ("evaluate", "metric"), unknown("metric", metric, measured)
     elif direction(metric, mode) is None:

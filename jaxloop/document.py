@@ -1,5 +1,6 @@
 """The sections of a sweep file, as pydantic checks them: shapes and types, key by key."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
@@ -76,6 +77,13 @@ class Checkpoint(Section):
         return _seconds(self.every) if isinstance(self.every, str) else None
 
 
+def _finite(value: Any) -> Any:
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, float) and not math.isfinite(each):
+            raise ValueError(f"needs a finite number, got {each!r}")
+    return value
+
+
 def _value_or_axis(value: Any) -> Any:
     return Axis.model_validate(value) if isinstance(value, dict) else TypeAdapter(Value).validate_python(value)
 
@@ -91,7 +99,7 @@ class Document(Section):
     """The file's sections; each of `cases` adds its own hparams and axes to the common ones."""
 
     run: Run
-    data: dict[str, Any] = {}
+    data: dict[str, Annotated[Any, BeforeValidator(_finite)]] = {}
     hparams: dict[str, Value] = {}
     axes: dict[str, Axis] = {}
     cases: dict[str, dict[str, Annotated[Any, BeforeValidator(_value_or_axis)]]] = {}

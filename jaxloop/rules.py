@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jaxloop import declared
-from jaxloop.axes import Axis, points
+from jaxloop.axes import Axis, length, points
 from jaxloop.declared import Namespace
 from jaxloop.document import Checkpoint, Document, Evaluate, Population, Run
 from jaxloop.errors import not_one_of, unknown
@@ -19,8 +19,11 @@ SECTIONS = {"run": Run, "population": Population, "evaluate": Evaluate, "checkpo
 
 def explained(error: ValidationError, places: Places) -> Iterator[str]:
     """Pydantic's findings in the user's terms, each once."""
-    seen = set()
-    for problem in error.errors():
+    seen, problems = set(), error.errors()
+    strays = {problem["loc"][:-1] for problem in problems if problem["type"] == "extra_forbidden"}
+    for problem in problems:
+        if problem["type"] == "missing" and problem["loc"][:-1] in strays:
+            continue  # most likely that key, misspelled: one finding, not two
         kind = problem["type"]
         path = tuple(str(part) for part in problem["loc"])
         if kind != "missing":
@@ -66,7 +69,8 @@ def broken(document: Document, names: Namespace | None, places: Places) -> Itera
     if population.members and population.sampler not in DRAWING:
         yield places.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
     if (total := document.count()) > population.max_members:
-        rule = f"{total} members are more than population.max_members = {population.max_members}"
+        lengths = " × ".join(f"{name} {length(axis)}" for name, axis in document.all_axes().items())
+        rule = f"{total} members ({lengths}) are more than population.max_members = {population.max_members}"
         yield places.say(("axes",), rule)
     else:
         yield from _broken_values(document, names or Namespace(), places)

@@ -29,6 +29,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "member",
         "population",
         "devices",
+        "contract",
         "compiled",
         "models",
         "tasks",

@@ -2,12 +2,13 @@
 
 import hashlib
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
 from jaxloop import declared
-from jaxloop.errors import SweepError, told
+from jaxloop.errors import SweepError, told, unknown
 from jaxloop.sizes import Size
 from jaxloop.task import Task
 
@@ -30,6 +31,8 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         make = _from_file(name, folder)
     if isinstance(make, Task) and options:
         raise SweepError(f"{name} is a Task, not a function of [data], which gives {', '.join(options)}")
+    if not isinstance(make, Task) and (rule := _unbound(make, options)):
+        raise SweepError(f"{name}: {rule}")
     try:
         task = make if isinstance(make, Task) else make(**options)
     except Exception as error:  # the user's code: say what it raised, and where
@@ -57,6 +60,20 @@ def _from_file(name: str, folder: Path) -> Any:
         return getattr(module, attribute)
     except Exception as error:
         raise SweepError(f"{name}: {told(error)}") from error
+
+
+def _unbound(make: Any, options: dict[str, Any]) -> str | None:
+    """What [data] gives that a task's function does not take, or lacks that it needs."""
+    if not callable(make):
+        return f"needs to be a jaxloop.Task or a function that returns one, got {type(make).__name__}"
+    takes = inspect.signature(make).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in takes.values()):
+        return None
+    for key in options:
+        if key not in takes:
+            return f"[data] has {unknown('option', key, takes)}"
+    needs = [name for name, each in takes.items() if each.default is each.empty and name not in options]
+    return f"[data] needs {', '.join(needs)}, which the task's function takes" if needs else None
 
 
 def _is_path(key: str) -> bool:
