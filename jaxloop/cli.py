@@ -128,15 +128,14 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
     from jaxloop import runner
     from jaxloop.panel import Panel, best_table
 
-    evaluate = checked.document.evaluate
-    with Panel(checked.varied, evaluate.metric, to_stderr=as_json) as panel:
+    with Panel(checked.varied, to_stderr=as_json) as panel:
         summary = runner.train(folder, checked, task, panel)
     signal = summary.pop("signal")
     if as_json:
         click.echo(_json(summary))
     else:
         if summary["best"]:
-            panel.console.print(best_table(summary["best"][:5], checked.varied, evaluate.metric))
+            panel.console.print(best_table(summary["best"][:5], checked.varied, summary["metric"]))
         click.echo(
             f"{summary['finished']} finished, {summary['diverged']} diverged of {summary['members']} members in "
             f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "

@@ -1,7 +1,7 @@
 """A bucket's program, compiled for a mesh: what the runner turns."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,8 +102,11 @@ def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
 
 
-def check(sweep: Sweep, task: Task) -> None:
+def check(sweep: Sweep, task: Task) -> tuple[str, str]:
     """What a sweep asks of its task, which the file alone does not tell; and what a task needs to be.
+
+    Returns:
+      The metric that configs are ranked by, and what is better, "max" or "min".
 
     Raises:
       SweepError: all that is wrong, a line each.
@@ -115,6 +118,18 @@ def check(sweep: Sweep, task: Task) -> None:
     }
     if problems:
         raise SweepError("\n".join(problems))
+    metric = _metric(sweep, _measured(sweep, task, buckets(sweep)[0]))
+    mode = direction(metric, sweep.document.evaluate.mode)
+    if mode is None:
+        raise SweepError(sweep.places.say(("evaluate", "mode"), f"`{metric}` needs mode max or min"))
+    return metric, mode
+
+
+def _metric(sweep: Sweep, measured: Container[str]) -> str:
+    """The metric to rank by: the sweep's, else accuracy where it is measured, else the loss."""
+    if (metric := sweep.document.evaluate.metric) != "auto":
+        return metric
+    return "validation/accuracy" if "validation/accuracy" in measured else "validation/loss"
 
 
 def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -131,10 +146,13 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
     except Exception as error:  # what an optimizer says, or the user's functions over a whole step
         yield ("run", "task"), told(error)
         return
-    metric, mode = sweep.document.evaluate.metric, sweep.document.evaluate.mode
+    metric = _metric(sweep, measured)
     if metric not in measured:
-        yield ("evaluate", "metric"), unknown("metric", metric, measured)
-    elif direction(metric, mode) is None:
+        rule = unknown("metric", metric, measured)
+        if sweep.document.evaluate.metric == "auto":
+            rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
+        yield ("evaluate", "metric"), rule
+    elif direction(metric, sweep.document.evaluate.mode) is None:
         yield ("evaluate", "mode"), f"`{metric}` does not tell what is better: needs max or min"
 
 

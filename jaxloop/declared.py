@@ -72,11 +72,14 @@ _EVERY: dict[str, Any] = {"batch_size": size(100), "init_scale": 1.0}
 CLASSIFIER: dict[str, Any] = {**_EVERY, "model": "mlp", "label_smoothing": 0.0, "label_noise": 0.0}
 REGRESSOR: dict[str, Any] = {**_EVERY, "model": "mlp"}
 LANGUAGE: dict[str, Any] = {**_EVERY, "batch_size": size(16), "model": "transformer"}
-ALGORITHMIC: dict[str, Any] = {**_EVERY, "model": "transformer"}
 TASKS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {  # hparams, and those of each model
     "mnist1d": (CLASSIFIER, MODELS),
     "digits": (CLASSIFIER, MODELS),
+    "modular_addition": (CLASSIFIER, MODELS),
+    "sparse_parity": (CLASSIFIER, MODELS),
+    "text": (LANGUAGE, LANGUAGE_MODELS),
 }
+TOLD_BY_DATA = ("arrays",)  # tasks whose hparams depend on what their data hold
 
 DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are its generator's own
     "mnist1d": {
@@ -94,6 +97,17 @@ DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are it
         "seed": 42,
     },
     "digits": {"validation_split": 0.15, "test_split": 0.2, "label_noise": 0.0, "seed": 42},
+    "modular_addition": {"p": 97, "operation": "add", "train_fraction": 0.4, "seed": 42},
+    "sparse_parity": {
+        "bits": 30,
+        "relevant": 3,
+        "num_samples": 10_000,
+        "validation_split": 0.1,
+        "test_split": 0.1,
+        "seed": 42,
+    },
+    "text": {"path": "", "context": 64, "validation_split": 0.05, "test_split": 0.05},
+    "arrays": {"path": "", "validation_split": 0.15, "test_split": 0.15, "seed": 42},
 }
 
 CHOICES = {
@@ -103,8 +117,13 @@ CHOICES = {
     "parametrization": ("standard", "mup"),
     "positions": ("rope", "learned"),
     "norm": ("layer", "rms"),
+    "operation": ("add", "subtract", "multiply"),
 }
-DIRECTIONS = {"loss": "min", "accuracy": "max"}  # of the metrics that say themselves what is better
+DIRECTIONS = {
+    "loss": "min",
+    "accuracy": "max",
+    "bits_per_byte": "min",
+}  # what is better
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of the int32 and float32 that a program computes with
 # Inclusive bounds (low, high); None is open.
 BOUNDS: dict[str, tuple[float | None, float | None]] = {
@@ -145,6 +164,11 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "init_scale": (0, None),
     "label_smoothing": (0, 1),
     "num_samples": (20, None),
+    "p": (3, 1000),
+    "train_fraction": (0.01, 0.99),
+    "bits": (1, None),
+    "relevant": (1, None),
+    "context": (1, None),
     "train_split": (0.01, 0.99),
     "validation_split": (0.01, 0.9),
     "test_split": (0.01, 0.9),
@@ -228,6 +252,13 @@ class Namespace:
         return tuple(self.tables[name]) if name in self.tables else CHOICES.get(name)
 
 
-def namespace(task: str) -> Namespace:
-    """The namespace of a task that ships."""
-    return Namespace(*TASKS[task])
+def namespace(task: str, data: Mapping[str, Any]) -> Namespace:
+    """The namespace of a task that ships, with these options of its dataset."""
+    hparams, models = TASKS[task]
+    if task == "modular_addition":  # full batches
+        options = {**DATA[task], **data}
+        if all(isinstance(options[name], int | float) for name in ("p", "train_fraction")):
+            pairs = options["p"] ** 2
+            held_out = 2 * round(pairs * (1 - options["train_fraction"]) / 2)
+            hparams = {**hparams, "batch_size": size(max(1, pairs - held_out))}
+    return Namespace(hparams, models)

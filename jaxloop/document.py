@@ -64,7 +64,7 @@ class Population(Section):
 
 class Evaluate(Section):
     batch_size: int = Field(1000, ge=1)
-    metric: str = "validation/accuracy"
+    metric: str = "auto"
     mode: Annotated[str, _one_of("auto", "max", "min")] = "auto"
 
 

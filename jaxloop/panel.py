@@ -11,6 +11,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from jaxloop.declared import REPLICATES
+
 if TYPE_CHECKING:
     from jaxloop.runner import Progress
 
@@ -20,8 +22,8 @@ PLAIN_EVERY = 5.0  # seconds between plain lines
 class Panel:
     """An observer of a run; a context that leaves the terminal as it was."""
 
-    def __init__(self, varied: list[str], metric: str, *, to_stderr: bool = False):
-        self.varied, self.metric = varied, metric
+    def __init__(self, varied: list[str], *, to_stderr: bool = False):
+        self.varied = varied
         self.console = Console(stderr=to_stderr)
         self.live = (
             Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
@@ -53,7 +55,8 @@ class Panel:
         bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
         bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
         best = ranked(progress.store, so_far=True)[:5]
-        return Group(bar, _line(progress), best_table(best, self.varied, self.metric) if best else "")
+        metric = str(progress.store.get("metric"))
+        return Group(bar, _line(progress), best_table(best, self.varied, metric) if best else "")
 
 
 def _line(progress: "Progress") -> str:
@@ -67,9 +70,11 @@ def _line(progress: "Progress") -> str:
 
 
 def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:
-    """Configs ranked, one a row, with the standard error over their seeds."""
+    """Configs ranked, one a row, with the standard error over their replicates; what all share is left out."""
     table = Table(title=f"best by {metric}, mean over seeds")
-    names = [name for name in varied if name != "seed"]
+    names = [name for name in varied if name not in REPLICATES]
+    if len(best) > 1:
+        names = [name for name in names if len({row["hparams"].get(name) for row in best}) > 1]
     other = metric.replace("validation/", "test/")
     for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
         table.add_column(re.sub(r"([/_])", r"\1\n", name), justify="right", vertical="bottom")
@@ -84,7 +89,7 @@ def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Ta
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def _measured(value: float | None) -> str:

@@ -7,13 +7,14 @@ from typing import Any
 import filelock
 import numpy as np
 
+from jaxloop.declared import REPLICATES
 from jaxloop.store import LOCK, Member, Status, Store
 
 
 def ranked(
     store: Store, metric: str | None = None, mode: str | None = None, *, so_far: bool = False
 ) -> list[dict[str, Any]]:
-    """Configs, best first, by a metric's mean over their seeds, with its standard error.
+    """Configs, best first, by a metric's mean over their seeds and folds, with its standard error.
 
     A config is `complete` if all its members finished: the mean of those that survive would flatter it, so
     that incomplete ones come last.
@@ -38,7 +39,7 @@ def ranked(
         rows.append(
             {
                 "config": config,
-                "hparams": {k: v for k, v in members[0].hparams.items() if k != "seed"},
+                "hparams": {k: v for k, v in members[0].hparams.items() if k not in REPLICATES},
                 "members": [m.number for m in members],
                 "finished": len(done),
                 "complete": len(done) == len(members),

@@ -122,6 +122,9 @@ def _broken_data(document: Document, places: Places) -> Iterator[str]:
     for key, value in document.data.items():
         if key not in options:
             yield places.say(("data", key), unknown("option", key, options))
+        elif key in declared.CHOICES:
+            if value not in declared.CHOICES[key]:
+                yield places.say(("data", key), not_one_of(value, declared.CHOICES[key]))
         elif rule := _out_of_bounds(key, value, options[key]):
             yield places.say(("data", key), rule)
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxloop import checkpoints, devices, provenance, report, retired
 from jaxloop.bucket import Bucket, alone, buckets
 from jaxloop.compiled import CompiledProgram, check, compiled, params_shapes
-from jaxloop.declared import direction
+from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError
 from jaxloop.interrupt import Interrupt
 from jaxloop.padding import cropped
@@ -59,7 +59,7 @@ def create(sweep: Sweep, task: Task, run: Path) -> None:
     Raises:
       SweepError: the folder is taken, or the sweep asks of the task what it has not.
     """
-    check(sweep, task)
+    metric, mode = check(sweep, task)
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         hint = f"`jaxloop resume {run}` goes on with it; else " if exists(run) else ""
         raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")
@@ -72,12 +72,14 @@ def create(sweep: Sweep, task: Task, run: Path) -> None:
     identity = [document.run.task, code, data, document.run.evaluate_every]
     with Store(run, create=True) as store:
         store.add_members(
-            (digest([hparams, *identity]), digest({k: v for k, v in hparams.items() if k != "seed"}), hparams)
+            (
+                digest([hparams, *identity]),
+                digest({k: v for k, v in hparams.items() if k not in REPLICATES}),
+                hparams,
+            )
             for hparams in sweep.members
         )
-        evaluate = document.evaluate
-        mode = direction(evaluate.metric, evaluate.mode)
-        store.put(**facts, varied=sweep.varied, metric=evaluate.metric, mode=mode, status="created")
+        store.put(**facts, varied=sweep.varied, metric=metric, mode=mode, status="created")
 
 
 def train(run: Path, sweep: Sweep, task: Task, observe: Observer = lambda progress: None) -> dict[str, Any]:
@@ -261,6 +263,7 @@ class _Training:
             "capacity": self.store.get("capacity"),
             "width": self.store.get("width"),
             "devices": self.mesh.size,
+            "metric": self.store.get("metric"),
             "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
             "member_steps_per_second": round(member_steps / seconds, 1) if seconds else 0.0,

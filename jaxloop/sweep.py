@@ -138,9 +138,9 @@ def _namespace(document: Document, places: Places, folder: Path, names_of: Names
     """The hparams that members of the sweep's task may have; None where they are not known."""
     name = document.run.task
     if name in declared.TASKS:
-        return declared.namespace(name)
-    if ":" not in name:
-        raise SweepError(places.say(("run", "task"), unknown("task", name, declared.TASKS)))
+        return declared.namespace(name, document.data)
+    if ":" not in name and name not in declared.DATA:
+        raise SweepError(places.say(("run", "task"), unknown("task", name, declared.DATA)))
     if names_of is None:
         return None
     try:

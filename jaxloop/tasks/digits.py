@@ -1,14 +1,15 @@
 """The UCI optical digits (Alpaydin and Kaynak 1998), 1797 images of 8x8, shipped beside this file."""
 
 import gzip
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
 
 from jaxloop.declared import DATA
 from jaxloop.models import classifier
-from jaxloop.task import Data, Task
-from jaxloop.tasks.splits import noisy_labels
+from jaxloop.task import Task
+from jaxloop.tasks.splits import noisy_labels, split
 
 
 def digits(**options) -> Task:
@@ -23,17 +24,6 @@ def digits(**options) -> Task:
     table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",")
     table = table[np.random.default_rng(options["seed"]).permutation(len(table))]
     x, y = (table[:, :-1] / 16).astype(np.float32), table[:, -1].astype(np.int32)
-    tested = round(len(y) * options["test_split"])
-    validated = tested + round(len(y) * options["validation_split"])
-    return classifier(
-        Data(
-            train={
-                "x": x[validated:],
-                "y": noisy_labels(y[validated:], options["label_noise"], 10, options["seed"]),
-            },
-            validation={"x": x[tested:validated], "y": y[tested:validated]},
-            test={"x": x[:tested], "y": y[:tested]},
-        ),
-        classes=10,
-        shape=(8, 8, 1),
-    )
+    data = split({"x": x, "y": y}, options["validation_split"], options["test_split"])
+    noisy = noisy_labels(data.train["y"], options["label_noise"], 10, options["seed"])
+    return classifier(replace(data, train={**data.train, "y": noisy}), classes=10, shape=(8, 8, 1))

@@ -23,7 +23,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
       SweepError: the file, the name in it, or what it gives is not a task.
     """
     options = {key: _absolute(folder, value) if _is_path(key) else value for key, value in options.items()}
-    if name in declared.TASKS:
+    if name in declared.DATA:
         from jaxloop import tasks
 
         make = getattr(tasks, name)
@@ -81,11 +81,11 @@ def _is_path(key: str) -> bool:
 
 
 def _absolute(folder: Path, value: Any) -> Any:
-    return str(folder / value) if isinstance(value, str) else value
+    return str(folder / value) if isinstance(value, str) and value else value
 
 
 def code_hash(name: str, folder: Path) -> str:
     """What identifies a task's code: its file's content; for a task that ships, its name."""
-    if name in declared.TASKS:
+    if name in declared.DATA:
         return name
     return hashlib.sha256((folder / name.rpartition(":")[0]).read_bytes()).hexdigest()[:16]

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from jaxloop.task import Data
+
 
 def noisy_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:
     """A copy in which `share` of the labels, chosen by `seed`, are replaced by another class."""
@@ -10,3 +12,15 @@ def noisy_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> n
     noisy = labels.copy()
     noisy[chosen] = (labels[chosen] + generator.integers(1, classes, len(chosen))) % classes
     return noisy
+
+
+def split(arrays: dict[str, np.ndarray], validation: float, test: float) -> Data:
+    """Examples in their order as test, validation and training split, by shares of all."""
+    examples = len(next(iter(arrays.values())))
+    tested = round(examples * test)
+    validated = tested + round(examples * validation)
+
+    def part(first: int, last: int) -> dict[str, np.ndarray]:
+        return {name: array[first:last] for name, array in arrays.items()}
+
+    return Data(train=part(validated, examples), validation=part(tested, validated), test=part(0, tested))

@@ -1,0 +1,37 @@
+"""Prediction of the next symbol of a sequence, as the pure functions a `Task` is made of."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxloop.declared import LANGUAGE, LANGUAGE_MODELS
+from jaxloop.models.network import DECODERS, network
+from jaxloop.models.supervised import weighted
+from jaxloop.task import Data, Task
+
+
+def language_model(data: Data, symbols: int) -> Task:
+    """A task that predicts, in `data`'s "x" (examples, T + 1) of integers below `symbols`, each from those before.
+
+    Metrics: `loss`, the mean cross-entropy in nats; `bits_per_byte`, the same in bits; `accuracy`, a fraction.
+    """
+    model = network(DECODERS, (data.train["x"].shape[1] - 1,), symbols)
+
+    def predicted(params, batch, hparams, key=None) -> jax.Array:
+        return model.apply(params, batch["x"][:, :-1], hparams, key).astype(jnp.float32)
+
+    def losses_BxT(logits_BxTxS: jax.Array, batch) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(logits_BxTxS, batch["x"][:, 1:])
+
+    def loss(params, batch, key, hparams):
+        return weighted(losses_BxT(predicted(params, batch, hparams, key), batch).mean(1), batch), {}
+
+    def metrics(params, batch, hparams):
+        logits_BxTxS = predicted(params, batch, hparams)
+        nats = losses_BxT(logits_BxTxS, batch).mean()
+        right = logits_BxTxS.argmax(-1) == batch["x"][:, 1:]
+        return {"loss": nats, "bits_per_byte": nats / math.log(2), "accuracy": right.mean()}
+
+    return Task(model.init, loss, metrics, data, LANGUAGE, LANGUAGE_MODELS, model.rates, model.hidden)
