@@ -212,9 +212,12 @@ def _is_elementwise(bucket: Bucket) -> bool:
 
 def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
     """What optimizers that look at whole arrays know of the bucket's parameters, from a member's hparams."""
-    hidden = task.hidden(params_shapes(task, bucket), bucket.static)
+    shapes = params_shapes(task, bucket)
+    weights, hidden = task.weights(shapes, bucket.static), task.hidden(shapes, bucket.static)
     extents = padding.extents(lambda sizes: params_shapes(task, replace(bucket, sizes=dict(sizes))), bucket.sizes)
-    return lambda hparams: Layout(hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents))
+    return lambda hparams: Layout(
+        weights, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
+    )
 
 
 def compiled(

@@ -111,7 +111,7 @@ DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are it
 }
 
 CHOICES = {
-    "weight_decay_on": ("all", "matrices"),
+    "weight_decay_on": ("all", "weights"),
     "precision": ("float32", "bfloat16"),
     "matmul_precision": ("default", "bfloat16", "tensorfloat32", "float32"),
     "parametrization": ("standard", "mup"),

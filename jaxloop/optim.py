@@ -24,10 +24,12 @@ class Shape:
 class Layout(NamedTuple):
     """What some optimizers know of each parameter array beside its values.
 
+    weights: whether each array decays where `weight_decay_on` is "weights".
     hidden: how many leading axes of a hidden matrix are summed over; 0 for all other arrays.
     shapes: each array's `Shape`.
     """
 
+    weights: Any
     hidden: Any
     shapes: Any
 
@@ -42,10 +44,10 @@ def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientT
       layout: of the parameters, where they are a tree; without it they may be any arrays.
     """
     name, arguments = hparams["optimizer"], {key: hparams[key] for key in OPTIMIZERS[hparams["optimizer"]]}
-    if hparams.get("weight_decay_on", "all") == "matrices" and "weight_decay" in arguments:
+    if hparams.get("weight_decay_on", "all") == "weights" and "weight_decay" in arguments:
         if name not in DECAY_MASKS:
-            raise ValueError(f"{name} decays all parameters: weight_decay_on cannot be 'matrices'")
-        arguments[DECAY_MASKS[name]] = _matrices
+            raise ValueError(f"{name} decays all parameters: weight_decay_on cannot be 'weights'")
+        arguments[DECAY_MASKS[name]] = None if layout is None else layout.weights
     if name == "muon":
         if layout is None:
             raise ValueError("muon needs the layout of the parameters")
@@ -62,11 +64,6 @@ def of_optax(name: str) -> Callable[..., optax.GradientTransformation]:
     return getattr(optax if hasattr(optax, name) else contrib, name)
 
 
-def _matrices(params: Params) -> Any:
-    """Which arrays have rows and columns: the weights, not the biases and norms."""
-    return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
-
-
 def _muon(
     rate, adam_rate, layout: Layout, *, ns_steps, beta, eps, nesterov, adaptive, weight_decay, **arguments
 ) -> optax.GradientTransformation:
@@ -75,6 +72,8 @@ def _muon(
     Hidden matrices are orthogonalized (Jordan 2024, "Muon"), all else goes to AdamW.
     """
     mask = arguments.pop("weight_decay_mask", None)
+    if mask is not None:
+        mask = jax.tree.map(lambda inputs, decays: decays if inputs else optax.MaskedNode(), layout.hidden, mask)
     adam = {name.removeprefix("adam_"): value for name, value in arguments.items()}
     labels = jax.tree.map(lambda inputs: "muon" if inputs else "adam", layout.hidden)
 

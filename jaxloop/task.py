@@ -48,6 +48,10 @@ class Data:
         return digest.hexdigest()[:16]
 
 
+def _weights(params: Params, hparams: Hparams) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+
+
 def _matrices(params: Params, hparams: Hparams) -> Any:
     return jax.tree.map(lambda leaf: int(leaf.ndim == 2), params)
 
@@ -67,6 +71,8 @@ class Task:
         float32 of 1 for an example and 0 for padding, declares its `batch_size` as a size.
       models: further hparams, by the value of the hparam `model` that brings them.
       rates: `(params, hparams) -> pytree of scalars`: what each array's update is multiplied by; or None.
+      weights: `(params, hparams) -> pytree of bools`: which arrays decay where the hparam `weight_decay_on` is
+        "weights"; by default those with two axes or more, so neither biases nor norms.
       hidden: `(params, hparams) -> pytree of ints`: how many leading axes a hidden matrix sums over; 0 for all
         other arrays. muon orthogonalizes hidden matrices; by default all arrays with two axes.
     """
@@ -78,4 +84,5 @@ class Task:
     hparams: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rates: Callable[[Params, Hparams], Any] = lambda params, hparams: None
+    weights: Callable[[Params, Hparams], Any] = _weights
     hidden: Callable[[Params, Hparams], Any] = _matrices

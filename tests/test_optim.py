@@ -41,7 +41,11 @@ def test_schedules_equal_optaxs(warmup):
 
 PARAMS = {"kernel": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "bias": np.linspace(0.1, 1, 4)}
 PARAMS = jax.tree.map(lambda leaf: leaf.astype(np.float32), PARAMS)
-LAYOUT = optim.Layout({"kernel": 1, "bias": 0}, {"kernel": optim.Shape((3, 4)), "bias": optim.Shape((4,))})
+LAYOUT = optim.Layout(
+    {"kernel": True, "bias": False},
+    {"kernel": 1, "bias": 0},
+    {"kernel": optim.Shape((3, 4)), "bias": optim.Shape((4,))},
+)
 
 
 def three_updates(tx):
@@ -80,14 +84,14 @@ def test_declared_arguments_and_defaults_are_optaxs(name):
         assert default == (0.0 if argument == "momentum" and expected is None else expected)
 
 
-def test_only_matrices_decay_if_asked():
+def test_only_weights_decay_if_asked():
     decayed = {}
-    for on in ("all", "matrices"):
+    for on in ("all", "weights"):
         hparams = {"optimizer": "adamw", "learning_rate": 0.1, **OPTIMIZERS["adamw"], "weight_decay_on": on}
         tx = optim.optimizer({**hparams, "weight_decay": 0.5}, LAYOUT)
         updates, _ = tx.update(jax.tree.map(jnp.zeros_like, PARAMS), tx.init(PARAMS), PARAMS)
         decayed[on] = {name: bool(np.abs(update).max() > 0) for name, update in updates.items()}
     assert decayed == {
         "all": {"kernel": True, "bias": True},
-        "matrices": {"kernel": True, "bias": False},
+        "weights": {"kernel": True, "bias": False},
     }
