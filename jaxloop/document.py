@@ -128,7 +128,7 @@ class Document(Section):
         return [
             Grid(
                 {**self.hparams, **{name: entry for name, entry in case.items() if not isinstance(entry, Axis)}},
-                {**self.axes, **{name: entry for name, entry in case.items() if isinstance(entry, Axis)}},
+                {**{name: entry for name, entry in case.items() if isinstance(entry, Axis)}, **self.axes},
             )
             for case in (self.cases.values() if self.cases else [{}])
         ]

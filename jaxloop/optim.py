@@ -11,7 +11,7 @@ import optax
 from optax import contrib
 
 from jaxloop.optimizers import DECAY_MASKS, OPTIMIZERS
-from jaxloop.task import Hparams, Params
+from jaxloop.task import Hparams
 
 
 @dataclass(frozen=True)

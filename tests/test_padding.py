@@ -5,6 +5,8 @@ import functools
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jaxloop import api, padding, sweep
 from jaxloop.bucket import alone, buckets
@@ -93,3 +95,26 @@ def test_padded_equals_unpadded(model, optimizer):
     losses, params = trained(swept, bucket)
     assert losses[0, -1] < losses[0, 0]
     check_equal(swept, 0, losses[0], jax.tree.map(lambda leaf: leaf[0], params))
+
+
+@st.composite
+def combinations(draw):
+    """A model, an optimizer, and for each size of the model two values; the member that has the smaller ones."""
+    model, optimizer = draw(st.sampled_from(list(SIZES))), draw(st.sampled_from(list(RATES)))
+    sizes = {}
+    for name in SIZES[model]:
+        values = st.integers(1, 4) if name in ("depth", "heads") else st.integers(1, 12)
+        values = values.map(lambda n: 2 * n) if name == "head_width" else values
+        sizes[name] = draw(st.lists(values, min_size=2, max_size=2, unique=True))
+    return model, optimizer, sizes, draw(st.integers(0, 1))
+
+
+@pytest.mark.slow
+@given(combinations())
+@settings(max_examples=4)
+def test_any_combination_padded_equals_unpadded(combination):
+    model, optimizer, sizes, number = combination
+    swept = written(model, optimizer, sizes)
+    (bucket,) = buckets(swept)
+    losses, params = trained(swept, bucket, steps=20)
+    check_equal(swept, number, losses[number], jax.tree.map(lambda leaf: leaf[number], params), steps=20)

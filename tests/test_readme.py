@@ -107,3 +107,18 @@ def test_the_snippets_run_and_plain_orbax_gives_the_same_parameters(workplace):
         "assert len(jax.tree.leaves(params)) == 6\n"
     )
     subprocess.run([sys.executable, "-c", from_python + check], cwd=folder, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["nnx_task.py:task", "linen_task.py:task"])
+def test_the_worked_tasks_train_256_members(tmp_path, task):
+    text = (ROOT / "docs" / "tasks.md").read_text()
+    for block in re.findall(r"^```(?:python|toml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / re.match(r"# (\w+\.\w+)\n", block)[1]).write_text(block)
+    (command,) = re.findall(r"^jaxloop (population .*)", text, re.MULTILINE)
+    words = [BIN / "jaxloop", *shlex.split(command), "--json", "--set", f"run.task={task}"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["finished"], found["programs"]) == (256, 1)
+    assert found["best"][0]["mean"] > 0.8

@@ -1,4 +1,4 @@
-"""Draws the README's figure from a finished run of sweeps/lr_wd.toml: `python tools/figures.py runs/lr_wd`."""
+"""Draws the README's figures from finished runs of the sweeps: `python tools/figures.py lr_wd runs/lr_wd`."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
+import matplotlib.colors
+import matplotlib.patches
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -50,5 +52,73 @@ def learning_rate_by_weight_decay(path: str) -> None:
     figure.savefig(DOCS / "lr_wd.png", dpi=110)
 
 
+PHASES = ("comprehension", "grokking", "memorization", "confusion")
+LEARNED, LATE = 0.9, 1000  # Liu et al. 2022: an accuracy that counts as learned; steps that make it late
+
+
+def phase(steps: np.ndarray, trained: np.ndarray, held_out: np.ndarray) -> int:
+    """Which of `PHASES` a member went through, from its (points,) accuracies on either split."""
+    if not (trained >= LEARNED).any():
+        return 3
+    if not (held_out >= LEARNED).any():
+        return 2
+    first, second = (steps[np.argmax(curve >= LEARNED)] for curve in (trained, held_out))
+    return int(second - first >= LATE)
+
+
+def grokking(path: str) -> None:
+    """The phase of each learning rate and weight decay, and the curves of a member that grokked."""
+    run = jaxloop.load(path)
+    members = [member.hparams for member in run.members]
+    rates = sorted({hparams["learning_rate"] for hparams in members})
+    decays = sorted({hparams["weight_decay"] for hparams in members})
+    trained, held_out = run.curves("train/accuracy"), run.curves("validation/accuracy")
+    found = [phase(run.steps(), *curves) for curves in zip(trained, held_out, strict=True)]
+    grid = np.zeros((len(decays), len(rates)), int)
+    for hparams, number in zip(members, found, strict=True):
+        grid[decays.index(hparams["weight_decay"]), rates.index(hparams["learning_rate"])] = number
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    colours = matplotlib.colors.ListedColormap(["#2a9d8f", "#e9c46a", "#e76f51", "#8d99ae"])
+    left.imshow(grid, origin="lower", aspect="auto", cmap=colours, vmin=0, vmax=3)
+    left.set(title=f"{len(members)} members: four phases", xlabel="decoder learning rate", ylabel="weight decay")
+    left.set_xticks(range(0, len(rates), 2), [f"{rate:.1e}" for rate in rates[::2]], fontsize=8)
+    left.set_yticks(range(0, len(decays), 2), [f"{decay:g}" for decay in decays[::2]])
+    patches = [matplotlib.patches.Patch(color=colours(number), label=name) for number, name in enumerate(PHASES)]
+    left.legend(handles=patches, fontsize=8, loc="upper right")
+
+    for name, number in (("grokking", found.index(1)), ("memorization", found.index(2))):
+        (line,) = right.plot(run.steps(), 100 * trained[number], lw=1, ls="--")
+        label = f"{name}, held out (dashed: trained)"
+        right.plot(run.steps(), 100 * held_out[number], lw=1.5, color=line.get_color(), label=label)
+    right.set(title="one member of each", xlabel="step", ylabel="accuracy (%)", xscale="log")
+    right.legend(fontsize=8)
+    figure.savefig(DOCS / "grokking.png", dpi=110)
+
+
+def transfer(path: str) -> None:
+    """Training loss by learning rate, a line a width, in either parametrization."""
+    run = jaxloop.load(path)
+    losses: dict[tuple, list[float]] = {}
+    for member, loss in zip(run.members, run.curves("train/loss")[:, -1], strict=True):
+        key = tuple(member.hparams[name] for name in ("parametrization", "width", "learning_rate"))
+        losses.setdefault(key, []).append(loss)
+    widths = sorted({width for _, width, _ in losses})
+    rates = sorted({rate for _, _, rate in losses})
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", sharey=True)
+    for plot, name in zip(axes, ("standard", "mup"), strict=True):
+        for width, colour in zip(widths, plt.get_cmap("viridis")(np.linspace(0, 0.9, len(widths))), strict=True):
+            curve = [np.mean(losses[name, width, rate]) for rate in rates]
+            best = int(np.argmin(curve))
+            plot.plot(rates, curve, color=colour, label=str(width))
+            plot.plot(rates[best], curve[best], "o", color=colour)
+        plot.set(title=name, xlabel="learning rate", xscale="log", ylim=(0, 2))
+    axes[0].set_ylabel("training loss after 300 steps, mean of 3 seeds")
+    axes[0].legend(title="width", fontsize=8)
+    figure.savefig(DOCS / "mup_transfer.png", dpi=110)
+
+
+FIGURES = {"lr_wd": learning_rate_by_weight_decay, "grokking": grokking, "mup_transfer": transfer}
+
 if __name__ == "__main__":
-    learning_rate_by_weight_decay(sys.argv[1])
+    FIGURES[sys.argv[1]](sys.argv[2])

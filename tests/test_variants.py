@@ -1,0 +1,219 @@
+"""What a population may vary beside numbers: architectures, optimizers, data; and the sweeps that ship."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxloop
+import jaxloop.errors
+from jaxloop import api, subsets, sweep
+from jaxloop.bucket import buckets
+from jaxloop.models.supervised import label_noise
+
+SHORT = '[run]\ntask = "digits"\nsteps = 20\nevaluate_every = 10\n'
+
+
+def trained(tmp_path, text, name="run"):
+    (tmp_path / "sweep.toml").write_text(SHORT + text)
+    return jaxloop.run(tmp_path / "sweep.toml", out=tmp_path / name)
+
+
+def test_twelve_architectures_in_one_program_that_is_compiled_once(tmp_path):
+    run = trained(
+        tmp_path,
+        """
+        [axes]
+        width = { values = [4, 8] }
+        depth = { values = [1, 2, 3] }
+        activation = { values = ["relu", "tanh"] }
+        [population]
+        capacity = 8
+        """,
+    )
+    assert run.summary is not None
+    assert (run.summary["programs"], run.summary["finished"]) == (1, 12)
+    for member in run.members:
+        widths = {leaf["kernel"].shape[1] for leaf in run.params(member)["hidden"].values()}
+        assert widths == {member.hparams["width"]}
+        assert len(run.params(member)["hidden"]) == member.hparams["depth"]
+    assert len({m.metrics["train/loss"] for m in run.members}) == 12
+
+
+def test_cases_add_their_own_hparams_and_axes():
+    swept = sweep.parse(
+        SHORT
+        + """
+        [axes]
+        seed = { count = 2 }
+        [cases.sgd]
+        optimizer = "sgd"
+        learning_rate = { values = [0.1, 1.0] }
+        [cases.wide]
+        width = 50
+        """
+    )
+    found = [(m["optimizer"], m["learning_rate"], m["width"], m["seed"]) for m in swept.members]
+    assert found == [
+        *[("sgd", rate, 100, seed) for rate in (0.1, 1.0) for seed in (0, 1)],
+        *[("adamw", 1e-3, 50, seed) for seed in (0, 1)],
+    ]
+    assert "momentum" not in swept.members[-1]
+    again = sweep.parse(swept.toml())
+    assert again.members == swept.members
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[cases.a]\nmomentum = 0.9", "no optimizer of this sweep takes `momentum`"),
+        ('[cases.a]\nmodel = "cnn"\ndepth = 2', "no model of this sweep takes `depth`"),
+        ("[axes]\nseed = { count = 2 }\n[cases.a]\nseed = 3", "`seed` is an axis of all cases already"),
+        ('[axes]\nwidth = { values = [1, 2], kind = "traced" }', "needs padded or static, got 'traced'"),
+        ("[cases.a]\nwidht = 3", "did you mean `width`?"),
+    ],
+)
+def test_a_broken_case_is_told(text, says):
+    with pytest.raises(jaxloop.errors.SweepError, match=re.escape(says)):
+        sweep.parse(SHORT + text)
+
+
+@given(st.integers(2, 9), st.integers(9, 200))
+@settings(max_examples=20)
+def test_folds_are_disjoint_and_cover_all(folds, examples):
+    held_out = []
+    for fold in range(folds):
+        hparams = {"fold": np.uint32(fold), "folds": folds}
+        index, last, has_last = subsets.held_out(hparams, examples)
+        mine = [*np.asarray(index).tolist(), *([int(last)] if has_last else [])]
+        own = subsets.training(jax.random.key(0), hparams, examples)
+        trained = np.asarray(own.at(np.arange(int(own.count), dtype=np.uint32))).tolist()
+        assert sorted(mine + trained) == list(range(examples))
+        held_out += mine
+    assert sorted(held_out) == list(range(examples))
+
+
+@given(st.integers(2, 60), st.integers(0, 9))
+@settings(max_examples=20)
+def test_a_larger_subset_contains_the_smaller_one(examples, seed):
+    def chosen(count):
+        own = subsets.training(jax.random.key(seed), {"train_examples": count}, examples)
+        return np.asarray(own.at(np.arange(count, dtype=np.uint32))).tolist()
+
+    smaller, larger = chosen(examples // 2), chosen(examples)
+    assert larger[: examples // 2] == smaller
+    assert sorted(larger) == list(range(examples))
+
+
+def test_five_fold_cross_validation_of_32_configs_is_one_run(tmp_path):
+    run = trained(
+        tmp_path,
+        """
+        [hparams]
+        width = 8
+        folds = 5
+        [axes]
+        learning_rate = { log = [1e-3, 1e-1], num = 8 }
+        weight_decay = { values = [0.0, 0.01, 0.1, 1.0] }
+        fold = { count = 5 }
+        """,
+    )
+    assert run.summary is not None
+    assert (run.summary["programs"], run.summary["finished"]) == (1, 160)
+    best = run.summary["best"][0]
+    assert len(best["members"]) == 5
+    assert best["standard_error"] > 0
+    # a fold's validation metrics, from its parameters and its examples
+    task, member = api.task_of(run.sweep_and_task[0]), run.members[3]
+    pool = {n: np.concatenate([x, task.data.validation[n]]) for n, x in task.data.train.items()}
+    hparams = {"fold": np.uint32(member.hparams["fold"]), "folds": 5}
+    index, last, has_last = subsets.held_out(hparams, len(pool["y"]))
+    rows = [*np.asarray(index), *([int(last)] if has_last else [])]
+    h, params = pool["x"][rows], run.params(member)
+    for layer in [*params["hidden"].values(), params["out"]]:
+        logits = h @ layer["kernel"] + layer["bias"][None]
+        h = np.maximum(logits, 0)
+    assert member.metrics["validation/accuracy"] == pytest.approx(np.mean(logits.argmax(1) == pool["y"][rows]))
+
+
+def test_fewer_examples_and_noisier_labels_are_worse(tmp_path):
+    run = trained(
+        tmp_path,
+        """
+        [hparams]
+        learning_rate = 0.01
+        batch_size = 50
+        [cases.all]
+        [cases.few]
+        train_examples = 50
+        [cases.noisy]
+        label_noise = 0.9
+        """,
+    )
+    accuracy = [member.metrics["validation/accuracy"] for member in run.members]
+    assert accuracy[0] > max(accuracy[1:]) + 0.05
+
+
+def test_label_noise_replaces_its_share():
+    y = np.arange(1000) % 10
+    noise = label_noise(y, 10, seed=0)
+    for share in (0.0, 0.25, 1.0):
+        assert np.mean(noise["noise_place"] < share) == share
+    assert (noise["noisy_y"] != y).all()
+
+
+def test_an_average_of_parameters_is_evaluated_beside_them(tmp_path):
+    run = trained(tmp_path, "[axes]\nema_decay = { values = [0.0, 0.5, 0.99] }")
+    now, ema = run.curves("validation/loss"), run.curves("validation/ema/loss")
+    np.testing.assert_allclose(ema[0], now[0], rtol=1e-6)  # no memory: the parameters themselves
+    assert (np.abs(ema[1:] - now[1:]) > 1e-4).all()
+    assert (ema[2] > ema[1]).all()  # far behind, while the loss falls
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32(tmp_path):
+    run = trained(tmp_path, '[axes]\nprecision = { values = ["float32", "bfloat16"] }')
+    full, half = run.curves("train/loss")
+    assert 1e-5 < np.abs(full - half).max() < 0.05
+    assert {leaf.dtype for leaf in jax.tree.leaves(run.params(1))} == {np.dtype("float32")}
+
+
+SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_that_ships_runs(path, tmp_path):
+    """A few steps, with one seed; the header says what it shows, how long it takes and what to expect."""
+    header = path.read_text().split("[run]")[0]
+    assert re.search(r"Takes .*(second|minute)", header), "how long, on which hardware"
+    assert re.search(r"Expect", header), "what result to expect"
+    short = ("run.steps=4", "run.evaluate_every=2", "checkpoint.keep=none")
+    swept, _ = api.read(path, short)
+    seeds = ("axes.seed.count=1",) if "seed" in swept.document.axes else ()
+    axes = swept.document.axes
+    thin = [f"axes.{name}.num=2" for name, axis in axes.items() if axis.num]
+    run = jaxloop.run(path, out=tmp_path / "run", overrides=(*short, *seeds, *thin))
+    assert {member.status for member in run.members} == {"finished"}
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "cnn", "gru", "transformer"])
+def test_every_model_learns_digits(tmp_path, model):
+    extra = "width = 16" if model in ("transformer", "gru") else ""
+    run = trained(tmp_path, f'[hparams]\nmodel = "{model}"\nlearning_rate = 0.01\n{extra}')
+    losses = run.curves("train/loss")[0]
+    assert losses[-1] < losses[0] < 3.0
+
+
+@given(st.data())
+@settings(max_examples=5)
+def test_any_mix_of_sizes_is_one_bucket_of_each_model(data):
+    widths = data.draw(st.lists(st.integers(1, 64), min_size=1, max_size=4, unique=True))
+    depths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
+    swept = sweep.parse(SHORT + f"[axes]\nwidth = {{ values = {widths} }}\ndepth = {{ values = {depths} }}")
+    (bucket,) = buckets(swept)
+    assert sorted(bucket.numbers) == list(range(len(widths) * len(depths)))
+    assert bucket.sizes.get("width", widths[0]) == max(widths)
