@@ -87,7 +87,8 @@ def grokking(path: str) -> None:
     patches = [matplotlib.patches.Patch(color=colours(number), label=name) for number, name in enumerate(PHASES)]
     left.legend(handles=patches, fontsize=8, loc="upper right")
 
-    for name, number in (("grokking", found.index(1)), ("memorization", found.index(2))):
+    last_memorized = len(found) - 1 - found[::-1].index(2)  # at the highest rate
+    for name, number in (("grokking", found.index(1)), ("memorization", last_memorized)):
         (line,) = right.plot(run.steps(), 100 * trained[number], lw=1, ls="--")
         label = f"{name}, held out (dashed: trained)"
         right.plot(run.steps(), 100 * held_out[number], lw=1.5, color=line.get_color(), label=label)

@@ -13,7 +13,7 @@ import optax
 
 import jaxloop
 
-SYMBOLS, HELD_OUT, SEED = 10, 10, 0
+SYMBOLS, HELD_OUT, SEED = 10, 10, 1
 SUMS = 2 * SYMBOLS - 1
 
 
@@ -36,7 +36,7 @@ def init(key, hparams):
     width = hparams["units"]
     place, *keys = jax.random.split(key, 4)
     return {
-        "places": jax.random.normal(place, (SYMBOLS, 1)),
+        "places": jax.random.uniform(place, (SYMBOLS, 1), minval=-1.0, maxval=1.0),
         "decoder": [
             {"kernel": jax.random.normal(key, shape) / shape[0] ** 0.5, "bias": jnp.zeros(shape[1])}
             for key, shape in zip(keys, [(1, width), (width, width), (width, SUMS)], strict=True)
