@@ -1,7 +1,7 @@
 """Buckets: members that one compiled program can train."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,23 +47,22 @@ class Bucket:
         return {**self.static, **traced, **wrapped}
 
 
-def buckets(sweep: Sweep) -> list[Bucket]:
-    """Groups a sweep's members, in order of first appearance: padded and switched where the sweep allows it."""
+def compatible(sweep: Sweep) -> list[list[int]]:
+    """The numbers of members that one program could train, in order of first appearance."""
     groups: dict[tuple, list[int]] = {}
     for number, hparams in enumerate(sweep.members):
         groups.setdefault(_must_agree(sweep, hparams), []).append(number)
-    return [_bucket(sweep, numbers) for numbers in groups.values()]
+    return list(groups.values())
 
 
-def bucket_of(sweep: Sweep, number: int) -> Bucket:
-    """The program that a member trains in, for this member alone."""
-    found = next(bucket for bucket in buckets(sweep) if number in bucket.numbers)
-    return replace(found, numbers=[number])
+def buckets(sweep: Sweep) -> list[Bucket]:
+    """A sweep in as few programs as can be, whatever they cost."""
+    return [bucket_of(sweep, numbers) for numbers in compatible(sweep)]
 
 
 def alone(sweep: Sweep, number: int) -> Bucket:
     """A member's own program: nothing is padded or switched."""
-    return _bucket(sweep, [number])
+    return bucket_of(sweep, [number])
 
 
 def _must_agree(sweep: Sweep, hparams: dict[str, Any]) -> tuple:
@@ -75,7 +74,8 @@ def _must_agree(sweep: Sweep, hparams: dict[str, Any]) -> tuple:
     return tuple(static), tuple(absent), tuple(hparams)
 
 
-def _bucket(sweep: Sweep, numbers: list[int]) -> Bucket:
+def bucket_of(sweep: Sweep, numbers: list[int]) -> Bucket:
+    """The program of compatible members: sizes that differ are padded, choices that differ switched."""
     members = [sweep.members[number] for number in numbers]
     static, traced, sizes, choices = {}, {}, {}, {}
     for name, first in members[0].items():

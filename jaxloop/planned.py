@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 
-from jaxloop import declared, devices
-from jaxloop.bucket import buckets
+from jaxloop import declared, devices, planner
 from jaxloop.compiled import CompiledProgram, check, compiled, step_flops
+from jaxloop.sizes import plain
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 
@@ -15,7 +15,7 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     """Members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
     check(sweep, task)
     mesh = devices.member_mesh()
-    programs = [compiled(sweep, task, bucket, mesh) for bucket in buckets(sweep)]
+    programs = [compiled(sweep, task, bucket, mesh) for bucket in planner.buckets(sweep, task)]
     flops = [step_flops(sweep, task, program.bucket) for program in programs]
     axes = {}
     for name in sweep.varied:
@@ -27,7 +27,11 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
         "axes": axes,
         "devices": [str(device) for device in mesh.devices.flat],
         "programs": [
-            {**_program_json(program), "flops_per_member_step": each}
+            {
+                **_program_json(program),
+                "padding": round(planner.padding_waste(sweep, task, program.bucket), 4),
+                "flops_per_member_step": each,
+            }
             for program, each in zip(programs, flops, strict=True)
         ],
         "disk_bytes": sum(_disk_bytes(sweep, program) for program in programs),
@@ -41,7 +45,8 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
 def _program_json(program: CompiledProgram) -> dict[str, Any]:
     return {
         "members": len(program.bucket.numbers),
-        "static": program.bucket.static,
+        "static": {name: plain(value) for name, value in program.bucket.static.items()},
+        "padded_to": program.bucket.sizes,
         "capacity": program.capacity,
         "width": program.width,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(program.params)),
@@ -72,8 +77,11 @@ def text(found: dict[str, Any]) -> str:
     for name, axis in found["axes"].items():
         lines.append(f"  axis {name}: {axis['values']} values, {axis['kind']} ({axis['why']})")
     for program in found["programs"]:
+        sizes = " ".join(f"{name}={size}" for name, size in program["padded_to"].items())
+        padded = f", padded to {sizes} ({program['padding']:.0%} of its work)" if sizes else ""
         lines.append(
-            f"  program: {program['members']} members on {program['capacity']} slots, width {program['width']}, "
+            f"  program{padded}: {program['members']} members on {program['capacity']} slots, "
+            f"width {program['width']}, "
             f"{program['parameters']:,} parameters each, {program['flops_per_member_step'] / 1e6:.2f} MFLOP a "
             f"member-step, {program['memory_bytes_per_device'] / 1e6:.1f} MB a device, "
             f"compiled in {program['compile_seconds']} s"

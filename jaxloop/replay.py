@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxloop import devices
-from jaxloop.bucket import bucket_of
+from jaxloop import devices, planner
 from jaxloop.compiled import compiled
 from jaxloop.errors import NotFoundError
 from jaxloop.slots import Slots
@@ -23,7 +22,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
       `largest_difference` over all metrics and points; `points` compared; `missing`, points that only one of
       the two curves has.
     """
-    bucket = bucket_of(sweep, number)
+    bucket = planner.with_one(sweep, task, number)
     mesh = devices.member_mesh(store.get("devices"))
     program = compiled(sweep, task, bucket, mesh, capacity=1, width=devices.NARROWEST)
     slots = Slots(bucket, sweep.members, program.capacity)

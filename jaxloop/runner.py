@@ -13,8 +13,8 @@ import filelock
 import jax
 import numpy as np
 
-from jaxloop import checkpoints, devices, provenance, report, retired
-from jaxloop.bucket import Bucket, alone, buckets
+from jaxloop import checkpoints, devices, planner, provenance, report, retired
+from jaxloop.bucket import Bucket, alone
 from jaxloop.compiled import CompiledProgram, check, compiled, params_shapes
 from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError
@@ -109,7 +109,7 @@ class _Training:
         self.observe, self.interrupt = observe, interrupt
         self.recorder = Recorder(run, sweep, store)
         self.mesh = devices.member_mesh(store.get("devices"))
-        self.buckets = buckets(sweep)
+        self.buckets = planner.buckets(sweep, task)
         self.turn = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
         self.saved_turn, self.saved_at = 0, time.monotonic()

@@ -54,6 +54,15 @@ class Sweep:
         wanted = {name: axis.kind for name, axis in axes.items() if axis.kind}
         return {**{name: declared.kind(name, default) for name, default in self.declared.items()}, **wanted}
 
+    def sizes(self, number: int) -> list[str]:
+        """The hparams of a member that are padded where members of its program differ in them."""
+        return [name for name in self.members[number] if self.kinds[name] == "padded"]
+
+    def is_padded_by_wish(self, name: str) -> bool:
+        """Whether the sweep itself asks for padding, so that nothing is estimated."""
+        axis = self.document.all_axes().get(name)
+        return axis is not None and axis.kind == "padded"
+
     @property
     def varied(self) -> list[str]:
         """The names of its axes, and of what its cases fix."""

@@ -210,7 +210,7 @@ def test_every_model_learns_digits(tmp_path, model):
 
 @given(st.data())
 @settings(max_examples=5)
-def test_any_mix_of_sizes_is_one_bucket_of_each_model(data):
+def test_any_mix_of_sizes_fits_one_program(data):
     widths = data.draw(st.lists(st.integers(1, 64), min_size=1, max_size=4, unique=True))
     depths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
     swept = sweep.parse(SHORT + f"[axes]\nwidth = {{ values = {widths} }}\ndepth = {{ values = {depths} }}")

@@ -1,0 +1,127 @@
+"""Pad or bucket: which members of different sizes share a program, by estimated cost.
+
+Padding computes the largest size for all; a program of its own costs a compilation, and slots that stay idle. The
+estimate is coarse on purpose, and the same on every machine: a resumed run has the same programs.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple
+
+import jax
+
+from jaxloop.bucket import Bucket, bucket_of, compatible
+from jaxloop.compiled import params_shapes, step_flops
+from jaxloop.sweep import Sweep
+from jaxloop.task import Task
+
+# Measured on 2 CPU cores: benchmarks/planner.py, benchmarks/LOG.md.
+COMPILE_SECONDS = 6.0
+FLOPS_PER_SECOND = 80e9
+STEP_SECONDS = 10e-6  # of a member's step beside its FLOPs
+SLOTS = 4  # of the smallest program: two slots on each of two devices
+PARTS = 16  # to begin with, where there are more mixes of sizes
+
+Sizes = tuple[tuple[str, int], ...]
+
+
+class Part(NamedTuple):
+    """Members that may become a bucket, and what it is estimated to take."""
+
+    numbers: list[int]
+    seconds: float
+
+
+def buckets(sweep: Sweep, task: Task) -> list[Bucket]:
+    """A sweep's buckets, by their first members: sizes share a program where that is estimated to save time."""
+    parts = [part for numbers in compatible(sweep) for part in _parts(sweep, task, numbers)]
+    return [bucket_of(sweep, numbers) for numbers in sorted(parts)]
+
+
+def with_one(sweep: Sweep, task: Task, number: int) -> Bucket:
+    """The program that a member trains in, for this member alone."""
+    found = next(bucket for bucket in buckets(sweep, task) if number in bucket.numbers)
+    return replace(found, numbers=[number])
+
+
+def _parts(sweep: Sweep, task: Task, numbers: list[int]) -> list[list[int]]:
+    """Compatible members in parts: from one for each mix of sizes, merged while that saves time."""
+    free = [name for name in sweep.sizes(numbers[0]) if not sweep.is_padded_by_wish(name)]
+    mixes: dict[tuple, list[int]] = {}
+    for number in numbers:
+        mixes.setdefault(tuple(sweep.members[number][name] for name in free), []).append(number)
+    if len(mixes) == 1:
+        return [numbers]
+    seconds = _estimate(sweep, task, numbers)
+    ordered = sorted(mixes.values(), key=lambda mix: (seconds(mix) / len(mix), mix))
+    together = math.ceil(len(ordered) / PARTS)
+    groups = [chain.from_iterable(ordered[at : at + together]) for at in range(0, len(ordered), together)]
+    parts = [Part(numbers, seconds(numbers)) for numbers in map(sorted, groups)]
+    while len(parts) > 1:
+        saved, merged, pair = max(_merges(parts, seconds), key=lambda merge: merge[0])
+        if saved <= 0:
+            break
+        parts = [part for at, part in enumerate(parts) if at not in pair] + [merged]
+    return [part.numbers for part in parts]
+
+
+def _merges(parts: list[Part], seconds: Callable[[list[int]], float]) -> Iterator[tuple[float, Part, set[int]]]:
+    """For each two parts, the seconds that merging them saves, what they become, and which they are."""
+    for second, more in enumerate(parts):
+        for first, some in enumerate(parts[:second]):
+            numbers = sorted(some.numbers + more.numbers)
+            merged = Part(numbers, seconds(numbers))
+            yield some.seconds + more.seconds - merged.seconds, merged, {first, second}
+
+
+def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[int]], float]:
+    """The seconds that a bucket of some of these members would take, compilation included.
+
+    FLOPs are counted by XLA at the largest sizes, and go with parameters x batch.
+    """
+    work = _work(sweep, task, numbers[0])
+    most = _largest(sweep, numbers)
+    flops = step_flops(sweep, task, _sized(sweep, numbers[0], most)) / work(most)
+
+    def seconds(members: list[int]) -> float:
+        steps = sum(sweep.members[number]["steps"] for number in members) / len(members)
+        slots = math.ceil(len(members) / SLOTS) * SLOTS
+        a_step = STEP_SECONDS + flops * work(_largest(sweep, members)) / FLOPS_PER_SECOND
+        return COMPILE_SECONDS + slots * steps * a_step
+
+    return seconds
+
+
+def padding_waste(sweep: Sweep, task: Task, bucket: Bucket) -> float:
+    """The share of a bucket's work that is padding, by parameters x batch."""
+    if not bucket.sizes:
+        return 0.0
+    work = _work(sweep, task, bucket.numbers[0])
+    own = sum(work(_largest(sweep, [number])) for number in bucket.numbers)
+    return 1.0 - own / (len(bucket.numbers) * work(_largest(sweep, bucket.numbers)))
+
+
+def _largest(sweep: Sweep, numbers: list[int]) -> Sizes:
+    """The sizes that hold all of some compatible members."""
+    names = sweep.sizes(numbers[0])
+    return tuple((name, max(sweep.members[number][name] for number in numbers)) for name in names)
+
+
+def _work(sweep: Sweep, task: Task, number: int) -> Callable[[Sizes], int]:
+    """Parameters x batch by sizes, of members compatible with one."""
+    known: dict[Sizes, int] = {}
+
+    def work(sizes: Sizes) -> int:
+        if sizes not in known:
+            shapes = params_shapes(task, _sized(sweep, number, sizes))
+            known[sizes] = sum(leaf.size for leaf in jax.tree.leaves(shapes)) * dict(sizes).get("batch_size", 1)
+        return known[sizes]
+
+    return work
+
+
+def _sized(sweep: Sweep, number: int, sizes: Sizes) -> Bucket:
+    """The program of one member alone, if it had other sizes."""
+    return bucket_of(replace(sweep, members=[{**sweep.members[number], **dict(sizes)}]), [0])
