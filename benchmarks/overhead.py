@@ -22,6 +22,7 @@ from jax.sharding import PartitionSpec
 import jaxloop
 from jaxloop import devices, population, sweep
 from jaxloop.data import batch_index
+from jaxloop.sizes import Size
 from jaxloop.tasks import mnist1d
 
 SWEEP = """
@@ -64,7 +65,7 @@ def bare_loop(members: list[dict], width: int):
 
         def step(carry, _):
             params, opt_state, count = carry
-            index = batch_index(key, count, BATCH, len(data["train"]["y"]))
+            index = batch_index(key, count, Size(BATCH, BATCH), len(data["train"]["y"]))
             value, grads = jax.value_and_grad(loss)(params, data["train"]["x"][index], data["train"]["y"][index])
             updates, opt_state = tx.update(grads, opt_state, params)
             return (params + updates, opt_state, count + 1), value

@@ -20,7 +20,7 @@ def planned(steps, axes, hparams=""):
     [
         (10, "values = [16, 512]", 1),  # a compilation costs more than the padding
         (100_000, "values = [16, 512]", 2),  # the padding costs more
-        (100_000, "values = [500, 512]", 1),  # hardly any padding
+        (10_000, "values = [510, 512]", 1),  # hardly any padding
         (100_000, 'values = [16, 512], kind = "padded"', 1),
         (10, 'values = [16, 512], kind = "static"', 2),
     ],
