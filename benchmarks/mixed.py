@@ -61,9 +61,10 @@ def main() -> None:
         mean, depth = sum(each) / len(each), depths[1]
 
         def uniform(width: int, depth: int = depth) -> str:
-            return f"width = {{ values = [{width}] }}\ndepth = {{ values = [{depth}] }}\nwarmup_steps = {{ range = [0, 12] }}"
+            twelve = "warmup_steps = { range = [0, 12] }"
+            return f"width = {{ values = [{width}] }}\ndepth = {{ values = [{depth}] }}\n{twelve}"
 
-        def at(width: int) -> float:
+        def at(width: int, task=task) -> float:
             return flops(sweep.parse(SWEEP.format(steps=steps, sizes=uniform(width))), task, 0)
 
         width = min(range(min(widths), max(widths) + 1, 2), key=lambda width: abs(at(width) - mean))

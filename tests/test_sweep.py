@@ -46,7 +46,7 @@ def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
         ("log = [1e-3, 1e-1], num = 3", "values = [nan]", ["sweep:11", "finite number"]),
         ("log = [1e-3, 1e-1], num = 3", "values = [0.1, 0.1]", ["are the same"]),
         ("log = [1e-3, 1e-1], num = 3", "values = []", ["sweep:11: axes.learning_rate.values"]),
-        ("count = 2", "count = 10000000", ["30000000 members are more than population.max_members"]),
+        ("count = 2", "count = 10000000", ["30000000 members (", "seed 10000000", "population.max_members"]),
         ('"digits"', '"digit"', ["sweep:3: run.task", "did you mean `digits`?"]),
         ("every = 20", 'every = "soon"', ["sweep:14: checkpoint.every", '"60s"']),
         ("[run]", "[run", ["not TOML"]),
