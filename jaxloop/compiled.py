@@ -137,6 +137,9 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
         if broken := list(_broken_member(sweep.members[number], length(resident(task, bucket)["train"]))):
             yield from broken
             return
+    if "weight" in task.data.train and isinstance(sweep.declared["batch_size"], Size):
+        yield ("run", "task"), "the data have a `weight`, which a batch of padded size gets from jaxloop"
+        return
     member = sweep.members[bucket.numbers[0]]
     if rules := list(contract.broken(task, bucket, bucket.columns(member), batch_shapes(task, bucket))):
         yield from ((("run", "task"), rule) for rule in rules)

@@ -249,7 +249,17 @@ class Namespace:
         default = self.known.get(name)
         if isinstance(default, Choice):
             return default.names
+        if self._is_users(name):
+            return None
         return tuple(self.tables[name]) if name in self.tables else CHOICES.get(name)
+
+    def bounds(self, name: str) -> tuple[float | None, float | None]:
+        """The inclusive bounds of an hparam, low and high; None is open."""
+        return (None, None) if self._is_users(name) else BOUNDS.get(name, (None, None))
+
+    def _is_users(self, name: str) -> bool:
+        """Whether the name is a user's own, and means what they say."""
+        return name in self.task and name not in {**CLASSIFIER, **LANGUAGE}
 
 
 def namespace(task: str, data: Mapping[str, Any]) -> Namespace:

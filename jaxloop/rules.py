@@ -125,7 +125,7 @@ def _broken_data(document: Document, places: Places) -> Iterator[str]:
         elif key in declared.CHOICES:
             if value not in declared.CHOICES[key]:
                 yield places.say(("data", key), not_one_of(value, declared.CHOICES[key]))
-        elif rule := _out_of_bounds(key, value, options[key]):
+        elif rule := _out_of_bounds(value, options[key], declared.BOUNDS.get(key, (None, None))):
             yield places.say(("data", key), rule)
 
 
@@ -133,13 +133,13 @@ def _broken_value(name: str, value: Any, names: Namespace) -> str | None:
     """The rule that a value of an hparam breaks, if any."""
     if choices := names.choices(name):
         return None if value in choices else not_one_of(value, choices)
-    return _out_of_bounds(name, value, plain(names.known[name]))
+    return _out_of_bounds(value, plain(names.known[name]), names.bounds(name))
 
 
-def _out_of_bounds(name: str, value: Any, default: Any) -> str | None:
+def _out_of_bounds(value: Any, default: Any, bounds: tuple[float | None, float | None]) -> str | None:
     """The rule that a value breaks, if any; a default's type is the type that its name wants."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    low, high = declared.BOUNDS.get(name, (None, None))
+    low, high = bounds
     largest = declared.LARGEST_FLOAT if isinstance(default, float) else declared.LARGEST_INT
     if isinstance(default, bool):
         rule = None if isinstance(value, bool) else "true or false"

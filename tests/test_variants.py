@@ -217,3 +217,20 @@ def test_any_mix_of_sizes_fits_one_program(data):
     (bucket,) = buckets(swept)
     assert sorted(bucket.numbers) == list(range(len(widths) * len(depths)))
     assert bucket.sizes.get("width", widths[0]) == max(widths)
+
+
+OWN = """
+import dataclasses
+from jaxloop.tasks import digits
+task = dataclasses.replace(digits(), hparams={**digits().hparams, "norm": "batch", "p": -1.0})
+"""
+
+
+def test_a_users_own_names_mean_what_they_say(tmp_path):
+    """`norm` is also a transformer's, and `p` an option of a dataset."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "own.toml").write_text(
+        '[run]\ntask = "own.py:task"\nsteps = 1\n[hparams]\nnorm = "none"\np = -0.5\n'
+    )
+    swept, _ = api.read(tmp_path / "own.toml")
+    assert (swept.members[0]["norm"], swept.members[0]["p"]) == ("none", -0.5)
