@@ -1,5 +1,7 @@
 """The maximal update parametrization: nothing grows or shrinks with the width (Yang and Hu 2022, appendix D.1)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +37,7 @@ def moved(parametrization, optimizer, rate):
         bucket = alone(swept, number)
         one, _ = one_member(swept, task, bucket)
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
         def run(columns, data, one=one):
             states = [one.init(columns)]
             for _ in range(3):

@@ -17,8 +17,6 @@ import jax.numpy as jnp
 import jaxloop
 from jaxloop.tasks import digits
 
-pytestmark = pytest.mark.xdist_group("population")  # its runs are shared by its tests
-
 base = digits()
 
 def init(key, hparams):

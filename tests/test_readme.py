@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-pytestmark = pytest.mark.xdist_group("readme")  # its runs are shared by its tests
-
 BIN = Path(sys.executable).parent
 README = (ROOT / "README.md").read_text()
 

@@ -25,8 +25,6 @@ import jax.numpy as jnp
 import jaxloop
 from jaxloop.tasks import digits
 
-pytestmark = pytest.mark.xdist_group("runner")  # its runs are shared by its tests
-
 base = digits()
 
 def loss(params, batch, key, hparams):  # the clock moves by one learning rate a step

@@ -13,8 +13,6 @@ import pytest
 
 import jaxloop
 
-pytestmark = pytest.mark.xdist_group("summaries")  # its runs are shared by its tests
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -5,7 +5,6 @@ import re
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -179,25 +178,6 @@ def test_bfloat16_computes_in_it_and_keeps_float32(tmp_path):
     full, half = run.curves("train/loss")
     assert 1e-5 < np.abs(full - half).max() < 0.05
     assert {leaf.dtype for leaf in jax.tree.leaves(run.params(1))} == {np.dtype("float32")}
-
-
-SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_every_sweep_that_ships_runs(path, tmp_path):
-    """A few steps, with one seed; the header says what it shows, how long it takes and what to expect."""
-    header = path.read_text().split("[run]")[0]
-    assert re.search(r"Takes .*(second|minute)", header), "how long, on which hardware"
-    assert re.search(r"Expect", header), "what result to expect"
-    short = ("run.steps=4", "run.evaluate_every=2", "checkpoint.keep=none")
-    swept, _ = api.read(path, short)
-    seeds = ("axes.seed.count=1",) if "seed" in swept.document.axes else ()
-    axes = swept.document.axes
-    thin = [f"axes.{name}.num=2" for name, axis in axes.items() if axis.num]
-    run = jaxloop.run(path, out=tmp_path / "run", overrides=(*short, *seeds, *thin))
-    assert {member.status for member in run.members} == {"finished"}
 
 
 @pytest.mark.parametrize("model", ["linear", "mlp", "cnn", "gru", "transformer"])

@@ -1,0 +1,27 @@
+"""Every sweep that ships runs."""
+
+import re
+
+import pytest
+from conftest import ROOT
+
+import jaxloop
+from jaxloop import api
+
+SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_that_ships_runs(path, tmp_path):
+    """A few steps, with one seed; the header says what it shows, how long it takes and what to expect."""
+    header = path.read_text().split("[run]")[0]
+    assert re.search(r"Takes .*(second|minute)", header), "how long, on which hardware"
+    assert re.search(r"Expect", header), "what result to expect"
+    short = ("run.steps=4", "run.evaluate_every=2", "checkpoint.keep=none")
+    swept, _ = api.read(path, short)
+    seeds = ("axes.seed.count=1",) if "seed" in swept.document.axes else ()
+    axes = swept.document.axes
+    thin = [f"axes.{name}.num=2" for name, axis in axes.items() if axis.num]
+    run = jaxloop.run(path, out=tmp_path / "run", overrides=(*short, *seeds, *thin))
+    assert {member.status for member in run.members} == {"finished"}
