@@ -1,4 +1,4 @@
-"""What a population may vary beside numbers: architectures, optimizers, data; and the sweeps that ship."""
+"""What a population may vary beside numbers: architectures, optimizers, data."""
 
 import re
 
