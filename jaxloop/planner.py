@@ -17,7 +17,7 @@ from jaxloop.compiled import params_shapes, step_flops
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 
-# Measured on 2 CPU cores: benchmarks/planner.py, benchmarks/LOG.md.
+# Assumed from one run of sweeps/lr_wd.toml on 2 CPU cores; benchmarks/planner.py fits them.
 COMPILE_SECONDS = 6.0
 FLOPS_PER_SECOND = 80e9
 STEP_SECONDS = 10e-6  # of a member's step beside its FLOPs
