@@ -53,8 +53,7 @@ def main() -> None:
     use_every_core()
     for name, (widths, depths) in MIXES.items():
         padded = "\n".join(
-            f'{size} = {{ values = {values}, kind = "padded" }}'
-            for size, values in (("width", widths), ("depth", depths))
+            f"{size} = {{ values = {values} }}" for size, values in (("width", widths), ("depth", depths))
         )
         mixed, swept, task = trained(padded, steps)
         each = [flops(swept, task, number) for number in range(0, len(swept.members), 64)]

@@ -1,7 +1,8 @@
 """Buckets: members that one compiled program can train."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxloop.sizes import Choice, Size
 from jaxloop.sweep import Sweep
 
 DTYPES = {**dict.fromkeys(TRACED_INTS, np.int32), "seed": np.uint32}  # of traced numbers that are no float32
+SIZE_CLASS = "size class"  # beside the traced hparams, and no name of one: which branch a slot's group computes
 OFF_AT_ZERO = ("dropout",)  # traced, unless it is zero for all: then nothing is drawn
 
 
@@ -25,6 +27,8 @@ class Bucket:
       sizes: of those, what is padded, with what the arrays have.
       choices: of those, what is switched, with what the program computes.
       numbers: its members' numbers in the sweep, in order.
+      classes: its members by size, where the program has more than one branch to compute them with: each a bucket
+        padded to less than the whole.
     """
 
     static: dict[str, Any]
@@ -32,6 +36,17 @@ class Bucket:
     sizes: dict[str, int]
     choices: dict[str, tuple[str, ...]]
     numbers: list[int]
+    classes: tuple["Bucket", ...] = ()
+
+    @property
+    def size_classes(self) -> tuple["Bucket", ...]:
+        """The branches of its program: its classes, or itself alone."""
+        return self.classes or (self,)
+
+    @cached_property
+    def class_of(self) -> dict[int, int]:
+        """The index of each member's size class, by the member's number."""
+        return {number: index for index, part in enumerate(self.size_classes) for number in part.numbers}
 
     def columns(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
         """A member's traced hparams, as they stand in a slot's columns."""
@@ -41,10 +56,11 @@ class Bucket:
         }
 
     def hparams(self, traced: Mapping[str, Any]) -> dict[str, Any]:
-        """All hparams as the functions of one member see them, from the traced ones' values."""
-        wrapped = {name: Size(traced[name], largest) for name, largest in self.sizes.items()}
-        wrapped |= {name: Choice(traced[name], names) for name, names in self.choices.items()}
-        return {**self.static, **traced, **wrapped}
+        """All hparams as the functions of one member see them, from the values of (at least) the traced ones."""
+        own = {name: traced[name] for name in self.traced}
+        wrapped = {name: Size(own[name], largest) for name, largest in self.sizes.items()}
+        wrapped |= {name: Choice(own[name], names) for name, names in self.choices.items()}
+        return {**self.static, **own, **wrapped}
 
 
 def compatible(sweep: Sweep) -> list[list[int]]:
@@ -95,3 +111,23 @@ def bucket_of(sweep: Sweep, numbers: list[int]) -> Bucket:
         else:
             static[name] = first
     return Bucket(static, traced, sizes, choices, numbers)
+
+
+def divided(sweep: Sweep, bucket: Bucket, parts: list[list[int]]) -> Bucket:
+    """The bucket with a size class for each part of its members."""
+    if len(parts) == 1:
+        return bucket
+    return replace(bucket, classes=tuple(_class(sweep, bucket, numbers) for numbers in parts))
+
+
+def _class(sweep: Sweep, bucket: Bucket, numbers: list[int]) -> Bucket:
+    """What the program computes some of the bucket's members with: only sizes are its own."""
+    values = {name: {sweep.members[number][name] for number in numbers} for name in bucket.sizes}
+    agreed = {name: Size(size, size) for name, (size, *others) in values.items() if not others}
+    return Bucket(
+        static={**bucket.static, **agreed},
+        traced={name: dtype for name, dtype in bucket.traced.items() if name not in agreed},
+        sizes={name: max(values[name]) for name in bucket.sizes if name not in agreed},
+        choices=bucket.choices,
+        numbers=numbers,
+    )

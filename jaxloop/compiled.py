@@ -10,13 +10,26 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import contract, devices, padding
-from jaxloop.bucket import Bucket, buckets
+from jaxloop.bucket import SIZE_CLASS, Bucket, buckets
 from jaxloop.declared import direction
 from jaxloop.errors import ResourceError, SweepError, told, unknown
 from jaxloop.member import Program, TrainState, as_size, chunked, length, member, raveled
 from jaxloop.optim import Layout, Shape
 from jaxloop.optimizers import SHAPE_AWARE
-from jaxloop.population import MEMBER, SHARED, jitted, populated, spread, state_shapes, streamed
+from jaxloop.population import (
+    MEMBER,
+    SHARED,
+    Advance,
+    by_size_class,
+    fitted,
+    grouped,
+    jitted,
+    over_slots,
+    populated,
+    rested,
+    spread,
+    streamed,
+)
 from jaxloop.sizes import Size
 from jaxloop.sweep import Sweep
 from jaxloop.task import Hparams, Task
@@ -29,7 +42,7 @@ class CompiledProgram:
     Attributes:
       advance: `(hparams_M, state_M, fresh_M, data) -> (state_M, record_M)`; see `population.streamed`.
       state: the population's state as shapes with shardings.
-      params: one member's parameters in the task's own structure, as shapes.
+      params: one member's parameters in the task's own structure, as shapes; of each size class.
       metrics: names of the measured values in a record.
       memory_bytes: that a device needs, as the compiler planned it.
     """
@@ -40,7 +53,7 @@ class CompiledProgram:
     width: int
     advance: Any
     state: TrainState
-    params: Any
+    params: list[Any]
     metrics: list[str]
     compile_seconds: float
     memory_bytes: int
@@ -58,16 +71,17 @@ class CompiledProgram:
         """The task's data, resident on every device."""
         return jax.device_put(resident(task, self.bucket), NamedSharding(self.mesh, SHARED))
 
-    def tree(self, params: Any) -> Any:
+    def tree(self, params: Any, size_class: int = 0) -> Any:
         """One member's parameters, as host arrays from the state, in the task's own structure; padding and all."""
-        if jax.tree.structure(params) == jax.tree.structure(self.params):
+        if not _is_elementwise(self.bucket):
             return params
-        leaves, offset = [], 0
-        for leaf in jax.tree.leaves(self.params):
+        own, offset = self.params[size_class], 0
+        leaves = []
+        for leaf in jax.tree.leaves(own):
             size = int(np.prod(leaf.shape))
             leaves.append(params[offset : offset + size].reshape(leaf.shape).astype(leaf.dtype))
             offset += size
-        return jax.tree.unflatten(jax.tree.structure(self.params), leaves)
+        return jax.tree.unflatten(jax.tree.structure(own), leaves)
 
 
 def params_shapes(task: Task, bucket: Bucket) -> Any:
@@ -241,11 +255,11 @@ def compiled(
       ResourceError: the program does not fit on a device.
     """
     one, hparams = one_member(sweep, task, bucket)
-    capacity, width = _slots(sweep, bucket, mesh, jax.eval_shape(one.init, hparams), capacity, width)
-
-    program = populated(chunked(one, sweep.document.run.evaluate_every), width)
-    arguments = _arguments(program, bucket, task, capacity, mesh)
-    advance = spread(streamed(program), mesh)
+    state = jax.eval_shape(one.init, hparams)
+    capacity, width = _slots(sweep, bucket, mesh, state, capacity, width)
+    arguments = _arguments(state, bucket, task, capacity, mesh)
+    turns = [_turn(sweep, task, part, state) for part in bucket.size_classes]
+    advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
     started = time.perf_counter()
     try:
         executable = jitted(advance, mesh).lower(*arguments).compile()
@@ -262,7 +276,7 @@ def compiled(
         width=width,
         advance=executable,
         state=arguments[1],
-        params=params_shapes(task, bucket),
+        params=[params_shapes(task, part) for part in bucket.size_classes],
         metrics=list(_measured(sweep, task, bucket)),
         compile_seconds=seconds,
         memory_bytes=sizes.argument_size_in_bytes
@@ -272,6 +286,13 @@ def compiled(
     )
 
 
+def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState) -> Advance:
+    """One turn of a group of one size class, in slots that hold the `largest` state."""
+    one, hparams = one_member(sweep, task, size_class)
+    program, own = chunked(one, sweep.document.run.evaluate_every), jax.eval_shape(one.init, hparams)
+    return streamed(populated(program if own == largest else fitted(program, own, largest)))
+
+
 def _slots(sweep, bucket, mesh, state: TrainState, capacity: int | None, width: int | None) -> tuple[int, int]:
     """The program's capacity and width: the caller's, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
@@ -279,20 +300,21 @@ def _slots(sweep, bucket, mesh, state: TrainState, capacity: int | None, width: 
     wanted = capacity or (settings.capacity if isinstance(settings.capacity, int) else None)
     slots = devices.choose_slots(len(bucket.numbers), wanted, cpu=cpu)
     width = width or (settings.width if isinstance(settings.width, int) else None)
-    width = width or devices.choose_width(state_bytes, slots, mesh.size, cpu=cpu)
+    alike = min(len(part.numbers) for part in bucket.size_classes)
+    width = width or devices.choose_width(state_bytes, slots, alike, mesh.size, cpu=cpu)
     return devices.capacity(slots, width, mesh.size), width
 
 
-def _arguments(program: Program, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:
+def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:
     """The turn's arguments (hparams, state, fresh, data) as shapes with shardings."""
     by_slot, on_all = NamedSharding(mesh, MEMBER), NamedSharding(mesh, SHARED)
 
     def column(dtype):
         return jax.ShapeDtypeStruct((capacity,), dtype, sharding=by_slot)
 
-    hparams = {name: column(dtype) for name, dtype in bucket.traced.items()}
+    hparams = {name: column(dtype) for name, dtype in {**bucket.traced, SIZE_CLASS: np.int32}.items()}
     data = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype), sharding=on_all),
         resident(task, bucket),
     )
-    return hparams, state_shapes(program, hparams, mesh), column(np.bool_), data
+    return hparams, over_slots(state, capacity, mesh), column(np.bool_), data

@@ -39,7 +39,7 @@ def on_cpu(mesh: jax.sharding.Mesh) -> bool:
     return mesh.devices.flat[0].platform == "cpu"
 
 
-def choose_width(state_bytes: int, slots: int, devices: int, *, cpu: bool) -> int:
+def choose_width(state_bytes: int, slots: int, alike: int, devices: int, *, cpu: bool) -> int:
     """Slots vmapped together on a device: a power of two, no larger than a device's share of the slots needs.
 
     On CPU the largest whose group's state fits in cache; on accelerators the whole share.
@@ -47,8 +47,9 @@ def choose_width(state_bytes: int, slots: int, devices: int, *, cpu: bool) -> in
     Args:
       state_bytes: of one member.
       slots: wanted in all.
+      alike: members of the smallest size class; a group holds one class.
     """
-    share = 1 << max(0, math.ceil(slots / devices) - 1).bit_length()
+    share = 1 << max(0, math.ceil(min(slots, alike) / devices) - 1).bit_length()
     fits = 1 << max(1, CACHE_BYTES // max(state_bytes, 1)).bit_length() - 1
     return max(NARROWEST, min(share, fits, WIDEST) if cpu else share)
 

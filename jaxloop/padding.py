@@ -1,10 +1,11 @@
-"""Which part of a padded parameter array is a member's own: found from shapes alone, for any task."""
+"""Which part of a padded array is a member's own: found from shapes alone, for any task."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 Shapes = Any  # a pytree of jax.ShapeDtypeStruct
 
@@ -54,13 +55,26 @@ def by_path(tree: Any) -> dict[tuple, Any]:
     return dict(jax.tree_util.tree_flatten_with_path(tree)[0])
 
 
-def cropped(params: Any, own: Shapes) -> Any:
-    """A member's own part of padded parameters: the arrays that it has, without what is beyond its sizes.
+def cropped(tree: Any, own: Shapes) -> Any:
+    """A member's own part of padded parameters or state: the arrays that it has, without what is beyond its sizes.
 
     Args:
-      own: the shapes of its parameters in a program of its own.
+      own: the shapes of its arrays in a program of its own.
     """
-    found = by_path(params)
+    found = by_path(tree)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: found[path][tuple(slice(length) for length in leaf.shape)], own
     )
+
+
+def padded(tree: Any, largest: Shapes) -> Any:
+    """The inverse of `cropped`: a member's own arrays in the first corners of larger ones, zeros beyond."""
+    found = by_path(tree)
+
+    def filled(path, leaf):
+        if path not in found:
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        beyond = [(0, more - own) for more, own in zip(leaf.shape, found[path].shape, strict=True)]
+        return jnp.pad(found[path], beyond)
+
+    return jax.tree_util.tree_map_with_path(filled, largest)

@@ -1,7 +1,8 @@
-"""Pad or bucket: which members of different sizes share a program, by estimated cost.
+"""Size classes: which members of different sizes are padded together, by estimated cost.
 
-Padding computes the largest size for all; a program of its own costs a compilation, and slots that stay idle. The
-estimate is coarse on purpose, and the same on every machine: a resumed run has the same programs.
+Padding computes the largest size of a class for all its members; a class of its own costs a branch of the program
+to compile, and slots that stay idle. The estimate is coarse on purpose, and the same on every machine: a resumed
+run has the same classes.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxloop.bucket import Bucket, bucket_of, compatible
+from jaxloop.bucket import Bucket, bucket_of, compatible, divided
 from jaxloop.compiled import params_shapes, step_flops
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
@@ -21,29 +22,31 @@ from jaxloop.task import Task
 COMPILE_SECONDS = 6.0
 FLOPS_PER_SECOND = 80e9
 STEP_SECONDS = 10e-6  # of a member's step beside its FLOPs
-SLOTS = 4  # of the smallest program: two slots on each of two devices
-PARTS = 16  # to begin with, where there are more mixes of sizes
+GROUP = 2  # slots that compute together at the least
+CLASSES = 16  # to begin with, where there are more mixes of sizes
 
 Sizes = tuple[tuple[str, int], ...]
 
 
 class Part(NamedTuple):
-    """Members that may become a bucket, and what it is estimated to take."""
+    """Members that may become a size class, and what it is estimated to take."""
 
     numbers: list[int]
     seconds: float
 
 
 def buckets(sweep: Sweep, task: Task) -> list[Bucket]:
-    """A sweep's buckets, by their first members: sizes share a program where that is estimated to save time."""
-    parts = [part for numbers in compatible(sweep) for part in _parts(sweep, task, numbers)]
-    return [bucket_of(sweep, numbers) for numbers in sorted(parts)]
+    """A sweep in as few programs as can be, each with the size classes that are estimated to save time."""
+    return [
+        divided(sweep, bucket_of(sweep, numbers), sorted(_parts(sweep, task, numbers)))
+        for numbers in compatible(sweep)
+    ]
 
 
 def with_one(sweep: Sweep, task: Task, number: int) -> Bucket:
-    """The program that a member trains in, for this member alone."""
-    found = next(bucket for bucket in buckets(sweep, task) if number in bucket.numbers)
-    return replace(found, numbers=[number])
+    """The branch of the program that a member trains in, for this member alone."""
+    classes = (part for bucket in buckets(sweep, task) for part in bucket.size_classes)
+    return replace(next(part for part in classes if number in part.numbers), numbers=[number])
 
 
 def _parts(sweep: Sweep, task: Task, numbers: list[int]) -> list[list[int]]:
@@ -56,7 +59,7 @@ def _parts(sweep: Sweep, task: Task, numbers: list[int]) -> list[list[int]]:
         return [numbers]
     seconds = _estimate(sweep, task, numbers)
     ordered = sorted(mixes.values(), key=lambda mix: (seconds(mix) / len(mix), mix))
-    together = math.ceil(len(ordered) / PARTS)
+    together = math.ceil(len(ordered) / CLASSES)
     groups = [chain.from_iterable(ordered[at : at + together]) for at in range(0, len(ordered), together)]
     parts = [Part(numbers, seconds(numbers)) for numbers in map(sorted, groups)]
     while len(parts) > 1:
@@ -77,7 +80,7 @@ def _merges(parts: list[Part], seconds: Callable[[list[int]], float]) -> Iterato
 
 
 def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[int]], float]:
-    """The seconds that a bucket of some of these members would take, compilation included.
+    """The seconds that a size class of some of these members would take, compilation included.
 
     FLOPs are counted by XLA at the largest sizes, and go with parameters x batch.
     """
@@ -87,7 +90,7 @@ def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[in
 
     def seconds(members: list[int]) -> float:
         steps = sum(sweep.members[number]["steps"] for number in members) / len(members)
-        slots = math.ceil(len(members) / SLOTS) * SLOTS
+        slots = math.ceil(len(members) / GROUP) * GROUP
         a_step = STEP_SECONDS + flops * work(_largest(sweep, members)) / FLOPS_PER_SECOND
         return COMPILE_SECONDS + slots * steps * a_step
 
@@ -95,7 +98,7 @@ def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[in
 
 
 def padding_waste(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """The share of a bucket's work that is padding, by parameters x batch."""
+    """The share of a size class's work that is padding, by parameters x batch."""
     if not bucket.sizes:
         return 0.0
     work = _work(sweep, task, bucket.numbers[0])

@@ -1,68 +1,76 @@
 """The population axis: many members, one program.
 
-    program = spread(streamed(populated(chunked(member(...)))))
+    advance = spread(grouped(rested(by_size_class([streamed(populated(chunked(member(...)))), ...]))))
 
-Shape letters: M slots (all devices), W slots vmapped together, G groups of W in sequence on one device.
+Shape letters: M slots (all devices), W slots vmapped together: a group. A device turns its groups in sequence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxloop import padding
+from jaxloop.bucket import SIZE_CLASS
 from jaxloop.devices import on_cpu
 from jaxloop.member import Program, TrainState
 from jaxloop.task import Hparams
 
 MEMBER = PartitionSpec("member")
 SHARED = PartitionSpec()
-Advance = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+
+Record = dict[str, jax.Array]
+Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Record]]
 
 # Without it XLA's CPU backend hands reductions above a size to a library whose order of summation depends on
 # the vmap width, and a member's last bits on its neighbours.
 EXACT_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
-def populated(program: Program, width: int) -> Program:
-    """The same program over a leading axis of members: groups of `width` vmapped, groups in sequence.
+def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
+    """The same program over a state of larger arrays: it uses the first corner of each, the rest stays zero.
 
-    A group's state stays in cache for a whole chunk; `width` is the trade of vector length against it.
+    Args:
+      own, largest: the program's state and the larger one, as shapes.
     """
 
-    def over_members(function, in_axes):
-        vmapped = jax.vmap(function, in_axes=in_axes)
+    def init(hparams):
+        return padding.padded(program.init(hparams), largest)
 
-        def mapped(*args):
-            stacked = [arg for arg, axis in zip(args, in_axes, strict=True) if axis == 0]
-            shared = [arg for arg, axis in zip(args, in_axes, strict=True) if axis is None]
-            grouped = jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), stacked)
-            out = jax.lax.map(lambda group: vmapped(*group, *shared), grouped)
-            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
+    def step(hparams, state, data):
+        state, metrics = program.step(hparams, padding.cropped(state, own), data)
+        return padding.padded(state, largest), metrics
 
-        return mapped
+    def validate(hparams, state, data):
+        return program.validate(hparams, padding.cropped(state, own), data)
 
+    def test(hparams, state, data):
+        return program.test(hparams, padding.cropped(state, own), data)
+
+    return Program(init, step, validate, test)
+
+
+def populated(program: Program) -> Program:
+    """The same program over a leading axis of W members."""
     return Program(
-        init=over_members(program.init, (0,)),
-        step=over_members(program.step, (0, 0, None)),
-        validate=over_members(program.validate, (0, 0, None)),
-        test=over_members(program.test, (0, 0, None)),
+        init=jax.vmap(program.init),
+        step=jax.vmap(program.step, in_axes=(0, 0, None)),
+        validate=jax.vmap(program.validate, in_axes=(0, 0, None)),
+        test=jax.vmap(program.test, in_axes=(0, 0, None)),
     )
 
 
 def streamed(program: Program) -> Advance:
-    """One turn of the slots: newcomers start, all advance one chunk, all are validated, leavers are tested.
+    """One turn of a population: newcomers start, all advance one chunk, all are validated, leavers are tested.
 
-    `(hparams_M, state_M, fresh_M, data) -> (state_M, record_M)`: where `fresh`, the slot's state is drawn
-    anew from its hparams. A record holds `train/...` and `validation/...`, `test/...` of members that ended in
-    this chunk (NaN for others), `step` and `diverged`.
+    `(hparams_W, state_W, fresh_W, data) -> (state_W, record_W)`: where `fresh`, the slot's state is drawn anew
+    from its hparams. A record holds `train/...` and `validation/...`, `test/...` of members that ended in this
+    chunk (NaN for others), `step` and `diverged`.
     """
 
-    def ended(state, hparams):
-        return state.diverged | (state.step >= hparams["steps"])
-
-    def advance(hparams, state, fresh, data):
+    def turn(hparams, state, fresh, data):
         def admitted():
             return jax.tree.map(
                 lambda new, old: jnp.where(fresh.reshape(-1, *[1] * (new.ndim - 1)), new, old),
@@ -73,13 +81,9 @@ def streamed(program: Program) -> Advance:
         before = jax.lax.cond(fresh.any(), admitted, lambda: state)
         after, train = program.step(hparams, before, data)
         validation = program.validate(hparams, after, data)
-        left = ended(after, hparams) & ~ended(before, hparams)
+        left = _ended(hparams, after) & ~_ended(hparams, before)
         shapes = jax.eval_shape(program.test, hparams, after, data)
-        test = jax.lax.cond(
-            left.any(),
-            lambda: program.test(hparams, after, data),
-            lambda: jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes),
-        )
+        test = jax.lax.cond(left.any(), lambda: program.test(hparams, after, data), lambda: _unmeasured(shapes))
         test = jax.tree.map(lambda value: jnp.where(left, value, jnp.nan), test)
         record = {
             f"{split}/{name}": value
@@ -88,13 +92,66 @@ def streamed(program: Program) -> Advance:
         }
         return after, {**record, "step": after.step, "diverged": after.diverged}
 
+    return turn
+
+
+def _ended(hparams: Hparams, state: TrainState) -> jax.Array:
+    return state.diverged | (state.step >= hparams["steps"])
+
+
+def _unmeasured(shapes: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+
+
+def by_size_class(turns: Sequence[Advance]) -> Advance:
+    """The turn of a group whose members are all of one size class, by the number of that class."""
+    if len(turns) == 1:
+        return turns[0]
+
+    def turn(hparams, state, fresh, data):
+        return jax.lax.switch(hparams[SIZE_CLASS][0], turns, hparams, state, fresh, data)
+
+    return turn
+
+
+def rested(turn: Advance) -> Advance:
+    """The same turn, not computed where nobody has a step to take: the state stands, nothing is measured."""
+
+    def turn_or_rest(hparams, state, fresh, data):
+        def rest():
+            shapes = jax.eval_shape(turn, hparams, state, fresh, data)[1]
+            floats = {name: leaf for name, leaf in shapes.items() if name not in ("step", "diverged")}
+            return state, {**_unmeasured(floats), "step": state.step, "diverged": state.diverged}
+
+        awake = (fresh | ~_ended(hparams, state)).any()
+        return jax.lax.cond(awake, lambda: turn(hparams, state, fresh, data), rest)
+
+    return turn_or_rest
+
+
+def grouped(turn: Advance, width: int) -> Advance:
+    """The same turn for any multiple of `width` slots: one group after the other.
+
+    A group's state stays in cache for a whole chunk; `width` is the trade of vector length against it.
+    """
+
+    def advance(hparams, state, fresh, data):
+        groups = jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), (hparams, state, fresh))
+
+        def of_group(group):
+            hparams, state, fresh = group
+            return turn(hparams, state, fresh, data)
+
+        out = jax.lax.map(of_group, groups)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
+
     return advance
 
 
-def spread(advance: Advance, mesh: jax.sharding.Mesh) -> Advance:
+def spread(turn: Advance, mesh: Mesh) -> Advance:
     """The same turn with the member axis laid over the devices of a mesh; no device talks to another."""
     return jax.shard_map(
-        advance,
+        turn,
         mesh=mesh,
         in_specs=(MEMBER, MEMBER, MEMBER, SHARED),
         out_specs=MEMBER,
@@ -102,13 +159,12 @@ def spread(advance: Advance, mesh: jax.sharding.Mesh) -> Advance:
     )
 
 
-def jitted(advance: Advance, mesh: jax.sharding.Mesh) -> Any:
+def jitted(turn: Advance, mesh: Mesh) -> Any:
     """The turn as one compiled program that updates the state in place."""
-    return jax.jit(advance, donate_argnums=1, compiler_options=EXACT_ON_CPU if on_cpu(mesh) else None)
+    return jax.jit(turn, donate_argnums=1, compiler_options=EXACT_ON_CPU if on_cpu(mesh) else None)
 
 
-def state_shapes(program: Program, hparams: Hparams, mesh: jax.sharding.Mesh) -> TrainState:
-    """The state of a population as shapes with shardings: nothing is allocated."""
-    shapes = jax.eval_shape(program.init, hparams)
+def over_slots(state: TrainState, capacity: int, mesh: Mesh) -> TrainState:
+    """The state of all slots as shapes with shardings, from one member's: nothing is allocated."""
     sharding = NamedSharding(mesh, MEMBER)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((capacity, *x.shape), x.dtype, sharding=sharding), state)

@@ -1,6 +1,5 @@
 """Trains one member again, with no neighbours, and compares: anyone can check a run's numbers."""
 
-from collections import deque
 from typing import Any
 
 import jax
@@ -25,8 +24,8 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     bucket = planner.with_one(sweep, task, number)
     mesh = devices.member_mesh(store.get("devices"))
     program = compiled(sweep, task, bucket, mesh, capacity=1, width=devices.NARROWEST)
-    slots = Slots(bucket, sweep.members, program.capacity)
-    fresh, data = program.place(slots.admit(deque([number]))), program.share(task)
+    slots = Slots(bucket, sweep.members, program.capacity, program.width, [number], mesh.size)
+    fresh, data = program.place(slots.admit()), program.share(task)
     hparams, state = program.place(slots.columns), program.empty()
     nobody = program.place(np.zeros(program.capacity, bool))
     curves: dict[tuple[str, int], float] = {}

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -126,7 +125,7 @@ class _Training:
             if member.status in (Status.WAITING, Status.RUNNING):
                 self.remaining_member_steps += member.hparams["steps"] - member.step
         for index, bucket in enumerate(self.buckets):
-            waiting = deque(n for n in bucket.numbers if statuses[n] == Status.WAITING)
+            waiting = [n for n in bucket.numbers if statuses[n] == Status.WAITING]
             running = any(statuses[n] == Status.RUNNING for n in bucket.numbers)
             if (waiting or running) and not self.interrupt.signal:
                 program = self._compile(index, bucket)
@@ -142,9 +141,9 @@ class _Training:
         self.recorder.announce(program.metrics)
         return program
 
-    def _stream(self, index: int, program: CompiledProgram, waiting: deque[int], restore: int | None) -> None:
+    def _stream(self, index: int, program: CompiledProgram, waiting: list[int], restore: int | None) -> None:
         """Trains a bucket's members: those in the slots of a checkpoint, and those that wait."""
-        slots = Slots(program.bucket, self.sweep.members, program.capacity)
+        slots = Slots(program.bucket, self.sweep.members, program.capacity, program.width, waiting, self.mesh.size)
         state = program.empty()
         if restore is not None:
             saved, members = checkpoints.restore_population(self.recorder.checkpoints, restore, program.state)
@@ -156,7 +155,7 @@ class _Training:
         stopping = False
         started, before = time.perf_counter(), self.seconds
         while not stopping:
-            newly = slots.admit(waiting)
+            newly = slots.admit()
             if not len(slots.seated):
                 break
             fresh = nobody
@@ -170,7 +169,7 @@ class _Training:
                 record = jax.device_get(record)
             pending = self._turn(program, slots, slots.members[newly].tolist(), state, record)
             stopping = self.interrupt.signal is not None
-            ended = not waiting and not len(slots.seated)
+            ended = not slots.waiting and not len(slots.seated)
             if stopping or ended or self._due():
                 pending = replace(pending, snapshot=self._snapshot(slots, state))
             self.seconds = before + time.perf_counter() - started
@@ -213,7 +212,8 @@ class _Training:
 
     def _own_params(self, program: CompiledProgram, rows: Any, slot: int, number: int) -> Any:
         """A leaver's parameters in its task's structure, without padding."""
-        params = program.tree(jax.tree.map(lambda leaf: leaf[slot], rows))
+        size_class = program.bucket.class_of[int(number)]
+        params = program.tree(jax.tree.map(lambda leaf: leaf[slot], rows), size_class)
         if not program.bucket.sizes:
             return params
         return cropped(params, params_shapes(self.task, alone(self.sweep, int(number))))

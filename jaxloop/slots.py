@@ -1,17 +1,18 @@
 """Who sits where: members stream through the slots of one compiled program."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from jaxloop.bucket import Bucket
+from jaxloop.bucket import SIZE_CLASS, Bucket
 
 IDLE = -1
 
 
 class Slots:
-    """The seats of a program with M slots.
+    """The seats of a program with M slots, in groups of `width`; a group seats members of one size class.
 
     An idle slot carries the hparams of whoever sat there last (at first, of the bucket's first member), and a
     budget that is used up: its steps change nothing.
@@ -19,39 +20,70 @@ class Slots:
     Attributes:
       members: (M,) int32 numbers of the seated members; `IDLE` where none sits.
       steps: (M,) int64 steps that each has taken.
-      columns: the traced hparams by name, (M,) each.
+      columns: the traced hparams and the size class by name, (M,) each.
     """
 
-    def __init__(self, bucket: Bucket, members: list[dict[str, Any]], capacity: int):
-        self.sweep_members = members
+    def __init__(
+        self,
+        bucket: Bucket,
+        members: list[dict[str, Any]],
+        capacity: int,
+        width: int,
+        waiting: Iterable[int] = (),
+        devices: int = 1,
+    ):
+        self.bucket, self.sweep_members, self.width = bucket, members, width
         self.members = np.full(capacity, IDLE, np.int32)
         self.steps = np.zeros(capacity, np.int64)
         idle = {**members[bucket.numbers[0]], "steps": 0}
-        self.bucket = bucket
         self.columns = {name: np.full(capacity, value) for name, value in bucket.columns(idle).items()}
+        self.columns[SIZE_CLASS] = np.zeros(capacity, np.int32)
+        self.queues: list[deque[int]] = [deque() for _ in bucket.size_classes]
+        for number in waiting:
+            self.queues[bucket.class_of[number]].append(number)
+        # a group of each device in turn: classes that cost more are spread over all
+        starts = np.arange(0, capacity, width).reshape(devices, -1)
+        self.groups = [slice(start, start + width) for start in starts.T.ravel().tolist()]
 
     @property
     def seated(self) -> np.ndarray:
         """Indices of the slots in which a member sits."""
         return np.flatnonzero(self.members != IDLE)
 
-    def admit(self, waiting: deque[int]) -> np.ndarray:
+    @property
+    def waiting(self) -> int:
+        """How many members have no seat yet."""
+        return sum(map(len, self.queues))
+
+    def admit(self) -> np.ndarray:
         """Seats members that wait, in order, in the free slots; gives (M,) bool of the newly taken ones."""
-        free = np.flatnonzero(self.members == IDLE)[: len(waiting)]
-        for slot in free.tolist():
-            self._seat(slot, waiting.popleft())
         fresh = np.zeros(len(self.members), bool)
-        fresh[free] = True
+        for group in self.groups:
+            free = group.start + np.flatnonzero(self.members[group] == IDLE)
+            if len(free) == self.width:
+                self.columns[SIZE_CLASS][group] = self._next_class()
+            queue = self.queues[self.columns[SIZE_CLASS][group.start]]
+            for slot in free[: len(queue)].tolist():
+                self._seat(slot, queue.popleft())
+                fresh[slot] = True
         return fresh
 
     def restore(self, members: np.ndarray, steps: np.ndarray) -> None:
         """Takes the seats that a checkpoint recorded: (M,) numbers and steps."""
         for slot in np.flatnonzero(members != IDLE).tolist():
             self._seat(slot, int(members[slot]))
+        for group in self.groups:
+            seated = members[group][members[group] != IDLE]
+            self.columns[SIZE_CLASS][group] = self.bucket.class_of[int(seated[0])] if len(seated) else 0
         self.steps[:] = steps
 
     def free(self, slots: np.ndarray) -> None:
         self.members[slots] = IDLE
+
+    def _next_class(self) -> int:
+        """The class of the first member that waits."""
+        heads = {queue[0]: index for index, queue in enumerate(self.queues) if queue}
+        return heads[min(heads)] if heads else 0
 
     def _seat(self, slot: int, number: int) -> None:
         self.members[slot], self.steps[slot] = number, 0

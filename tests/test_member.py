@@ -1,7 +1,5 @@
 """One member against two independent implementations: NumPy by hand, and a plain JAX loop."""
 
-from collections import deque
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,8 +35,8 @@ def population_row(steps, row):
     task = api.task_of(swept)
     (bucket,) = buckets(swept)
     program = compiled(swept, task, bucket, devices.member_mesh(), width=2)
-    slots = Slots(bucket, swept.members, program.capacity)
-    fresh = program.place(slots.admit(deque(bucket.numbers)))
+    slots = Slots(bucket, swept.members, program.capacity, program.width, bucket.numbers)
+    fresh = program.place(slots.admit())
     hparams = program.place(slots.columns)
     state, record = program.advance(hparams, program.empty(), fresh, program.share(task))
     own = swept.members[row]

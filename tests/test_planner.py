@@ -16,28 +16,30 @@ def planned(steps, axes, hparams=""):
 
 
 @pytest.mark.parametrize(
-    ("steps", "widths", "programs"),
+    ("steps", "widths", "programs", "classes"),
     [
-        (10, "values = [16, 512]", 1),  # a compilation costs more than the padding
-        (100_000, "values = [16, 512]", 2),  # the padding costs more
-        (10_000, "values = [510, 512]", 1),  # hardly any padding
-        (100_000, 'values = [16, 512], kind = "padded"', 1),
-        (10, 'values = [16, 512], kind = "static"', 2),
+        (10, "values = [16, 512]", 1, 1),  # a compilation costs more than the padding
+        (100_000, "values = [16, 512]", 1, 2),  # the padding costs more
+        (10_000, "values = [510, 512]", 1, 1),  # hardly any padding
+        (100_000, 'values = [16, 512], kind = "padded"', 1, 1),
+        (10, 'values = [16, 512], kind = "static"', 2, 2),
     ],
 )
-def test_padding_is_weighed_against_compiling(steps, widths, programs):
+def test_padding_is_weighed_against_compiling(steps, widths, programs, classes):
     _, _, buckets = planned(steps, f"width = {{ {widths} }}")
     assert len(buckets) == programs
+    assert sum(len(bucket.size_classes) for bucket in buckets) == classes
 
 
 @given(st.integers(1, 200_000), st.lists(st.integers(1, 600), min_size=1, max_size=5, unique=True))
 @settings(max_examples=5)
-def test_every_member_has_one_bucket_that_holds_it(steps, widths):
-    swept, _, buckets = planned(steps, f"width = {{ values = {widths} }}")
-    assert sorted(number for bucket in buckets for number in bucket.numbers) == list(range(len(swept.members)))
-    for bucket in buckets:
-        largest = max(swept.members[number]["width"] for number in bucket.numbers)
-        assert bucket.sizes.get("width", largest) == largest
+def test_every_member_has_one_size_class_that_holds_it(steps, widths):
+    swept, _, (bucket,) = planned(steps, f"width = {{ values = {widths} }}")
+    classes = bucket.size_classes
+    assert sorted(number for part in classes for number in part.numbers) == list(range(len(swept.members)))
+    for number, hparams in enumerate(swept.members):
+        seen = classes[bucket.class_of[number]].hparams(bucket.columns(hparams))["width"]
+        assert hparams["width"] == seen.value <= seen.max <= bucket.sizes.get("width", seen.max)
 
 
 def test_the_share_of_padding_is_that_of_parameters_times_batch():

@@ -115,15 +115,21 @@ def test_a_neighbour_that_turns_nan_changes_nothing(tmp_path):
     assert_same_bits(beside, clean)
 
 
+def short_main_job(folder, *settings):
+    short = ("run.steps=40", "run.evaluate_every=20")
+    chosen = [f"population.{setting}" for setting in settings]
+    return jaxloop.run(ROOT / "sweeps" / "lr_wd.toml", out=folder / "run", overrides=(*short, *chosen))
+
+
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory):
+    return short_main_job(tmp_path_factory.mktemp("main_job"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [("capacity=32", "width=2"), ("width=16",), ("width=8", "capacity=64")])
-def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path, settings):
-    def trained(name, *settings):
-        short = ("run.steps=40", "run.evaluate_every=20")
-        chosen = [f"population.{setting}" for setting in settings]
-        return jaxloop.run(ROOT / "sweeps" / "lr_wd.toml", out=tmp_path / name, overrides=(*short, *chosen))
-
-    whole, other = trained("whole"), trained("other", *settings)
+def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path, main_job, settings):
+    whole, other = main_job, short_main_job(tmp_path, *settings)
     assert whole.summary is not None
     assert whole.summary["capacity"] == len(whole.members) == 256
     for metric in whole.store.metric_names():

@@ -1,7 +1,5 @@
 """Members stream through slots: each sits once, in order, with its own hparams."""
 
-from collections import deque
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +21,10 @@ learning_rate = {{ linear = [0.1, 0.9], num = {members} }}
 def test_every_member_sits_once_beside_its_own_hparams(members, capacity, rng):
     swept = sweep.parse(SWEEP.format(members=members))
     (bucket,) = buckets(swept)
-    slots, waiting, seen = Slots(bucket, swept.members, capacity), deque(bucket.numbers), []
+    slots, seen = Slots(bucket, swept.members, capacity, capacity, bucket.numbers), []
     for _ in range(200):
-        fresh = slots.admit(waiting)
-        assert not waiting or len(slots.seated) == capacity
+        fresh = slots.admit()
+        assert not slots.waiting or len(slots.seated) == capacity
         seen += slots.members[fresh].tolist()
         for slot in slots.seated:
             rate = swept.members[slots.members[slot]]["learning_rate"]
@@ -44,15 +42,15 @@ def test_every_member_sits_once_beside_its_own_hparams(members, capacity, rng):
 
 def test_a_slot_that_nobody_took_yet_has_no_steps_to_take():
     swept = sweep.parse(SWEEP.format(members=2))
-    slots = Slots(alone(swept, 1), swept.members, 3)
-    slots.admit(deque([1]))
+    slots = Slots(alone(swept, 1), swept.members, 3, 3, [1])
+    slots.admit()
     assert slots.columns["steps"].tolist() == [10, 0, 0]
 
 
 def test_restored_seats_are_those_of_the_checkpoint():
     swept = sweep.parse(SWEEP.format(members=5))
     (bucket,) = buckets(swept)
-    slots = Slots(bucket, swept.members, 4)
+    slots = Slots(bucket, swept.members, 4, 2)
     slots.restore(np.array([3, IDLE, 0, IDLE], np.int32), np.array([7, 2, 5, 0]))
     assert slots.seated.tolist() == [0, 2]
     assert slots.steps.tolist() == [7, 2, 5, 0]
