@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from jaxloop import declared, devices, planner
+from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, check, compiled, step_flops
 from jaxloop.sizes import plain
 from jaxloop.sweep import Sweep
@@ -16,7 +17,7 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     check(sweep, task)
     mesh = devices.member_mesh()
     programs = [compiled(sweep, task, bucket, mesh) for bucket in planner.buckets(sweep, task)]
-    flops = [step_flops(sweep, task, program.bucket) for program in programs]
+    told = [_program(sweep, task, program) for program in programs]
     axes = {}
     for name in sweep.varied:
         values = {member[name] for member in sweep.members if name in member}
@@ -26,32 +27,39 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
         "members": len(sweep.members),
         "axes": axes,
         "devices": [str(device) for device in mesh.devices.flat],
-        "programs": [
-            {
-                **_program_json(program),
-                "padding": round(planner.padding_waste(sweep, task, program.bucket), 4),
-                "flops_per_member_step": each,
-            }
-            for program, each in zip(programs, flops, strict=True)
-        ],
+        "programs": told,
         "disk_bytes": sum(_disk_bytes(sweep, program) for program in programs),
-        "total_flops": sum(
-            each * sum(sweep.members[number]["steps"] for number in program.bucket.numbers)
-            for program, each in zip(programs, flops, strict=True)
-        ),
+        "total_flops": sum(part["flops"] for program in told for part in program["size_classes"]),
     }
 
 
-def _program_json(program: CompiledProgram) -> dict[str, Any]:
+def _program(sweep: Sweep, task: Task, program: CompiledProgram) -> dict[str, Any]:
+    bucket = program.bucket
     return {
-        "members": len(program.bucket.numbers),
-        "static": {name: plain(value) for name, value in program.bucket.static.items()},
-        "padded_to": program.bucket.sizes,
+        "members": len(bucket.numbers),
+        "static": {name: plain(value) for name, value in bucket.static.items()},
         "capacity": program.capacity,
         "width": program.width,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(program.params)),
         "memory_bytes_per_device": program.memory_bytes,
         "compile_seconds": round(program.compile_seconds, 2),
+        "padding": round(planner.padding_waste(sweep, task, bucket), 4),
+        "size_classes": [
+            _size_class(sweep, task, bucket, part, params)
+            for part, params in zip(bucket.size_classes, program.params, strict=True)
+        ],
+    }
+
+
+def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket, params: Any) -> dict[str, Any]:
+    """What a branch of a bucket's program computes a part of its members with."""
+    a_step = step_flops(sweep, task, part)
+    return {
+        "members": len(part.numbers),
+        "padded_to": {name: part.sizes.get(name) or plain(part.static[name]) for name in bucket.sizes},
+        "padding": round(planner.padding_waste(sweep, task, part), 4),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "flops_per_member_step": a_step,
+        "flops": a_step * sum(sweep.members[number]["steps"] for number in part.numbers),
     }
 
 
@@ -60,9 +68,11 @@ def _disk_bytes(sweep: Sweep, program: CompiledProgram) -> int:
 
     "best:K" needs as much as "all" until the run ends: who is best is known then.
     """
-    members = sweep.document.checkpoint.keep != "none" and len(program.bucket.numbers)
-    checkpoints = 3  # two are kept, and the next is whole before the oldest goes
-    return _bytes(program.params) * members + _bytes(program.state) * checkpoints
+    checkpoints = 3 * _bytes(program.state)  # two are kept, and the next is whole before the oldest goes
+    if sweep.document.checkpoint.keep == "none":
+        return checkpoints
+    parts = zip(program.bucket.size_classes, program.params, strict=True)
+    return checkpoints + sum(_bytes(params) * len(part.numbers) for part, params in parts)
 
 
 def _bytes(shapes: Any) -> int:
@@ -77,15 +87,19 @@ def text(found: dict[str, Any]) -> str:
     for name, axis in found["axes"].items():
         lines.append(f"  axis {name}: {axis['values']} values, {axis['kind']} ({axis['why']})")
     for program in found["programs"]:
-        sizes = " ".join(f"{name}={size}" for name, size in program["padded_to"].items())
-        padded = f", padded to {sizes} ({program['padding']:.0%} of its work)" if sizes else ""
+        padding = f", {program['padding']:.0%} of the work is padding" if program["padding"] else ""
         lines.append(
-            f"  program{padded}: {program['members']} members on {program['capacity']} slots, "
-            f"width {program['width']}, "
-            f"{program['parameters']:,} parameters each, {program['flops_per_member_step'] / 1e6:.2f} MFLOP a "
-            f"member-step, {program['memory_bytes_per_device'] / 1e6:.1f} MB a device, "
-            f"compiled in {program['compile_seconds']} s"
+            f"  program: {program['members']} members on {program['capacity']} slots, width {program['width']}, "
+            f"{program['memory_bytes_per_device'] / 1e6:.1f} MB a device, "
+            f"compiled in {program['compile_seconds']} s{padding}"
         )
+        for part in program["size_classes"]:
+            sizes = " ".join(f"{name}={size}" for name, size in part["padded_to"].items())
+            padded = f" padded to {sizes} ({part['padding']:.0%} of its work)" if sizes else ""
+            lines.append(
+                f"    {part['members']} members{padded}: {part['parameters']:,} parameters each, "
+                f"{part['flops_per_member_step'] / 1e6:.2f} MFLOP a member-step"
+            )
     lines.append(f"  disk: up to {found['disk_bytes'] / 1e6:.1f} MB of parameters and checkpoints")
     lines.append(f"  in all: {found['total_flops'] / 1e12:.2f} TFLOP")
     return "\n".join(lines)

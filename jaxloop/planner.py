@@ -98,12 +98,13 @@ def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[in
 
 
 def padding_waste(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """The share of a size class's work that is padding, by parameters x batch."""
+    """The share of a program's work, or of a size class's, that is padding, by parameters x batch."""
     if not bucket.sizes:
         return 0.0
     work = _work(sweep, task, bucket.numbers[0])
     own = sum(work(_largest(sweep, [number])) for number in bucket.numbers)
-    return 1.0 - own / (len(bucket.numbers) * work(_largest(sweep, bucket.numbers)))
+    computed = sum(len(part.numbers) * work(_largest(sweep, part.numbers)) for part in bucket.size_classes)
+    return 1.0 - own / computed
 
 
 def _largest(sweep: Sweep, numbers: list[int]) -> Sizes:

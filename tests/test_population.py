@@ -8,9 +8,11 @@ import pytest
 from conftest import ROOT
 
 import jaxloop
-from jaxloop import api, devices, sweep
+from jaxloop import api, devices, planner, replay, sweep
 from jaxloop.bucket import buckets
 from jaxloop.compiled import compiled
+from jaxloop.member import TrainState
+from jaxloop.population import grouped, rested
 
 TASK = """
 import jax.numpy as jnp
@@ -113,6 +115,38 @@ def test_a_neighbour_that_turns_nan_changes_nothing(tmp_path):
     beside = results(run)
     assert len(sick) == len(beside) == 64
     assert_same_bits(beside, clean)
+
+
+def test_members_in_size_classes_have_the_bits_of_a_program_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
+    few = "axes.learning_rate.num=2"
+    mixed = sweep.parse(SWEEP, (few, "axes.width.values=[8, 24]", "population.capacity=8"))
+    mixed = jaxloop.run(mixed, out=tmp_path / "mixed")
+    (bucket,) = planner.buckets(*mixed.sweep_and_task)
+    assert [len(part.numbers) for part in bucket.size_classes] == [16, 16]
+    own = {}
+    for width in (8, 24):
+        alike = sweep.parse(SWEEP, (few, f"axes.width.values=[{width}]"))
+        own |= results(jaxloop.run(alike, out=tmp_path / f"{width}"))
+    assert_same_bits(results(mixed), own)
+    number = next(m.number for m in mixed.members if m.hparams["width"] == 8)
+    again = replay.train_alone(*mixed.sweep_and_task, mixed.store, number)
+    assert (again["largest_difference"], again["missing"]) == (0.0, 0)
+
+
+def test_a_group_in_which_nobody_has_a_step_to_take_is_not_computed():
+    def turn(hparams, state, fresh, data):
+        state = TrainState(state.params + 1, state.opt_state, state.step + 1, state.diverged)
+        return state, {"train/loss": state.params, "step": state.step, "diverged": state.diverged}
+
+    advance = jax.jit(grouped(rested(turn), 2))
+    state = TrainState(np.zeros(6), (), np.array([9, 0, 5, 5, 5, 5]), np.array([0, 1, 0, 1, 1, 0], bool))
+    fresh = np.array([0, 0, 0, 0, 1, 0], bool)
+    steps = np.array([9, 9, 6, 5, 5, 5])
+    after, record = advance({"steps": steps}, state, fresh, ())
+    assert after.params.tolist() == [0, 0, 1, 1, 1, 1]
+    np.testing.assert_array_equal(record["train/loss"], [np.nan, np.nan, 1, 1, 1, 1])
+    assert record["step"].tolist() == [9, 0, 6, 6, 6, 6]
 
 
 def short_main_job(folder, *settings):

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -14,7 +15,7 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
-from jaxloop import sweep
+from jaxloop import planner, runner, sweep
 from jaxloop.errors import LockedError, NotFoundError, SweepError
 from jaxloop.report import ranked
 from jaxloop.store import Store
@@ -207,6 +208,29 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tiny, tmp_path, jaxloop_com
     assert events(broken) == events(whole)
 
 
+def test_a_crashed_run_of_size_classes_resumes_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
+    swept = sweep.parse(TINY, ("axes.width.values=[4, 16]", "axes.seed.count=4", "population.capacity=8"))
+    whole = jaxloop.run(swept, out=tmp_path / "whole")
+    turns = 0
+
+    def crash(progress):
+        nonlocal turns
+        if (turns := turns + 1) == 5:
+            raise RuntimeError("pulled")
+
+    with pytest.raises(RuntimeError, match="pulled"):
+        jaxloop.run(swept, out=tmp_path / "run", observe=crash)
+    with jaxloop.load(tmp_path / "run") as broken:
+        assert {"running", "waiting", "finished"} == {member.status for member in broken.members}
+        runner.train(broken.path, *broken.sweep_and_task)
+        for metric in whole.store.metric_names():
+            np.testing.assert_array_equal(whole.curves(metric), broken.curves(metric))
+        for member in whole.members:
+            ours, theirs = (jax.tree.leaves(run.params(member)) for run in (broken, whole))
+            assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
+
+
 def has(run, ended):
     """Whether a run has a checkpoint and so many members have ended."""
     if not len(list((run / "checkpoints").glob("*"))):
@@ -274,11 +298,7 @@ def test_commands_and_exit_codes(tiny, tmp_path, jaxloop_command):
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
-    import filelock
-
     run = jaxloop.run(tiny, out=tmp_path / "run")
-    from jaxloop import runner
-
     with filelock.FileLock(run.path / ".lock"), pytest.raises(LockedError, match="locked"):
         runner.train(run.path, *run.sweep_and_task)
 

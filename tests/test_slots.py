@@ -1,11 +1,13 @@
 """Members stream through slots: each sits once, in order, with its own hparams."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxloop import sweep
-from jaxloop.bucket import alone, buckets
+from jaxloop.bucket import alone, bucket_of, buckets, divided
 from jaxloop.slots import IDLE, Slots
 
 SWEEP = """
@@ -38,6 +40,31 @@ def test_every_member_sits_once_beside_its_own_hparams(members, capacity, rng):
             break
         slots.free(np.array([slot for slot in slots.seated if rng.random() < 0.5], int))
     assert seen == list(range(members))
+
+
+@given(st.data())
+def test_a_group_seats_members_of_one_size_class(data):
+    widths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=30))
+    swept = sweep.parse(SWEEP.format(members=len(widths)))
+    swept = replace(swept, members=[{**m, "width": w} for m, w in zip(swept.members, widths, strict=True)])
+    numbers = {width: [n for n, own in enumerate(widths) if own == width] for width in sorted(set(widths))}
+    bucket = divided(swept, bucket_of(swept, list(range(len(widths)))), list(numbers.values()))
+    width, devices = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2))
+    capacity = width * devices * data.draw(st.integers(1, 3))
+    slots, seen = Slots(bucket, swept.members, capacity, width, bucket.numbers, devices), []
+    while True:
+        seen += sorted(slots.members[slots.admit()].tolist())
+        seated = slots.seated
+        assert slots.columns["size class"][seated].tolist() == [bucket.class_of[n] for n in slots.members[seated]]
+        groups = slots.columns["size class"].reshape(-1, width)
+        assert (groups == groups[:, :1]).all()
+        if not len(seated):
+            break
+        leave = data.draw(st.lists(st.sampled_from(seated.tolist()), min_size=1, unique=True))
+        slots.free(np.array(leave))
+    assert sorted(seen) == bucket.numbers
+    for own in numbers.values():
+        assert [number for number in seen if number in own] == own
 
 
 def test_a_slot_that_nobody_took_yet_has_no_steps_to_take():
