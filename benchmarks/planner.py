@@ -1,8 +1,9 @@
-"""What the planner's constants stand for: seconds of a compilation, of a FLOP, of a step beside its FLOPs.
+"""What the planner's constants stand for: seconds of a size class's compilation, of a FLOP, of a step beside them.
 
     python benchmarks/planner.py [--quick]
 
-Trains MLPs of several widths, a program each, and fits seconds a member-step = a + b x FLOPs by least squares.
+Trains MLPs of several widths, a program each, and fits seconds a member-step = a + b x FLOPs by least squares;
+compiles all of them in one program, padded to the largest and with a size class for each.
 """
 
 import argparse
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from jaxloop import api, planner, runner, sweep
-from jaxloop.compiled import step_flops
-from jaxloop.devices import use_every_core
+from jaxloop.bucket import divided
+from jaxloop.compiled import compiled, step_flops
+from jaxloop.devices import member_mesh, use_every_core
 
 SWEEP = """
 [run]
@@ -21,12 +23,32 @@ task = "mnist1d"
 steps = {steps}
 evaluate_every = {steps}
 [hparams]
-width = {width}
 [axes]
+width = {{ values = {widths}, kind = "padded" }}
 seed = {{ count = 64 }}
 [checkpoint]
 keep = "none"
 """
+WIDTHS = [8, 32, 64, 100, 128, 256]
+
+
+def read(widths: list[int], steps: int):
+    """The sweep, its task and the one program of its members."""
+    swept = sweep.parse(SWEEP.format(steps=steps, widths=widths))
+    task = api.task_of(swept)
+    return swept, task, *planner.buckets(swept, task)
+
+
+def compile_seconds(steps: int) -> float:
+    """Seconds that each size class more adds to a compilation."""
+    swept, task, padded = read(WIDTHS, steps)
+    parts = [[n for n in padded.numbers if swept.members[n]["width"] == width] for width in WIDTHS]
+    one, each = (
+        compiled(swept, task, bucket, member_mesh()).compile_seconds
+        for bucket in (padded, divided(swept, padded, parts))
+    )
+    print(f"{len(WIDTHS)} widths in one program: compiled in {one:.1f} s padded, in {each:.1f} s as size classes")
+    return (each - one) / (len(WIDTHS) - 1)
 
 
 def main() -> None:
@@ -35,24 +57,23 @@ def main() -> None:
     steps = 50 if parser.parse_args().quick else 400
     use_every_core()
     rows = []
-    for width in (8, 32, 64, 100, 128, 256):
-        swept = sweep.parse(SWEEP.format(steps=steps, width=width))
-        task = api.task_of(swept)
-        (bucket,) = planner.buckets(swept, task)
+    for width in WIDTHS:
+        swept, task, bucket = read([width], steps)
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
             runner.create(swept, task, run)
             found = runner.train(run, swept, task)
         flops = step_flops(swept, task, bucket)
-        rows.append((flops, found["seconds"] / (64 * steps), found["compile_seconds"]))
-        seconds = rows[-1][1]
+        seconds = found["seconds"] / (64 * steps)
+        rows.append((flops, seconds))
         print(
             f"width {width:4}: {flops / 1e6:7.2f} MFLOP, {1e6 * seconds:7.1f} us a member-step, "
             f"{flops / seconds / 1e9:5.1f} GFLOP/s, compiled in {found['compile_seconds']:.1f} s"
         )
-    table = np.array(rows)
-    (slope, beside), *_ = np.linalg.lstsq(np.stack([table[:, 0], np.ones(len(table))], 1), table[:, 1], rcond=None)
-    print(f"FLOPS_PER_SECOND {1 / slope:.3g}, STEP_SECONDS {beside:.3g}, COMPILE_SECONDS {table[:, 2].mean():.2g}")
+    flops, seconds = np.array(rows).T
+    (slope, beside), *_ = np.linalg.lstsq(np.stack([flops, np.ones(len(rows))], 1), seconds, rcond=None)
+    a_class = compile_seconds(steps)
+    print(f"FLOPS_PER_SECOND {1 / slope:.3g}, STEP_SECONDS {beside:.3g}, COMPILE_SECONDS {a_class:.2g}")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from jaxloop.compiled import params_shapes, step_flops
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 
-# Assumed from one run of sweeps/lr_wd.toml on 2 CPU cores; benchmarks/planner.py fits them.
-COMPILE_SECONDS = 6.0
-FLOPS_PER_SECOND = 80e9
-STEP_SECONDS = 10e-6  # of a member's step beside its FLOPs
+# Measured by benchmarks/planner.py on 2 CPU cores: see benchmarks/LOG.md.
+COMPILE_SECONDS = 4.5  # of each size class
+FLOPS_PER_SECOND = 90e9
+STEP_SECONDS = 20e-6  # of a member's step beside its FLOPs
 GROUP = 2  # slots that compute together at the least
 CLASSES = 16  # to begin with, where there are more mixes of sizes
 
