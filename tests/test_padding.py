@@ -97,6 +97,21 @@ def test_padded_equals_unpadded(model, optimizer):
     check_equal(swept, 0, losses[0], jax.tree.map(lambda leaf: leaf[0], params))
 
 
+@pytest.mark.parametrize("model", ["mlp", "transformer"])
+def test_scanned_layers_compute_what_unrolled_ones_do(model):
+    sizes = {"depth": [2, 4]}
+    found, products = [], []
+    for scanned in ("true", "false"):
+        swept = written(model, "adamw", sizes, extra=f"dropout = 0.1\nwidth = 16\nbatch_size = 32\nscan_layers = {scanned}")
+        (bucket,) = buckets(swept)
+        found.append(trained(swept, bucket, steps=20)[0])
+        one, hparams = one_member(swept, digits(), bucket)
+        program = jax.make_jaxpr(one.step)(hparams, jax.eval_shape(one.init, hparams), digits().data.splits())
+        products.append(str(program).count("dot_general"))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    assert products[0] < products[1]
+
+
 @st.composite
 def combinations(draw):
     """A model, an optimizer, and for each size of the model two values; the member that has the smaller ones."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxloop.models import mup
-from jaxloop.models.layers import Dense, activate, dropout, fixed, where_active
+from jaxloop.models.layers import Dense, activate, dropout, fixed, in_depth
 from jaxloop.models.mup import Role
 from jaxloop.task import Hparams
 
@@ -42,16 +42,18 @@ class MLP(nnx.Module):
         )
 
     def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
-        x_BxF = x.reshape(len(x), -1)
-        for number, layer in enumerate(self.hidden):
+        def hidden(layer, x_BxF, number):
             h_BxW = activate(layer(x_BxF), hparams["activation"])
-            h_BxW = dropout(h_BxW, hparams["dropout"], key if key is None else jax.random.fold_in(key, number))
-            if number == 0:  # every member has it
-                x_BxF = h_BxW
-            else:
-                h_BxW = h_BxW + x_BxF if hparams["residual"] else h_BxW
-                x_BxF = where_active(number, hparams["depth"], h_BxW, x_BxF)
-        return self.out(x_BxF / mup.width_factor(hparams))
+            return dropout(h_BxW, hparams["dropout"], key if key is None else jax.random.fold_in(key, number))
+
+        def further(layer, x_BxW, number):
+            h_BxW = hidden(layer, x_BxW, number)
+            return h_BxW + x_BxW if hparams["residual"] else h_BxW
+
+        first, *rest = self.hidden  # every member has the first, whose inputs are its own
+        x_BxW = hidden(first, x.reshape(len(x), -1), 0)
+        x_BxW = in_depth(further, rest, x_BxW, hparams["depth"], first=1, scanned=hparams["scan_layers"])
+        return self.out(x_BxW / mup.width_factor(hparams))
 
     @staticmethod
     def role(path: tuple[Any, ...]) -> tuple[Role, int]:

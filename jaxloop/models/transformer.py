@@ -15,8 +15,8 @@ from jaxloop.models.layers import (
     activate,
     dropout,
     fixed,
+    in_depth,
     trailing,
-    where_active,
 )
 from jaxloop.models.mup import Role
 from jaxloop.task import Hparams
@@ -68,9 +68,11 @@ class Stack(nnx.Module):
         if hparams["positions"] == "learned":
             places_TxW = self.positions(jnp.arange(x_BxTxW.shape[1])).astype(x_BxTxW.dtype)
             x_BxTxW = x_BxTxW + trailing(places_TxW, x_BxTxW)
-        for number, block in enumerate(self.blocks):
-            of_block = key if key is None else jax.random.fold_in(key, number)
-            x_BxTxW = where_active(number, hparams["depth"], block(x_BxTxW, hparams, of_block), x_BxTxW)
+
+        def call(block, x_BxTxW, number):
+            return block(x_BxTxW, hparams, key if key is None else jax.random.fold_in(key, number))
+
+        x_BxTxW = in_depth(call, self.blocks, x_BxTxW, hparams["depth"], scanned=hparams["scan_layers"])
         return self.norm(x_BxTxW, hparams["width"])
 
 
