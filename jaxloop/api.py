@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop import retired, runner, sweep
+from jaxloop.checkpoints import Final
 from jaxloop.declared import Namespace
 from jaxloop.devices import use_every_core
 from jaxloop.errors import NotFoundError, SweepError
@@ -122,8 +123,15 @@ class Run:
 
     def params(self, member: Member | int | str) -> Any:
         """A retired member's final parameters, as host arrays in the task's own structure."""
+        return self._final(member, "params")
+
+    def average(self, member: Member | int | str) -> Any:
+        """The average of a retired member's parameters over its steps, by its `ema_decay`."""
+        return self._final(member, "average")
+
+    def _final(self, member: Member | int | str, what: Final) -> Any:
         number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
-        return retired.params(self.path, *self.sweep_and_task, self.store, number)
+        return retired.final(self.path, *self.sweep_and_task, self.store, number, what)
 
 
 def load(path: str | Path) -> Run:

@@ -4,13 +4,15 @@ import logging
 import shutil
 from collections.abc import Container
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxloop.errors import DamagedError
+
+Final = Literal["params", "average"]  # what a member ends with; the second is of the first, over steps
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
 
@@ -58,16 +60,21 @@ def _restored(path: Path, like: Any, what: str) -> Any:
         raise DamagedError(f"{path}: {what} cannot be restored: {error}") from error
 
 
-def save_members(folder: Path, params: dict[int, Any]) -> None:
-    """Commits final parameters of members that retire together: one tree, a key for each member's number."""
+def save_members(folder: Path, finals: dict[int, dict[Final, Any]]) -> None:
+    """Commits what members that retire together end with: one tree, a key for each of a member's trees."""
+    tree = {_key(number, what): tree for number, trees in finals.items() for what, tree in trees.items()}
     with _checkpointer() as checkpointer:
-        tree = {str(number): tree for number, tree in params.items()}
         checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
 
 
-def restore_member(folder: Path, number: int, like: Any) -> Any:
-    """One member's parameters as host arrays, in `like`'s structure, without reading the others."""
-    return _restored(folder.absolute(), {str(number): like}, f"member {number}")[str(number)]
+def restore_member(folder: Path, number: int, what: Final, like: Any) -> Any:
+    """One of a member's final trees as host arrays, in `like`'s structure, without reading others."""
+    key = _key(number, what)
+    return _restored(folder.absolute(), {key: like}, f"member {key}")[key]
+
+
+def _key(number: int, what: Final) -> str:
+    return str(number) if what == "params" else f"{number}-{what}"
 
 
 def save_one(folder: Path, params: Any) -> None:

@@ -264,14 +264,16 @@ def replay(run: Path, member: str, as_json: bool) -> None:
 @run_folder
 @click.argument("member")
 @click.argument("folder", type=click.Path(path_type=Path))
-def export(run: Path, member: str, folder: Path) -> None:
+@click.option("--average", is_flag=True, help="their average over steps, of a member that has an ema_decay")
+def export(run: Path, member: str, folder: Path, average: bool) -> None:
     """Write one member's final parameters as an orbax checkpoint of their own."""
     from jaxloop import api, checkpoints
     from jaxloop.errors import SweepError
 
     if folder.exists():
         raise SweepError(f"{folder}: exists already; choose another folder")
-    checkpoints.save_one(folder, api.load(run).params(member))
+    loaded = api.load(run)
+    checkpoints.save_one(folder, loaded.average(member) if average else loaded.params(member))
     click.echo(folder)
 
 

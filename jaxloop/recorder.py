@@ -33,7 +33,7 @@ class Turn:
       steps: (K,) int64 steps that each has taken.
       metrics: by name, (K,) float32 values.
       leavers: those that ended in it, and how.
-      params: the leavers' final parameters, where they are kept.
+      finals: what each leaver ends with, where it is kept.
       snapshot: where a checkpoint is due.
     """
 
@@ -43,7 +43,7 @@ class Turn:
     steps: np.ndarray
     metrics: dict[str, np.ndarray]
     leavers: dict[int, Status]
-    params: dict[int, Any]
+    finals: dict[int, dict[checkpoints.Final, Any]]
     snapshot: Snapshot | None = None
 
 
@@ -63,7 +63,7 @@ class Recorder:
 
     def write(self, turn: Turn) -> None:
         """Commits a turn; it counts whole or not at all."""
-        finished = self._save_params(turn)
+        finished = self._save_finals(turn)
         self._write_summaries(turn)
         if turn.snapshot:
             snapshot = turn.snapshot
@@ -99,14 +99,14 @@ class Recorder:
     def member_folder(self, number: int) -> Path:
         return summaries.member_folder(self.run, number, self.sweep.members[number], self.sweep.varied)
 
-    def _save_params(self, turn: Turn) -> dict[int, str]:
-        """Saves the leavers' parameters; gives each one's folder, relative to the run's."""
+    def _save_finals(self, turn: Turn) -> dict[int, str]:
+        """Saves what the leavers end with; gives each one's folder, relative to the run's."""
         folders = {}
-        numbers = list(turn.params)
+        numbers = list(turn.finals)
         for first in range(0, len(numbers), MEMBERS_A_FOLDER):
             together = numbers[first : first + MEMBERS_A_FOLDER]
             folder = f"finished/{turn.number:08d}-{first}"
-            checkpoints.save_members(self.run / folder, {number: turn.params[number] for number in together})
+            checkpoints.save_members(self.run / folder, {number: turn.finals[number] for number in together})
             folders |= dict.fromkeys(together, folder)
         return folders
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxloop import checkpoints, summaries
 from jaxloop.bucket import alone
+from jaxloop.checkpoints import Final
 from jaxloop.compiled import params_shapes
 from jaxloop.errors import NotFoundError
 from jaxloop.store import Store
@@ -15,17 +16,19 @@ from jaxloop.task import Task
 BEST_CONFIGS, BEST_SEEDS = 8, 8  # of each of the best configs, so many members get folders of their own
 
 
-def params(run: Path, sweep: Sweep, task: Task, store: Store, number: int) -> Any:
-    """A retired member's final parameters, as host arrays in the task's own structure.
+def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: Final = "params") -> Any:
+    """A retired member's final parameters or their average, as host arrays in the task's own structure.
 
     Raises:
       NotFoundError: the member has not ended, or its parameters were not kept.
     """
     member = store.members("number = ?", (number,))[0]
     like = params_shapes(task, alone(sweep, number))
+    if what not in _finals(sweep, number):
+        raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
     if member.finished is not None:
-        return checkpoints.restore_member(run / member.finished, number, like)
-    own = _own_folder(run, sweep, number)
+        return checkpoints.restore_member(run / member.finished, number, what, like)
+    own = _own_folder(run, sweep, number, what)
     if own.exists():
         return checkpoints.restore_one(own, like)
     raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
@@ -47,13 +50,20 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
             number for config in ranked[: int(wanted.removeprefix("best:"))] for number in config["members"]
         ]
     for number in numbers:
-        target = _own_folder(run, sweep, number)
-        if not target.exists():
-            checkpoints.save_one(target, params(run, sweep, task, store, number))
+        for what in _finals(sweep, number):
+            target = _own_folder(run, sweep, number, what)
+            if not target.exists():
+                checkpoints.save_one(target, final(run, sweep, task, store, number, what))
     if wanted.startswith("best:"):
         store.drop_finished()
         shutil.rmtree(run / "finished", ignore_errors=True)
 
 
-def _own_folder(run: Path, sweep: Sweep, number: int) -> Path:
-    return summaries.member_folder(run, number, sweep.members[number], sweep.varied) / "checkpoint"
+def _finals(sweep: Sweep, number: int) -> tuple[Final, ...]:
+    """What a member ends with."""
+    return ("params", "average") if "ema_decay" in sweep.members[number] else ("params",)
+
+
+def _own_folder(run: Path, sweep: Sweep, number: int, what: Final) -> Path:
+    folder = summaries.member_folder(run, number, sweep.members[number], sweep.varied)
+    return folder / ("checkpoint" if what == "params" else what)

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxloop import checkpoints, devices, planner, provenance, report, retired
 from jaxloop.bucket import Bucket, alone
+from jaxloop.checkpoints import Final
 from jaxloop.compiled import CompiledProgram, check, compiled, params_shapes
 from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError
@@ -192,10 +193,10 @@ class _Training:
 
         stood = (steps == before) & (steps > 0)  # diverged at once: its point is recorded already
         leaving = np.flatnonzero(diverged | (steps >= budgets))
-        params = {}
+        finals = {}
         if len(leaving) and self.sweep.document.checkpoint.keep != "none":
-            rows = jax.device_get(state.params)
-            params = {int(members[i]): self._own_params(program, rows, seated[i], members[i]) for i in leaving}
+            rows = jax.device_get({"params": state.params, "average": state.average})
+            finals = {int(members[i]): self._finals(program, rows, seated[i], int(members[i])) for i in leaving}
         slots.free(seated[leaving])
         return Turn(
             number=self.turn,
@@ -207,16 +208,22 @@ class _Training:
                 for name in program.metrics
             },
             leavers={int(members[i]): Status.DIVERGED if diverged[i] else Status.FINISHED for i in leaving},
-            params=params,
+            finals=finals,
         )
 
-    def _own_params(self, program: CompiledProgram, rows: Any, slot: int, number: int) -> Any:
-        """A leaver's parameters in its task's structure, without padding."""
-        size_class = program.bucket.class_of[int(number)]
-        params = program.tree(jax.tree.map(lambda leaf: leaf[slot], rows), size_class)
-        if not program.bucket.sizes:
-            return params
-        return cropped(params, params_shapes(self.task, alone(self.sweep, int(number))))
+    def _finals(
+        self, program: CompiledProgram, rows: dict[Final, Any], slot: int, number: int
+    ) -> dict[Final, Any]:
+        """What a leaver ends with: its parameters in its task's structure, without padding."""
+        finals = {}
+        for what, stacked in rows.items():
+            if jax.tree.leaves(stacked):
+                own = jax.tree.map(lambda leaf: leaf[slot], stacked)
+                finals[what] = program.tree(own, program.bucket.class_of[number])
+        if program.bucket.sizes:
+            shapes = params_shapes(self.task, alone(self.sweep, number))
+            finals = {what: cropped(tree, shapes) for what, tree in finals.items()}
+        return finals
 
     def _due(self) -> bool:
         """Whether the interval between checkpoints is over."""

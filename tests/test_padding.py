@@ -102,7 +102,9 @@ def test_scanned_layers_compute_what_unrolled_ones_do(model):
     sizes = {"depth": [2, 4]}
     found, products = [], []
     for scanned in ("true", "false"):
-        swept = written(model, "adamw", sizes, extra=f"dropout = 0.1\nwidth = 16\nbatch_size = 32\nscan_layers = {scanned}")
+        swept = written(
+            model, "adamw", sizes, extra=f"dropout = 0.1\nwidth = 16\nbatch_size = 32\nscan_layers = {scanned}"
+        )
         (bucket,) = buckets(swept)
         found.append(trained(swept, bucket, steps=20)[0])
         one, hparams = one_member(swept, digits(), bucket)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import jaxloop
 import jaxloop.errors
-from jaxloop import api, subsets, sweep
+from jaxloop import api, checkpoints, subsets, sweep
 from jaxloop.bucket import buckets
 from jaxloop.models.supervised import label_noise
 
@@ -171,6 +171,18 @@ def test_an_average_of_parameters_is_evaluated_beside_them(tmp_path):
     np.testing.assert_allclose(ema[0], now[0], rtol=1e-6)  # no memory: the parameters themselves
     assert (np.abs(ema[1:] - now[1:]) > 1e-4).all()
     assert (ema[2] > ema[1]).all()  # far behind, while the loss falls
+    params, averages = ([jax.tree.leaves(of(n)) for n in range(3)] for of in (run.params, run.average))
+    gaps = [
+        max(np.abs(p - a).max() for p, a in zip(*pair, strict=True)) for pair in zip(params, averages, strict=True)
+    ]
+    assert gaps[0] < 1e-6 < 1e-3 < gaps[1] < gaps[2]
+    best = next(m for m in run.members if list((run.path / "members").glob(f"{m.number:04d}-*/average")))
+    kept = checkpoints.restore_one(
+        next((run.path / "members").glob(f"{best.number:04d}-*/average")), run.params(best)
+    )
+    np.testing.assert_array_equal(jax.tree.leaves(kept)[0], averages[best.number][0])
+    with pytest.raises(jaxloop.errors.NotFoundError, match="no `ema_decay`"):
+        trained(tmp_path, "", "plain").average(0)
 
 
 def test_bfloat16_computes_in_it_and_keeps_float32(tmp_path):
