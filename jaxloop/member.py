@@ -135,7 +135,7 @@ def member(
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         if (rates := task.rates(state.params, hparams)) is not None:
             updates = jax.tree.map(jnp.multiply, updates, rates)
-        grad_norm, update_norm = optax.global_norm(grads), optax.global_norm(updates)
+        grad_norm, update_norm = optim.global_norm(grads), optim.global_norm(updates)
 
         running = ~state.diverged & (state.step < hparams["steps"])
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)

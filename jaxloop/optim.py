@@ -13,6 +13,8 @@ from optax import contrib
 from jaxloop.optimizers import DECAY_MASKS, OPTIMIZERS
 from jaxloop.task import Hparams
 
+LANES = 16  # of a reduction: as many float32 as the widest CPU registers hold
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -56,8 +58,32 @@ def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientT
     else:
         tx = of_optax(name)(hparams["learning_rate"], **arguments)
     if "clip" in hparams:
-        tx = optax.chain(optax.clip_by_global_norm(hparams["clip"]), tx)
+        tx = optax.chain(clip_by_global_norm(hparams["clip"]), tx)
     return optax.with_extra_args_support(tx)
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """`optax.global_norm`, in partial sums side by side.
+
+    On CPU XLA adds strictly in order, one number at a time: two such norms took a fifth of a small member's step,
+    in sixteen sums a fiftieth (benchmarks/LOG.md).
+    """
+
+    def sums(leaf):
+        squares = jnp.square(leaf.ravel())
+        return jnp.pad(squares, (0, -leaf.size % LANES)).reshape(-1, LANES).sum(0)
+
+    return jnp.sqrt(sum(map(sums, jax.tree.leaves(tree)), jnp.zeros(LANES)).sum())
+
+
+def clip_by_global_norm(most: jax.Array) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm` over this file's norm, which the step computes once for both."""
+
+    def update(updates, state, params=None):
+        scale = jnp.minimum(1.0, most / global_norm(updates))
+        return jax.tree.map(lambda leaf: leaf * scale, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def of_optax(name: str) -> Callable[..., optax.GradientTransformation]:

@@ -39,6 +39,20 @@ def test_schedules_equal_optaxs(warmup):
         np.testing.assert_allclose(rates(name, warmup), np.array(reference), rtol=2e-6)
 
 
+def test_norms_and_clipping_equal_optaxs():
+    generator = np.random.default_rng(0)
+    tree = {f"{n}": generator.normal(size=n).astype(np.float32) for n in (1, 15, 16, 17, 10_007)}
+    tree["matrix"] = generator.normal(size=(7, 5)).astype(np.float32)
+    np.testing.assert_allclose(optim.global_norm(tree), optax.global_norm(tree), rtol=1e-6)
+    for most in (1.0, 1e6):
+        ours, theirs = (
+            jax.tree.leaves(tx.update(tree, tx.init(tree))[0])
+            for tx in (optim.clip_by_global_norm(jnp.float32(most)), optax.clip_by_global_norm(most))
+        )
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
 PARAMS = {"kernel": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "bias": np.linspace(0.1, 1, 4)}
 PARAMS = jax.tree.map(lambda leaf: leaf.astype(np.float32), PARAMS)
 LAYOUT = optim.Layout(

@@ -1,9 +1,8 @@
 """Layers whose sizes may be padded: one program trains members of different widths and depths, exactly.
 
-What makes a padded layer equal the unpadded one: initial values are drawn row by row from folded keys, so that a
-prefix does not depend on the padded sizes; variances, norms and attention use the true sizes; what is padding is
-exactly zero, in the parameters, the activations and the gradients. Every activation here maps zero to zero, so
-that a dense layer's padding stays zero without a mask.
+What makes a padded layer equal the unpadded one: random values follow from their places (`draws`); variances,
+norms and attention use the true sizes; what is padding is exactly zero, in the parameters, the activations and the
+gradients. Every activation here maps zero to zero, so that a dense layer's padding stays zero without a mask.
 """
 
 import math
@@ -14,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxloop.models.draws import truncated_normal, uniform
 from jaxloop.sizes import Choice, Size
 
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
-TRUNCATED_STDDEV = 0.87962566103423978  # of a unit normal cut at two standard deviations
 EPSILON = 1e-6  # of the norms
 
 
@@ -85,24 +84,10 @@ def activate(x: jax.Array, activation: Choice) -> jax.Array:
 
 
 def dropout(x: jax.Array, rate: Any, key: jax.Array | None) -> jax.Array:
-    """Zeroes a share `rate` of `x`, (..., features), and scales the rest; nothing without a key.
-
-    Each row draws from a key of its own, so that the draws do not depend on padded sizes.
-    """
+    """Zeroes a share `rate` of `x`, (..., features), and scales the rest; nothing without a key."""
     if key is None or (isinstance(rate, float) and rate == 0.0):
         return x
-    rows = math.prod(x.shape[:-1])
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows))
-    uniform = jax.vmap(lambda key: jax.random.uniform(key, x.shape[-1:]))(keys).reshape(x.shape)
-    return jnp.where(uniform >= rate, x / (1.0 - rate), 0.0).astype(x.dtype)
-
-
-def truncated_normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Unit-variance draws cut at two standard deviations, of which each prefix is the same for any shape."""
-    if len(shape) == 1:
-        return jax.random.truncated_normal(key, -2.0, 2.0, (shape[0],)) / TRUNCATED_STDDEV
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(shape[0]))
-    return jax.vmap(lambda key: truncated_normal(key, shape[1:]))(keys)
+    return jnp.where(uniform(key, x.shape) >= rate, x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
 def drawn(key: jax.Array, sizes: Sequence[Size], stddev: Any, active: jax.Array | bool = True) -> jax.Array:
