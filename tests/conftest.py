@@ -14,6 +14,8 @@ import jax
 import pytest
 from hypothesis import settings
 
+from jaxloop import population
+
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -35,6 +37,13 @@ seed = { count = 2 }
 [checkpoint]
 every = 20
 """
+
+
+@pytest.fixture
+def compiled_quickly(monkeypatch):
+    """Programs of this process without the compiler's last optimizations: they compute the same to rounding."""
+    quick = {**population.EXACT_ON_CPU, "xla_backend_optimization_level": 0}
+    monkeypatch.setattr(population, "EXACT_ON_CPU", quick)
 
 
 @pytest.fixture

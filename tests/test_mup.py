@@ -39,10 +39,9 @@ def moved(parametrization, optimizer, rate):
 
         @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
         def run(columns, data, one=one):
-            states = [one.init(columns)]
-            for _ in range(3):
-                states.append(one.step(columns, states[-1], data)[0])
-            return jnp.stack([states[0].params, states[-1].params])
+            before = one.init(columns)
+            after = jax.lax.fori_loop(0, 3, lambda _, state: one.step(columns, state, data)[0], before)
+            return jnp.stack([before.params, after.params])
 
         params = as_trees(
             run(bucket.columns(swept.members[number]), task.data.splits()), params_shapes(task, bucket)

@@ -8,6 +8,7 @@ from conftest import ROOT
 import jaxloop
 from jaxloop import api
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
 
 

@@ -14,6 +14,7 @@ from jaxloop import api, checkpoints, subsets, sweep
 from jaxloop.bucket import buckets
 from jaxloop.models.supervised import label_noise
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SHORT = '[run]\ntask = "digits"\nsteps = 20\nevaluate_every = 10\n'
 
 
