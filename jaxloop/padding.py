@@ -72,9 +72,9 @@ def padded(tree: Any, largest: Shapes) -> Any:
     found = by_path(tree)
 
     def filled(path, leaf):
-        zeros = jnp.zeros(leaf.shape, leaf.dtype)
         if path not in found:
-            return zeros
-        return zeros.at[tuple(slice(length) for length in found[path].shape)].set(found[path])
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        beyond = [(0, more - own, 0) for more, own in zip(leaf.shape, found[path].shape, strict=True)]
+        return jax.lax.pad(found[path], jnp.zeros((), leaf.dtype), beyond)
 
     return jax.tree_util.tree_map_with_path(filled, largest)

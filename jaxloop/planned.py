@@ -1,5 +1,6 @@
 """`jaxloop plan`: what a sweep would cost, from its compiled programs. Nothing is run."""
 
+import math
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ from jaxloop.compiled import CompiledProgram, check, compiled, step_flops
 from jaxloop.sizes import plain
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
+
+PREFIXES = ["", "k", "M", "G", "T", "P", "E"]
 
 
 def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def text(found: dict[str, Any]) -> str:
         padding = f", {program['padding']:.0%} of the work is padding" if program["padding"] else ""
         lines.append(
             f"  program: {program['members']} members on {program['capacity']} slots, width {program['width']}, "
-            f"{program['memory_bytes_per_device'] / 1e6:.1f} MB a device, "
+            f"{_scaled(program['memory_bytes_per_device'])}B a device, "
             f"compiled in {program['compile_seconds']} s{padding}"
         )
         for part in program["size_classes"]:
@@ -98,8 +101,14 @@ def text(found: dict[str, Any]) -> str:
             padded = f" padded to {sizes} ({part['padding']:.0%} of its work)" if sizes else ""
             lines.append(
                 f"    {part['members']} members{padded}: {part['parameters']:,} parameters each, "
-                f"{part['flops_per_member_step'] / 1e6:.2f} MFLOP a member-step"
+                f"{_scaled(part['flops_per_member_step'])}FLOP a member-step"
             )
-    lines.append(f"  disk: up to {found['disk_bytes'] / 1e6:.1f} MB of parameters and checkpoints")
-    lines.append(f"  in all: {found['total_flops'] / 1e12:.2f} TFLOP")
+    lines.append(f"  disk: up to {_scaled(found['disk_bytes'])}B of parameters and checkpoints")
+    lines.append(f"  in all: {_scaled(found['total_flops'])}FLOP")
     return "\n".join(lines)
+
+
+def _scaled(value: float) -> str:
+    """A number with three digits and a prefix, for a unit to follow: "6.91 T"."""
+    power = min(max(0, math.floor(math.log10(max(value, 1.0)) / 3)), len(PREFIXES) - 1)
+    return f"{value / 1000**power:.3g} {PREFIXES[power]}"

@@ -117,6 +117,7 @@ def test_a_neighbour_that_turns_nan_changes_nothing(tmp_path):
     assert_same_bits(beside, clean)
 
 
+@pytest.mark.slow
 def test_members_in_size_classes_have_the_bits_of_a_program_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(planner, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
     few = "axes.learning_rate.num=2"

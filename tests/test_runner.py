@@ -178,7 +178,7 @@ def population(file, out):
     [
         (signal.SIGKILL, 0),
         pytest.param(signal.SIGKILL, 9, marks=pytest.mark.slow),
-        (signal.SIGTERM, 5),
+        pytest.param(signal.SIGTERM, 5, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 15, marks=pytest.mark.slow),
     ],
 )
