@@ -10,7 +10,7 @@ import numpy as np
 from jaxloop import retired, runner, sweep
 from jaxloop.checkpoints import Final
 from jaxloop.declared import Namespace
-from jaxloop.devices import use_every_core
+from jaxloop.devices import prepare
 from jaxloop.errors import NotFoundError, SweepError
 from jaxloop.store import Member, Store
 from jaxloop.sweep import Sweep
@@ -67,7 +67,7 @@ def run(
       overrides: such as "run.steps=100", of a sweep file.
       observe: called after each turn.
     """
-    use_every_core()
+    prepare()
     if not isinstance(swept, Sweep):
         checked, task = read(swept, overrides)
     elif overrides:

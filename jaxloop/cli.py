@@ -105,9 +105,9 @@ def _read(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[An
     overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
     load(file, overrides)
     from jaxloop import api
-    from jaxloop.devices import use_every_core
+    from jaxloop.devices import prepare
 
-    use_every_core()
+    prepare()
     return api.read(file, overrides)
 
 
@@ -117,10 +117,10 @@ def _read(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[An
 def resume(run: Path, as_json: bool) -> None:
     """Go on with a run from its last checkpoint."""
     from jaxloop import api
-    from jaxloop.devices import use_every_core
+    from jaxloop.devices import prepare
 
     loaded = api.load(run)
-    use_every_core()
+    prepare()
     _train(run, *loaded.sweep_and_task, as_json)
 
 
@@ -246,12 +246,12 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
 def replay(run: Path, member: str, as_json: bool) -> None:
     """Train one member alone and compare its curve with the recorded one."""
     from jaxloop import api
-    from jaxloop.devices import use_every_core
+    from jaxloop.devices import prepare
     from jaxloop.replay import train_alone
 
     loaded = api.load(run)
     number = loaded.store.member(member).number
-    use_every_core()
+    prepare()
     found = train_alone(*loaded.sweep_and_task, loaded.store, number)
     text = (
         "member {member}: {steps} steps alone, {points} points, {missing} of them in one curve only, "

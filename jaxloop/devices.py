@@ -6,12 +6,32 @@ import sys
 
 import jax
 import numpy as np
+import platformdirs
 
 WIDEST = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
 NARROWEST = 2  # at width 1 XLA may choose other kernels, and a member's last bits change
 CACHE_BYTES = 1 << 20  # state of a group that still leaves half of a core's 2 MiB second-level cache
+CACHED_BYTES = 2 << 30  # of compiled programs; the least recently used go first
 CPU_CAPACITY = 256
 ACCELERATOR_CAPACITY = 1024
+
+
+def prepare() -> None:
+    """Sets JAX up as this machine's user would: all cores, and programs compiled once. Call before JAX starts."""
+    use_every_core()
+    use_compilation_cache()
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless the user chose a folder or has JAX keep none.
+
+    A folder that cannot be written costs JAX's warning, and compiling anew.
+    """
+    chosen = jax.config.values
+    if chosen["jax_compilation_cache_dir"] is None and chosen["jax_enable_compilation_cache"]:
+        jax.config.update("jax_compilation_cache_dir", str(platformdirs.user_cache_path("jaxloop") / "xla"))
+        jax.config.update("jax_compilation_cache_max_size", CACHED_BYTES)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def use_every_core() -> None:
