@@ -71,8 +71,8 @@ def compatible(sweep: Sweep) -> list[list[int]]:
     return list(groups.values())
 
 
-def buckets(sweep: Sweep) -> list[Bucket]:
-    """A sweep in as few programs as can be, whatever they cost."""
+def undivided(sweep: Sweep) -> list[Bucket]:
+    """A sweep in as few programs as can be, each padded to its largest sizes."""
     return [bucket_of(sweep, numbers) for numbers in compatible(sweep)]
 
 

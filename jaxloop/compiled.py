@@ -1,7 +1,7 @@
 """A bucket's program, compiled for a mesh: what the runner turns."""
 
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import contract, devices, padding
-from jaxloop.bucket import SIZE_CLASS, Bucket, buckets
+from jaxloop.bucket import SIZE_CLASS, Bucket, undivided
 from jaxloop.declared import direction
 from jaxloop.errors import ResourceError, SweepError, told, unknown
+from jaxloop.keys import threefry
 from jaxloop.member import Program, TrainState, as_size, chunked, length, member, raveled
 from jaxloop.optim import Layout, Shape
 from jaxloop.optimizers import SHAPE_AWARE
@@ -87,7 +88,7 @@ class CompiledProgram:
 def params_shapes(task: Task, bucket: Bucket) -> Any:
     """The shapes of one member's parameters, in the task's own structure."""
     return jax.eval_shape(
-        lambda key, traced: task.init(key, bucket.hparams(traced)), jax.random.key(0), _scalars(bucket)
+        lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
     )
 
 
@@ -117,25 +118,23 @@ def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def check(sweep: Sweep, task: Task) -> tuple[str, str]:
-    """What a sweep asks of its task, which the file alone does not tell; and what a task needs to be.
+    """Checks a sweep against its task, and gives the metric to rank by.
 
     Returns:
-      The metric that configs are ranked by, and what is better, "max" or "min".
+      The metric, and what is better, "max" or "min".
 
     Raises:
       SweepError: all that is wrong, a line each.
     """
+    programs = undivided(sweep)
     problems = {
-        sweep.places.say(path, rule): None
-        for bucket in buckets(sweep)
-        for path, rule in _broken(sweep, task, bucket)
+        sweep.places.say(path, rule): None for bucket in programs for path, rule in _broken(sweep, task, bucket)
     }
     if problems:
         raise SweepError("\n".join(problems))
-    metric = _metric(sweep, _measured(sweep, task, buckets(sweep)[0]))
+    metric = _metric(sweep, _measured(sweep, task, programs[0]))
     mode = direction(metric, sweep.document.evaluate.mode)
-    if mode is None:
-        raise SweepError(sweep.places.say(("evaluate", "mode"), f"`{metric}` needs mode max or min"))
+    assert mode is not None, "_broken tells of it"
     return metric, mode
 
 
@@ -147,8 +146,12 @@ def _metric(sweep: Sweep, measured: Container[str]) -> str:
 
 
 def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
+    if "folds" in bucket.static and (rule := _unlike(task.data.train, task.data.validation)):
+        yield ("axes", "fold"), rule
+        return
+    examples = length(resident(task, bucket)["train"])
     for number in bucket.numbers:
-        if broken := list(_broken_member(sweep.members[number], length(resident(task, bucket)["train"]))):
+        if broken := list(_broken_member(sweep.members[number], examples)):
             yield from broken
             return
     if "weight" in task.data.train and isinstance(sweep.declared["batch_size"], Size):
@@ -173,8 +176,18 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
         yield ("evaluate", "mode"), f"`{metric}` does not tell what is better: needs max or min"
 
 
+def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray]) -> str | None:
+    """What keeps two splits from being one pool."""
+    shapes = [{name: x.shape[1:] for name, x in split.items()} for split in (train, validation)]
+    if shapes[0] == shapes[1]:
+        return None
+    return f"needs train and validation examples of the same arrays, got {shapes[0]} and {shapes[1]}"
+
+
 def _broken_member(hparams: dict[str, Any], resident: int) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What a member asks of the `resident` training examples that they are too few for."""
+    """What a member asks that cannot be: of the `resident` training examples, or of its model."""
+    if hparams.get("positions") == "rope" and hparams["head_width"] % 2:
+        yield ("axes", "head_width"), f"needs even numbers for rotary positions, got {hparams['head_width']}"
     folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))
     if (folds is None) != (fold is None):
         yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"

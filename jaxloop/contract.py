@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from jaxloop.bucket import Bucket
 from jaxloop.errors import told
+from jaxloop.keys import threefry
 from jaxloop.task import Task
 
 BRANCHES = (  # what JAX raises where Python needs a value that is only known when the program runs
@@ -29,10 +30,10 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
       batch: one training batch, as shapes.
     """
     try:
-        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = jax.eval_shape(lambda: threefry(0))
         params = _traced("init", task.init, bucket, example, key)
         for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-            if not np.issubdtype(leaf.dtype, np.floating):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 where = jax.tree_util.keystr(path)
                 raise _BrokenError(
                     f"{_place(task.init)}`init` needs to give float arrays, params{where} is {leaf.dtype}"

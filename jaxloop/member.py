@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxloop import data as batches
 from jaxloop import optim, subsets
+from jaxloop.keys import threefry
 from jaxloop.sizes import Size
 from jaxloop.task import Hparams, Metrics, Task
 
@@ -54,8 +55,8 @@ class Stream(IntEnum):
 
 
 def stream(hparams: Hparams, which: Stream) -> jax.Array:
-    # threefry by name: under vmap, `rbg` would use the first member's key for all.
-    return jax.random.fold_in(jax.random.key(hparams["seed"], impl="threefry2x32"), which)
+    """The key of one of a member's streams."""
+    return jax.random.fold_in(threefry(hparams["seed"]), which)
 
 
 def raveled(task: Task, params: Any) -> Task:
@@ -118,7 +119,7 @@ def member(
 
     def loss(params, batch, key, hparams):
         with jax.default_matmul_precision(hparams["matmul_precision"]):
-            value, metrics = task.loss(computed(params, hparams), computed(batch, hparams), key, hparams)
+            value, metrics = task.loss(computed(params, hparams), batch, key, hparams)
         return jnp.asarray(value, jnp.float32), metrics
 
     def step(hparams, state, data):
@@ -159,7 +160,7 @@ def member(
         def of(params):
             def metrics(batch):
                 with jax.default_matmul_precision(hparams["matmul_precision"]):
-                    found = task.metrics(computed(params, hparams), computed(batch, hparams), hparams)
+                    found = task.metrics(computed(params, hparams), batch, hparams)
                 return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
 
             return average_over(metrics)
@@ -188,8 +189,7 @@ def member(
         def average_over(metrics):
             most = mean(metrics, part, len(index), evaluation_batch)
             one = metrics(batches.take(pool, last[None]))
-            share = has_last / (len(index) + has_last)
-            return jax.tree.map(lambda m, o: m + (o - m) * share, most, one)
+            return jax.tree.map(lambda m, o: jnp.where(has_last, m + (o - m) / (len(index) + 1), m), most, one)
 
         return measured(hparams, state, average_over)
 
@@ -229,12 +229,11 @@ def as_size(batch_size: Any) -> Size:
     return batch_size if isinstance(batch_size, Size) else Size(batch_size, batch_size)
 
 
-def computed(tree: Any, hparams: Hparams) -> Any:
-    """The tree in the precision that the member computes in; what it keeps stays float32."""
+def computed(params: Any, hparams: Hparams) -> Any:
+    """The parameters in the precision that the member computes in; what it keeps stays float32."""
     if hparams["precision"] == "float32":
-        return tree
-    dtype = jnp.dtype(hparams["precision"])
-    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+        return params
+    return jax.tree.map(lambda x: x.astype(hparams["precision"]), params)
 
 
 def chunked(program: Program, length: int) -> Program:

@@ -44,12 +44,17 @@ def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientT
 
     Args:
       layout: of the parameters, where they are a tree; without it they may be any arrays.
+
+    Raises:
+      ValueError: what the hparams ask for needs a layout, or the optimizer decays all parameters.
     """
     name, arguments = hparams["optimizer"], {key: hparams[key] for key in OPTIMIZERS[hparams["optimizer"]]}
     if hparams.get("weight_decay_on", "all") == "weights" and "weight_decay" in arguments:
         if name not in DECAY_MASKS:
             raise ValueError(f"{name} decays all parameters: weight_decay_on cannot be 'weights'")
-        arguments[DECAY_MASKS[name]] = None if layout is None else layout.weights
+        if layout is None:
+            raise ValueError("weight_decay_on needs the layout of the parameters")
+        arguments[DECAY_MASKS[name]] = layout.weights
     if name == "muon":
         if layout is None:
             raise ValueError("muon needs the layout of the parameters")
@@ -97,9 +102,11 @@ def _muon(
 
     Hidden matrices are orthogonalized (Jordan 2024, "Muon"), all else goes to AdamW.
     """
-    mask = arguments.pop("weight_decay_mask", None)
+    mask = adam_mask = arguments.pop("weight_decay_mask", None)
     if mask is not None:
-        mask = jax.tree.map(lambda inputs, decays: decays if inputs else optax.MaskedNode(), layout.hidden, mask)
+        none = optax.MaskedNode()
+        adam_mask = jax.tree.map(lambda inputs, decays: none if inputs else decays, layout.hidden, mask)
+        mask = jax.tree.map(lambda inputs, decays: decays if inputs else none, layout.hidden, mask)
     adam = {name.removeprefix("adam_"): value for name, value in arguments.items()}
     labels = jax.tree.map(lambda inputs: "muon" if inputs else "adam", layout.hidden)
 
@@ -130,7 +137,7 @@ def _muon(
                 optax.add_decayed_weights(weight_decay, mask),
                 optax.scale_by_learning_rate(rate),
             ),
-            "adam": optax.adamw(adam_rate, eps=eps, nesterov=nesterov, **adam),
+            "adam": optax.adamw(adam_rate, eps=eps, nesterov=nesterov, mask=adam_mask, **adam),
         },
         labels,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from jaxloop import declared, devices, planner
+from jaxloop import declared, devices, planner, retired
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, check, compiled, step_flops
 from jaxloop.sizes import plain
@@ -67,7 +67,7 @@ def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket, params: 
 
 
 def _disk_bytes(sweep: Sweep, program: CompiledProgram) -> int:
-    """What a program's members and checkpoints take at the most, before compression.
+    """What a program's members and checkpoints take, before compression and the copies of the best.
 
     "best:K" needs as much as "all" until the run ends: who is best is known then.
     """
@@ -75,7 +75,8 @@ def _disk_bytes(sweep: Sweep, program: CompiledProgram) -> int:
     if sweep.document.checkpoint.keep == "none":
         return checkpoints
     parts = zip(program.bucket.size_classes, program.params, strict=True)
-    return checkpoints + sum(_bytes(params) * len(part.numbers) for part, params in parts)
+    trees = {number: len(retired.finals(sweep, number)) for number in program.bucket.numbers}
+    return checkpoints + sum(_bytes(params) * trees[number] for part, params in parts for number in part.numbers)
 
 
 def _bytes(shapes: Any) -> int:
@@ -103,7 +104,7 @@ def text(found: dict[str, Any]) -> str:
                 f"    {part['members']} members{padded}: {part['parameters']:,} parameters each, "
                 f"{_scaled(part['flops_per_member_step'])}FLOP a member-step"
             )
-    lines.append(f"  disk: up to {_scaled(found['disk_bytes'])}B of parameters and checkpoints")
+    lines.append(f"  disk: about {_scaled(found['disk_bytes'])}B of parameters and checkpoints")
     lines.append(f"  in all: {_scaled(found['total_flops'])}FLOP")
     return "\n".join(lines)
 

@@ -1,8 +1,7 @@
 """Size classes: which members of different sizes are padded together, by estimated cost.
 
 Padding computes the largest size of a class for all its members; a class of its own costs a branch of the program
-to compile, and slots that stay idle. The estimate is coarse on purpose, and the same on every machine: a resumed
-run has the same classes.
+to compile, and slots that stay idle. The estimate is coarse on purpose, and the same on every machine.
 """
 
 import math
@@ -15,6 +14,7 @@ import jax
 
 from jaxloop.bucket import Bucket, bucket_of, compatible, divided
 from jaxloop.compiled import params_shapes, step_flops
+from jaxloop.devices import NARROWEST
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 
@@ -22,7 +22,6 @@ from jaxloop.task import Task
 COMPILE_SECONDS = 4.5  # of each size class
 FLOPS_PER_SECOND = 90e9
 STEP_SECONDS = 20e-6  # of a member's step beside its FLOPs
-GROUP = 2  # slots that compute together at the least
 CLASSES = 16  # to begin with, where there are more mixes of sizes
 
 Sizes = tuple[tuple[str, int], ...]
@@ -43,9 +42,19 @@ def buckets(sweep: Sweep, task: Task) -> list[Bucket]:
     ]
 
 
-def with_one(sweep: Sweep, task: Task, number: int) -> Bucket:
+def numbers(buckets: list[Bucket]) -> list[list[list[int]]]:
+    """The members of each size class of each bucket: what a run's store keeps of a plan."""
+    return [[part.numbers for part in bucket.size_classes] for bucket in buckets]
+
+
+def recorded(sweep: Sweep, numbers: list[list[list[int]]]) -> list[Bucket]:
+    """The buckets that `numbers` was given: estimates may be others in another version."""
+    return [divided(sweep, bucket_of(sweep, sorted(chain(*parts))), parts) for parts in numbers]
+
+
+def with_one(buckets: list[Bucket], number: int) -> Bucket:
     """The branch of the program that a member trains in, for this member alone."""
-    classes = (part for bucket in buckets(sweep, task) for part in bucket.size_classes)
+    classes = (part for bucket in buckets for part in bucket.size_classes)
     return replace(next(part for part in classes if number in part.numbers), numbers=[number])
 
 
@@ -90,7 +99,7 @@ def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[in
 
     def seconds(members: list[int]) -> float:
         steps = sum(sweep.members[number]["steps"] for number in members) / len(members)
-        slots = math.ceil(len(members) / GROUP) * GROUP
+        slots = math.ceil(len(members) / NARROWEST) * NARROWEST
         a_step = STEP_SECONDS + flops * work(_largest(sweep, members)) / FLOPS_PER_SECOND
         return COMPILE_SECONDS + slots * steps * a_step
 

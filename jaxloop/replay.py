@@ -18,10 +18,16 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     """Trains one member alone and compares its curve with the recorded one.
 
     Returns:
-      `largest_difference` over all metrics and points; `points` compared; `missing`, points that only one of
-      the two curves has.
+      `member` and its `steps`; `largest_difference` over all metrics and points; `points` compared; `missing`,
+      points that only one of the two curves has.
+
+    Raises:
+      NotFoundError: nothing of the member is recorded yet.
     """
-    bucket = planner.with_one(sweep, task, number)
+    recorded = store.points(number)
+    if not recorded:
+        raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
+    bucket = planner.with_one(planner.recorded(sweep, store.get("size_classes")), number)
     mesh = devices.member_mesh(store.get("devices"))
     program = compiled(sweep, task, bucket, mesh, capacity=1, width=devices.NARROWEST)
     slots = Slots(bucket, sweep.members, program.capacity, program.width, [number], mesh.size)
@@ -36,9 +42,6 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         curves |= {(name, step): mine[name] for name in program.metrics if not np.isnan(mine[name])}
         if mine["diverged"] or step >= sweep.members[number]["steps"]:
             break
-    recorded = store.points(number)
-    if not recorded:
-        raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
     both = curves.keys() & recorded.keys()
     # equal infinities differ by nothing
     gaps = [abs(curves[at] - recorded[at]) for at in both if curves[at] != recorded[at]]

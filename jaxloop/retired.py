@@ -24,7 +24,7 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     """
     member = store.members("number = ?", (number,))[0]
     like = params_shapes(task, alone(sweep, number))
-    if what not in _finals(sweep, number):
+    if what not in finals(sweep, number):
         raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
     if member.finished is not None:
         return checkpoints.restore_member(run / member.finished, number, what, like)
@@ -50,7 +50,7 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
             number for config in ranked[: int(wanted.removeprefix("best:"))] for number in config["members"]
         ]
     for number in numbers:
-        for what in _finals(sweep, number):
+        for what in finals(sweep, number):
             target = _own_folder(run, sweep, number, what)
             if not target.exists():
                 checkpoints.save_one(target, final(run, sweep, task, store, number, what))
@@ -59,7 +59,7 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
         shutil.rmtree(run / "finished", ignore_errors=True)
 
 
-def _finals(sweep: Sweep, number: int) -> tuple[Final, ...]:
+def finals(sweep: Sweep, number: int) -> tuple[Final, ...]:
     """What a member ends with."""
     return ("params", "average") if "ema_decay" in sweep.members[number] else ("params",)
 

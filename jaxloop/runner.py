@@ -109,7 +109,10 @@ class _Training:
         self.observe, self.interrupt = observe, interrupt
         self.recorder = Recorder(run, sweep, store)
         self.mesh = devices.member_mesh(store.get("devices"))
-        self.buckets = planner.buckets(sweep, task)
+        if (numbers := store.get("size_classes")) is None:
+            numbers = planner.numbers(planner.buckets(sweep, task))
+            store.put(size_classes=numbers)
+        self.buckets = planner.recorded(sweep, numbers)
         self.turn = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
         self.saved_turn, self.saved_at = 0, time.monotonic()

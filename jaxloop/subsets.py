@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxloop.data import permuted
+from jaxloop.keys import threefry
 from jaxloop.task import Hparams
 
 FOLD_SEED = 0  # of the order in which examples are dealt into folds: the same for every member
@@ -75,4 +76,4 @@ def _fold(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _dealt(place: jax.Array, examples: int) -> jax.Array:
-    return permuted(jax.random.key(FOLD_SEED, impl="threefry2x32"), place.astype(jnp.uint32), examples)
+    return permuted(threefry(FOLD_SEED), place.astype(jnp.uint32), examples)

@@ -22,6 +22,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
     },
     {
         "task",
+        "keys",
         "data",
         "subsets",
         "padding",

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from jaxloop import api, devices, sweep
-from jaxloop.bucket import alone, buckets
+from jaxloop.bucket import alone, undivided
 from jaxloop.compiled import compiled
 from jaxloop.data import batch_index
 from jaxloop.member import Stream, stream
@@ -33,7 +33,7 @@ def population_row(steps, row):
     """Trains six members together; gives one's initial and final parameters, its loss and its hparams."""
     swept = sweep.parse(SWEEP.format(steps=steps))
     task = api.task_of(swept)
-    (bucket,) = buckets(swept)
+    (bucket,) = undivided(swept)
     program = compiled(swept, task, bucket, devices.member_mesh(), width=2)
     slots = Slots(bucket, swept.members, program.capacity, program.width, bucket.numbers)
     fresh = program.place(slots.admit())

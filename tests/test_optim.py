@@ -98,11 +98,13 @@ def test_declared_arguments_and_defaults_are_optaxs(name):
         assert default == (0.0 if argument == "momentum" and expected is None else expected)
 
 
-def test_only_weights_decay_if_asked():
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_only_weights_decay_if_asked(name):
     decayed = {}
     for on in ("all", "weights"):
-        hparams = {"optimizer": "adamw", "learning_rate": 0.1, **OPTIMIZERS["adamw"], "weight_decay_on": on}
-        tx = optim.optimizer({**hparams, "weight_decay": 0.5}, LAYOUT)
+        hparams = {"optimizer": name, "learning_rate": 0.1, **OPTIMIZERS[name], "weight_decay_on": on}
+        decays = {name: 0.5 for name in hparams if name.endswith("weight_decay")}
+        tx = optim.optimizer({**hparams, **decays}, LAYOUT)
         updates, _ = tx.update(jax.tree.map(jnp.zeros_like, PARAMS), tx.init(PARAMS), PARAMS)
         decayed[on] = {name: bool(np.abs(update).max() > 0) for name, update in updates.items()}
     assert decayed == {

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from jaxloop import api, padding, sweep
-from jaxloop.bucket import alone, buckets
+from jaxloop.bucket import alone, undivided
 from jaxloop.compiled import one_member, params_shapes
 from jaxloop.member import chunked
 
@@ -90,7 +90,7 @@ def check_equal(swept, number, padded_losses, padded_params, steps=STEPS):
 @pytest.mark.parametrize("model", SIZES)
 def test_padded_equals_unpadded(model, optimizer):
     swept = written(model, optimizer, SIZES[model])
-    (bucket,) = buckets(swept)
+    (bucket,) = undivided(swept)
     assert set(bucket.sizes) == set(SIZES[model])
     losses, params = trained(swept, bucket)
     assert losses[0, -1] < losses[0, 0]
@@ -105,7 +105,7 @@ def test_scanned_layers_compute_what_unrolled_ones_do(model):
         swept = written(
             model, "adamw", sizes, extra=f"dropout = 0.1\nwidth = 16\nbatch_size = 32\nscan_layers = {scanned}"
         )
-        (bucket,) = buckets(swept)
+        (bucket,) = undivided(swept)
         found.append(trained(swept, bucket, steps=20)[0])
         one, hparams = one_member(swept, digits(), bucket)
         program = jax.make_jaxpr(one.step)(hparams, jax.eval_shape(one.init, hparams), digits().data.splits())
@@ -134,6 +134,6 @@ def combinations(draw):
 def test_any_combination_padded_equals_unpadded(combination):
     model, optimizer, sizes, number = combination
     swept = written(model, optimizer, sizes)
-    (bucket,) = buckets(swept)
+    (bucket,) = undivided(swept)
     losses, params = trained(swept, bucket, steps=20)
     check_equal(swept, number, losses[number], jax.tree.map(lambda leaf: leaf[number], params), steps=20)

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 import jaxloop
 from jaxloop import api, devices, planner, replay, sweep
-from jaxloop.bucket import buckets
+from jaxloop.bucket import undivided
 from jaxloop.compiled import compiled
 from jaxloop.member import TrainState
 from jaxloop.population import grouped, rested
@@ -176,7 +176,7 @@ def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path, main_job, setti
 
 def test_devices_share_no_step_and_the_state_is_updated_in_place():
     swept = sweep.parse(SWEEP)
-    (bucket,) = buckets(swept)
+    (bucket,) = undivided(swept)
     mesh = devices.member_mesh()
     assert mesh.size == 2
     program = compiled(swept, api.task_of(swept), bucket, mesh)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxloop import sweep
-from jaxloop.bucket import alone, bucket_of, buckets, divided
+from jaxloop.bucket import alone, bucket_of, divided, undivided
 from jaxloop.slots import IDLE, Slots
 
 SWEEP = """
@@ -22,7 +22,7 @@ learning_rate = {{ linear = [0.1, 0.9], num = {members} }}
 @given(members=st.integers(1, 20), capacity=st.integers(1, 8), rng=st.randoms())
 def test_every_member_sits_once_beside_its_own_hparams(members, capacity, rng):
     swept = sweep.parse(SWEEP.format(members=members))
-    (bucket,) = buckets(swept)
+    (bucket,) = undivided(swept)
     slots, seen = Slots(bucket, swept.members, capacity, capacity, bucket.numbers), []
     for _ in range(200):
         fresh = slots.admit()
@@ -76,7 +76,7 @@ def test_a_slot_that_nobody_took_yet_has_no_steps_to_take():
 
 def test_restored_seats_are_those_of_the_checkpoint():
     swept = sweep.parse(SWEEP.format(members=5))
-    (bucket,) = buckets(swept)
+    (bucket,) = undivided(swept)
     slots = Slots(bucket, swept.members, 4, 2)
     slots.restore(np.array([3, IDLE, 0, IDLE], np.int32), np.array([7, 2, 5, 0]))
     assert slots.seated.tolist() == [0, 2]

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 import jaxloop
 import jaxloop.errors
 from jaxloop import api, checkpoints, subsets, sweep
-from jaxloop.bucket import buckets
+from jaxloop.bucket import undivided
 from jaxloop.models.supervised import label_noise
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SHORT = '[run]\ntask = "digits"\nsteps = 20\nevaluate_every = 10\n'
 
 
-def trained(tmp_path, text, name="run"):
-    (tmp_path / "sweep.toml").write_text(SHORT + text)
+def trained(tmp_path, text, name="run", task="digits"):
+    (tmp_path / "sweep.toml").write_text(SHORT.replace("digits", task) + text)
     return jaxloop.run(tmp_path / "sweep.toml", out=tmp_path / name)
 
 
@@ -193,6 +193,40 @@ def test_bfloat16_computes_in_it_and_keeps_float32(tmp_path):
     assert {leaf.dtype for leaf in jax.tree.leaves(run.params(1))} == {np.dtype("float32")}
 
 
+def test_bfloat16_rounds_no_target(tmp_path):
+    x = np.zeros((100, 2), np.float32)
+    np.savez(tmp_path / "flat.npz", x=x, y=np.full(100, 1001.0, np.float32))  # 1000 in bfloat16
+    run = trained(
+        tmp_path,
+        """
+        [data]
+        path = "flat.npz"
+        [hparams]
+        model = "linear"
+        learning_rate = 0.0
+        batch_size = 20
+        [axes]
+        precision = { values = ["float32", "bfloat16"] }
+        """.replace("\n        ", "\n"),
+        task="arrays",
+    )
+    for metric in ("train/loss", "validation/loss", "test/loss"):
+        np.testing.assert_allclose(run.curves(metric)[:, -1], 1001.0**2, rtol=1e-5)
+
+
+def test_rotary_positions_need_pairs(tmp_path):
+    says = re.escape("head_width: needs even numbers for rotary positions, got 3")
+    with pytest.raises(jaxloop.errors.SweepError, match=says):
+        trained(tmp_path, '[hparams]\nmodel = "transformer"\n[axes]\nhead_width = { values = [3, 4] }')
+
+
+def test_a_network_without_hidden_layers_is_another_model_not_a_padded_one(tmp_path):
+    run = trained(tmp_path, "[axes]\ndepth = { values = [0, 1] }")
+    assert run.summary is not None
+    assert (run.summary["programs"], run.summary["finished"]) == (2, 2)
+    assert "hidden" not in run.params(0)
+
+
 @pytest.mark.parametrize("model", ["linear", "mlp", "cnn", "gru", "transformer"])
 def test_every_model_learns_digits(tmp_path, model):
     extra = "width = 16" if model in ("transformer", "gru") else ""
@@ -207,7 +241,7 @@ def test_any_mix_of_sizes_fits_one_program(data):
     widths = data.draw(st.lists(st.integers(1, 64), min_size=1, max_size=4, unique=True))
     depths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
     swept = sweep.parse(SHORT + f"[axes]\nwidth = {{ values = {widths} }}\ndepth = {{ values = {depths} }}")
-    (bucket,) = buckets(swept)
+    (bucket,) = undivided(swept)
     assert sorted(bucket.numbers) == list(range(len(widths) * len(depths)))
     assert bucket.sizes.get("width", widths[0]) == max(widths)
 

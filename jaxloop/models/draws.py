@@ -13,7 +13,7 @@ from jax.extend.random import threefry_2x32
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a unit normal cut at two standard deviations
 WITHIN_TWO = 0.95449973610364158  # the share of a normal that is
-BITS = 24  # of a float32's mantissa
+BITS = 23  # so that a float32 still holds a half more
 
 
 def uniform(key: jax.Array, shape: Sequence[int]) -> jax.Array:
@@ -22,6 +22,9 @@ def uniform(key: jax.Array, shape: Sequence[int]) -> jax.Array:
     Args:
       key: a threefry key.
       shape: of four axes at the most; of three or four, none is longer than 65536.
+
+    Raises:
+      ValueError: the shape is beyond that.
     """
     high, low = _word(shape, 0, (len(shape) + 1) // 2), _word(shape, (len(shape) + 1) // 2, len(shape))
     drawn, _ = jnp.split(threefry_2x32(jax.random.key_data(key), jnp.concatenate([high.ravel(), low.ravel()])), 2)

@@ -50,10 +50,12 @@ class MLP(nnx.Module):
             h_BxW = hidden(layer, x_BxW, number)
             return h_BxW + x_BxW if hparams["residual"] else h_BxW
 
-        first, *rest = self.hidden  # every member has the first, whose inputs are its own
-        x_BxW = hidden(first, x.reshape(len(x), -1), 0)
-        x_BxW = in_depth(further, rest, x_BxW, hparams["depth"], first=1, scanned=hparams["scan_layers"])
-        return self.out(x_BxW / mup.width_factor(hparams))
+        x_BxW = x.reshape(len(x), -1)
+        if self.hidden:  # the first has inputs of its own, and every member has it
+            first, *rest = self.hidden
+            x_BxW = hidden(first, x_BxW, 0)
+            x_BxW = in_depth(further, rest, x_BxW, hparams["depth"], first=1, scanned=hparams["scan_layers"])
+        return self.out(mup.attenuated(x_BxW, hparams))
 
     @staticmethod
     def role(path: tuple[Any, ...]) -> tuple[Role, int]:

@@ -29,6 +29,11 @@ def width_factor(hparams: Hparams) -> Any:
     return hparams["width"].value / hparams["base_width"] if hparams["parametrization"] == "mup" else 1.0
 
 
+def attenuated(x: jax.Array, hparams: Hparams) -> jax.Array:
+    """What the output layer reads: in mup `x` over the width's factor."""
+    return (x / width_factor(hparams)).astype(x.dtype)
+
+
 def temperature(hparams: Hparams) -> Any:
     """What attention scores are multiplied by: 1 / sqrt(head width), in mup 4 / head width; equal at 16."""
     width = hparams["head_width"].value

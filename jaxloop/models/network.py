@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
+from jaxloop.keys import threefry
 from jaxloop.models import mup
 from jaxloop.models.cnn import CNN
 from jaxloop.models.gru import Recurrent
@@ -63,9 +65,11 @@ def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: 
         return nnx.to_pure_dict(nnx.state(build(hparams, nnx.Rngs(params=key)), nnx.Param))
 
     def apply(params, x, hparams, key=None):
-        abstract = nnx.eval_shape(lambda: build(hparams, nnx.Rngs(params=0)))
+        abstract = nnx.eval_shape(lambda: build(hparams, nnx.Rngs(params=threefry(0))))
         graph, state = nnx.split(abstract, nnx.Param)
         nnx.replace_by_pure_dict(state, params)
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            x = x.astype(jax.tree.leaves(params)[0].dtype)  # computes in the parameters' precision
         return nnx.merge(graph, state)(x, hparams, key)
 
     def roles(params: Params, hparams: Hparams, of: Callable[..., Any]) -> Any:

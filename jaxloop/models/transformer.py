@@ -89,7 +89,7 @@ class SequenceClassifier(nnx.Module):
 
     def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
         states_BxTxW = self.stack(self.reads(x), hparams, key)
-        return self.out(states_BxTxW.mean(1) / mup.width_factor(hparams))
+        return self.out(mup.attenuated(states_BxTxW.mean(1), hparams))
 
     @staticmethod
     def role(path: tuple[Any, ...]) -> tuple[Role, int]:
@@ -108,7 +108,7 @@ class Decoder(nnx.Module):
         self.stack = Stack(shape[0], hparams, rngs=rngs)
 
     def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
-        states_BxTxW = self.stack(self.symbols(x), hparams, key) / mup.width_factor(hparams)
+        states_BxTxW = mup.attenuated(self.stack(self.symbols(x), hparams, key), hparams)
         return self.symbols.attend(states_BxTxW) if hparams["tied"] else self.out(states_BxTxW)
 
     @staticmethod
