@@ -103,12 +103,13 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
 
 def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     """One training batch, as the task's loss sees it."""
-    size = as_size(bucket.hparams(bucket.traced)["batch_size"])
+    batch_size = bucket.hparams(bucket.traced)["batch_size"]
+    size = as_size(batch_size)
     shapes = {
         name: jax.ShapeDtypeStruct((size.max, *x.shape[1:]), jax.dtypes.canonicalize_dtype(x.dtype))
         for name, x in task.data.train.items()
     }
-    if isinstance(bucket.hparams(bucket.traced)["batch_size"], Size):
+    if isinstance(batch_size, Size):
         shapes["weight"] = jax.ShapeDtypeStruct((size.max,), np.float32)
     return shapes
 
@@ -162,6 +163,7 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
         yield from ((("run", "task"), rule) for rule in rules)
         return
     try:
+        _extents(task, bucket)
         measured = _measured(sweep, task, bucket)
     except Exception as error:  # what an optimizer says, or the user's functions over a whole step
         yield ("run", "task"), told(error)
@@ -244,10 +246,15 @@ def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
     """What optimizers that look at whole arrays know of the bucket's parameters, from a member's hparams."""
     shapes = params_shapes(task, bucket)
     weights, hidden = task.weights(shapes, bucket.static), task.hidden(shapes, bucket.static)
-    extents = padding.extents(lambda sizes: params_shapes(task, replace(bucket, sizes=dict(sizes))), bucket.sizes)
+    extents = _extents(task, bucket)
     return lambda hparams: Layout(
         weights, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
     )
+
+
+def _extents(task: Task, bucket: Bucket) -> Any:
+    """How the shapes of the bucket's parameters follow from its padded sizes."""
+    return padding.extents(lambda sizes: params_shapes(task, replace(bucket, sizes=dict(sizes))), bucket.sizes)
 
 
 def compiled(

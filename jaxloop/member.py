@@ -226,6 +226,7 @@ def length(split: Any) -> int:
 
 
 def as_size(batch_size: Any) -> Size:
+    """A batch size that may be padded, from one that may be an int."""
     return batch_size if isinstance(batch_size, Size) else Size(batch_size, batch_size)
 
 

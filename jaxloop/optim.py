@@ -92,6 +92,7 @@ def clip_by_global_norm(most: jax.Array) -> optax.GradientTransformation:
 
 
 def of_optax(name: str) -> Callable[..., optax.GradientTransformation]:
+    """An optimizer of optax or of its contrib, by its name."""
     return getattr(optax if hasattr(optax, name) else contrib, name)
 
 

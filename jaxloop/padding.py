@@ -36,16 +36,26 @@ def extents(shapes_of: Callable[[Mapping[str, int]], Shapes], sizes: Mapping[str
     Args:
       shapes_of: the parameters' shapes for sizes' maxima.
       sizes: the padded ones, with their maxima.
+
+    Raises:
+      ValueError: an axis is no sum of multiples of sizes, as of two sizes flattened into one axis: a member's own
+        part is not its beginning.
     """
     shapes = shapes_of(sizes)
     grown = {name: by_path(shapes_of({**sizes, name: largest + 1})) for name, largest in sizes.items()}
+    all_grown = by_path(shapes_of({name: largest + 1 for name, largest in sizes.items()}))
 
     def of(path, leaf):
         slopes = (
             {name: slope for name, found in grown.items() if (slope := found[path].shape[axis] - length)}
             for axis, length in enumerate(leaf.shape)
         )
-        return Extent(leaf.shape, tuple(slopes))
+        extent = Extent(leaf.shape, tuple(slopes))
+        for axis, (length, slopes) in enumerate(zip(extent.shape, extent.slopes, strict=True)):
+            if all_grown[path].shape[axis] != length + sum(slopes.values()):
+                where = f"axis {axis} of params{jax.tree_util.keystr(path)}"
+                raise ValueError(f"{where} needs to be an axis for each of {', '.join(slopes)}, to be padded")
+        return extent
 
     return jax.tree_util.tree_map_with_path(of, shapes)
 

@@ -35,6 +35,7 @@ class Progress:
     """What an observer sees after each turn; `seconds` are of training, without compiling."""
 
     store: Store
+    earlier_member_steps: int  # recorded when this process began
     member_steps: int  # by this process
     remaining_member_steps: int
     seconds: float
@@ -43,7 +44,9 @@ class Progress:
 
     @property
     def share_done(self) -> float:
-        return self.member_steps / max(1, self.member_steps + self.remaining_member_steps)
+        """Of the run's steps, by this process or earlier ones."""
+        done = self.earlier_member_steps + self.member_steps
+        return done / max(1, done + self.remaining_member_steps)
 
     @property
     def member_steps_per_second(self) -> float:
@@ -113,7 +116,7 @@ class _Training:
             numbers = planner.numbers(planner.buckets(sweep, task))
             store.put(size_classes=numbers)
         self.buckets = planner.recorded(sweep, numbers)
-        self.turn = self.member_steps = self.remaining_member_steps = 0
+        self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
         self.saved_turn, self.saved_at = 0, time.monotonic()
 
@@ -126,6 +129,7 @@ class _Training:
         statuses = {}
         for member in self.store.members():
             statuses[member.number] = member.status
+            self.earlier_member_steps += member.step
             if member.status in (Status.WAITING, Status.RUNNING):
                 self.remaining_member_steps += member.hparams["steps"] - member.step
         for index, bucket in enumerate(self.buckets):
@@ -245,6 +249,7 @@ class _Training:
         self.observe(
             Progress(
                 store=self.store,
+                earlier_member_steps=self.earlier_member_steps,
                 member_steps=self.member_steps,
                 remaining_member_steps=self.remaining_member_steps,
                 seconds=self.seconds,

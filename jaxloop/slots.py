@@ -21,21 +21,26 @@ class Slots:
       members: (M,) int32 numbers of the seated members; `IDLE` where none sits.
       steps: (M,) int64 steps that each has taken.
       columns: the traced hparams and the size class by name, (M,) each.
+
+    Args:
+      hparams: of every member of the sweep, by number.
+      capacity: M, a multiple of width x devices.
+      waiting: numbers of the members to seat, in order.
     """
 
     def __init__(
         self,
         bucket: Bucket,
-        members: list[dict[str, Any]],
+        hparams: list[dict[str, Any]],
         capacity: int,
         width: int,
         waiting: Iterable[int] = (),
         devices: int = 1,
     ):
-        self.bucket, self.sweep_members, self.width = bucket, members, width
+        self.bucket, self.hparams, self.width = bucket, hparams, width
         self.members = np.full(capacity, IDLE, np.int32)
         self.steps = np.zeros(capacity, np.int64)
-        idle = {**members[bucket.numbers[0]], "steps": 0}
+        idle = {**hparams[bucket.numbers[0]], "steps": 0}
         self.columns = {name: np.full(capacity, value) for name, value in bucket.columns(idle).items()}
         self.columns[SIZE_CLASS] = np.zeros(capacity, np.int32)
         self.queues: list[deque[int]] = [deque() for _ in bucket.size_classes]
@@ -78,6 +83,7 @@ class Slots:
         self.steps[:] = steps
 
     def free(self, slots: np.ndarray) -> None:
+        """Takes the members in these slots, (K,) indices, from their seats."""
         self.members[slots] = IDLE
 
     def _next_class(self) -> int:
@@ -87,5 +93,5 @@ class Slots:
 
     def _seat(self, slot: int, number: int) -> None:
         self.members[slot], self.steps[slot] = number, 0
-        for name, value in self.bucket.columns(self.sweep_members[number]).items():
+        for name, value in self.bucket.columns(self.hparams[number]).items():
             self.columns[name][slot] = value

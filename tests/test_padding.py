@@ -12,6 +12,7 @@ from jaxloop import api, padding, sweep
 from jaxloop.bucket import alone, undivided
 from jaxloop.compiled import one_member, params_shapes
 from jaxloop.member import chunked
+from jaxloop.sizes import Size
 
 STEPS, CHUNK = 100, 10
 SIZES = {  # by model: the sizes of two members, the first smaller in each
@@ -112,6 +113,20 @@ def test_scanned_layers_compute_what_unrolled_ones_do(model):
         products.append(str(program).count("dot_general"))
     np.testing.assert_allclose(*found, rtol=1e-5)
     assert products[0] < products[1]
+
+
+def test_two_sizes_in_one_axis_cannot_be_padded():
+    def shapes_of(flat):
+        def shapes(sizes):
+            return {"kernel": jax.ShapeDtypeStruct((2 * sizes["a"] + sizes["b"] + 1, *flat(sizes)), np.float32)}
+
+        return shapes
+
+    sizes = {"a": Size(2, 4), "b": Size(3, 3)}
+    (extent,) = jax.tree.leaves(padding.extents(shapes_of(lambda n: (n["b"], n["a"])), {"a": 4, "b": 3}))
+    assert extent.own(sizes) == (2 * 2 + 3 + 1, 3, 2)
+    with pytest.raises(ValueError, match=r"axis 1 of params\['kernel'\] needs to be an axis for each of a, b"):
+        padding.extents(shapes_of(lambda n: (n["a"] * n["b"],)), {"a": 4, "b": 3})
 
 
 @st.composite

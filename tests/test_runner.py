@@ -224,7 +224,9 @@ def test_a_crashed_run_of_size_classes_resumes_to_the_same_bits(tmp_path, monkey
     monkeypatch.setattr(planner, "COMPILE_SECONDS", 1e9)  # another estimate does not change a run's classes
     with jaxloop.load(tmp_path / "run") as broken:
         assert {"running", "waiting", "finished"} == {member.status for member in broken.members}
-        runner.train(broken.path, *broken.sweep_and_task)
+        shares = []
+        runner.train(broken.path, *broken.sweep_and_task, lambda progress: shares.append(progress.share_done))
+        assert 0.2 < shares[0] < shares[-1] == 1.0
         for metric in whole.store.metric_names():
             np.testing.assert_array_equal(whole.curves(metric), broken.curves(metric))
         for member in whole.members:

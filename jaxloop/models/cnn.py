@@ -23,7 +23,7 @@ class CNN(nnx.Module):
             kernel = FIRST_KERNEL_1D if number == 0 and len(space) == 1 else KERNEL
             space = [(length + 2 * PAD - kernel) // STRIDE + 1 for length in space]
             if min(space) < 1:
-                raise ValueError(f"conv_layers = {hparams['conv_layers']} leave nothing of an input of {shape}")
+                raise ValueError(f"conv_layers = {hparams['conv_layers']} leaves nothing of an input of {shape}")
             convs.append(
                 Conv(
                     len(space),

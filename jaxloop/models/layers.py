@@ -21,6 +21,7 @@ EPSILON = 1e-6  # of the norms
 
 
 def fixed(length: int) -> Size:
+    """A size that all members share."""
     return Size(length, length)
 
 
@@ -43,6 +44,7 @@ def masked(x: jax.Array, sizes: Sequence[Size]) -> jax.Array:
 
 
 def true_product(sizes: Sequence[Size]) -> Any:
+    """How many entries axes of these sizes have without padding."""
     return math.prod(size.value for size in sizes)
 
 
@@ -55,7 +57,7 @@ def in_depth(
     first: int = 0,
     scanned: bool,
 ) -> jax.Array:
-    """What a member's own layers make of `x`, each of what the one before made; those beyond its depth nothing.
+    """Applies a member's own layers to `x` in turn; those beyond its depth are skipped.
 
     Args:
       call: `(layer, x, number) -> x`.
