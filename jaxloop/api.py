@@ -12,7 +12,7 @@ from jaxloop.checkpoints import Final
 from jaxloop.declared import Namespace
 from jaxloop.devices import prepare
 from jaxloop.errors import NotFoundError, SweepError
-from jaxloop.store import Member, Store
+from jaxloop.store import Member, Store, exists
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.tasks import load as tasks
@@ -140,6 +140,8 @@ def load(path: str | Path) -> Run:
     Raises:
       NotFoundError: there is no run.
     """
-    if not Path(path).is_dir():
-        raise NotFoundError(f"{path}: no such run; `jaxloop ls` lists runs")
+    path = Path(path)
+    if not path.is_dir():
+        one = f"; {path.parent} is one: give its member apart, {path.parent} {path.name}"
+        raise NotFoundError(f"{path}: no such run{one if exists(path.parent) else '; `jaxloop ls` lists runs'}")
     return Run(path)

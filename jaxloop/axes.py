@@ -21,6 +21,8 @@ def _value(value: Any) -> bool | int | float | str:
         return value
     if isinstance(value, int | float):
         return _number(value)
+    if isinstance(value, list | dict):
+        raise ValueError(f"needs one value (what varies belongs in [axes]), got {value!r}")
     raise ValueError(f"needs a finite number, a string, true or false, got {value!r}")
 
 

@@ -120,6 +120,8 @@ def resume(run: Path, as_json: bool) -> None:
     from jaxloop.devices import prepare
 
     loaded = api.load(run)
+    if loaded.store.get("status") == "finished":
+        click.echo(f"{run} is finished already: nothing is left to train", err=True)
     prepare()
     _train(run, *loaded.sweep_and_task, as_json)
 
@@ -161,9 +163,8 @@ def ls(folder: Path, as_json: bool) -> None:
     from jaxloop.store import Store, exists
 
     found = []
-    for run in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not exists(run):
-            continue
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    for run in [folder] if exists(folder) else filter(exists, inside):
         try:
             with Store(run) as store:
                 found.append(run_json(store))
@@ -171,6 +172,8 @@ def ls(folder: Path, as_json: bool) -> None:
             click.echo(f"jaxloop: {error}", err=True)
     if as_json:
         click.echo(_json(found))
+    elif not found:
+        click.echo(f"no runs in {folder}; `jaxloop population SWEEP` makes one", err=True)
     for row in () if as_json else found:
         click.echo(
             f"{row['run']}  {row['status']}  {row['members']} members  "
@@ -201,7 +204,7 @@ def show(target: Path, as_json: bool) -> None:
             return
         varied = store.get("varied")
         for member in members:
-            values = " ".join(f"{name}={member['hparams'].get(name)}" for name in varied)
+            values = " ".join(f"{n}={member['hparams'][n]}" for n in varied if n in member["hparams"])
             metric = member["metrics"].get(store.get("metric"))
             shown = "-" if metric is None else f"{metric:.4f}"
             line = f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
@@ -232,11 +235,9 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         if as_json:
             click.echo(_json(rows))
             return
-        from rich.console import Console
+        from jaxloop.panel import best_table, console
 
-        from jaxloop.panel import best_table
-
-        Console().print(best_table(rows, store.get("varied"), metric))
+        console().print(best_table(rows, store.get("varied"), metric))
 
 
 @cli.command()

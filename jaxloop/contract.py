@@ -64,9 +64,13 @@ def _traced(name: str, function: Callable, bucket: Bucket, example: dict[str, An
         return jax.eval_shape(call, example, *args)
     except BRANCHES as error:
         guilty = [f"`{hparam}`" for hparam in example if _works_with_value(call, example, hparam, args)]
-        on = f"traced hparam {' or '.join(guilty)}" if guilty else "traced value"
+        on = f"traced hparam {' or '.join(guilty)}" if guilty else "a traced value"
         hint = 'use jnp.where, or make it an axis with kind = "static": a program for each value'
-        raise _BrokenError(f"`{name}` branches in Python on the {on}: {hint}; {told(error)}") from error
+        rule = f"`{name}` needs the value of {on} in Python (`if`, `float()`, `range()`)"
+        raise _BrokenError(f"{rule}: {hint}; {told(error)}") from error
+    except KeyError as error:
+        known = ", ".join(sorted(bucket.hparams(example)))
+        raise _BrokenError(f"`{name}`: {told(error)}; a member's hparams: {known}") from error
     except Exception as error:  # whatever the user's code raises
         raise _BrokenError(f"`{name}`: {told(error)}") from error
 

@@ -45,11 +45,13 @@ class LockedError(JaxloopError):
 def told(error: BaseException) -> str:
     """An exception from a user's code in one line: its type, what it says first, the innermost line of theirs."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if "site-packages" not in frame.filename and PACKAGE not in frame.filename]
+    others = ("site-packages", PACKAGE, "<")  # "<string>" is what dataclasses generate
+    theirs = [frame for frame in frames if not any(part in frame.filename for part in others)]
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
     if isinstance(error, SyntaxError):
         where = f" ({error.filename}:{error.lineno})"
-    says = str(error).strip().splitlines() or ["no message"]
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error  # its str is a repr
+    says = str(message).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {says[0]}{where}"
 
 
@@ -65,9 +67,28 @@ NO_MEMBER_FINISHED = 6
 INTERRUPTED = 128  # plus the signal's number: 130, 143
 
 
+SYNONYMS = {  # what others call it
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "beta1": "b1",
+    "beta2": "b2",
+    "epsilon": "eps",
+    "hidden_size": "width",
+    "hidden_dim": "width",
+    "num_layers": "depth",
+    "layers": "depth",
+    "num_heads": "heads",
+    "grad_clip": "clip",
+    "lr_schedule": "schedule",
+    "seeds": "seed",
+}
+
+
 def nearest(name: Any, known: Iterable[str]) -> str:
     """ "; did you mean `x`?" where a known name is close, else nothing."""
-    close = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.6)
+    known = sorted(known)
+    meant = SYNONYMS.get(str(name))
+    close = [meant] if meant in known else difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f"; did you mean `{close[0]}`?" if close else ""
 
 

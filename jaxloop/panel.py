@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from jaxloop.runner import Progress
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
+WIDE = 500  # columns where there is no terminal
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
+    terminal = Console(stderr=stderr)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, width=WIDE)
 
 
 class Panel:
@@ -24,7 +31,7 @@ class Panel:
 
     def __init__(self, varied: list[str], *, to_stderr: bool = False):
         self.varied = varied
-        self.console = Console(stderr=to_stderr)
+        self.console = console(stderr=to_stderr)
         self.live = (
             Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         )
@@ -70,22 +77,28 @@ def _line(progress: "Progress") -> str:
 
 
 def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:
-    """Configs ranked, one a row, with the standard error over their replicates; what all share is left out."""
+    """Configs ranked, one a row, with the standard error over their replicates and the numbers of these."""
     table = Table(title=f"best by {metric}, mean over seeds")
-    names = [name for name in varied if name not in REPLICATES]
-    if len(best) > 1:
-        names = [name for name in names if len({row["hparams"].get(name) for row in best}) > 1]
+    names = [name for name in varied if name not in REPLICATES and any(name in row["hparams"] for row in best)]
     other = metric.replace("validation/", "test/")
     for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
-        table.add_column(re.sub(r"([/_])", r"\1\n", name), justify="right", vertical="bottom")
+        heading = re.sub(r"([/_])", r"\1\n", name)
+        table.add_column(heading, justify="right", vertical="bottom", overflow="fold")
     for rank, row in enumerate(best, 1):
         values = [_short(row["hparams"].get(name)) for name in names]
         tested = [_measured(row["metrics"].get(other))] if other != metric else []
-        members = f"{row['finished']}/{len(row['members'])}"
-        table.add_row(
-            str(rank), *values, _measured(row["mean"]), _measured(row["standard_error"]), *tested, members
-        )
+        ended = "" if row["complete"] else f" ({row['finished']} of {len(row['members'])} finished)"
+        measured = [_measured(row["mean"]), _measured(row["standard_error"]), *tested]
+        table.add_row(str(rank), *values, *measured, _ranges(row["members"]) + ended)
     return table
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers, runs of them as a range: "4-7 12"."""
+    starts = [number for number in numbers if number - 1 not in numbers]
+    stops = [number for number in numbers if number + 1 not in numbers]
+    pairs = zip(starts, stops, strict=True)
+    return " ".join(str(start) if start == stop else f"{start}-{stop}" for start, stop in pairs)
 
 
 def _short(value: Any) -> str:

@@ -34,7 +34,7 @@ class Places:
 
     def overridden(self, path: tuple[str, ...], assignment: str) -> None:
         self.sets[path] = f"--set {assignment}"
-        self.keys |= set(path)
+        self.keys |= set(path) | set(re.findall(KEY + r"(?=\s*=)", assignment.partition("=")[2]))
 
     def longest_known(self, path: tuple[str, ...]) -> tuple[str, ...]:
         """The parts of a path that are keys of the file."""

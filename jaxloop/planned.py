@@ -22,7 +22,7 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     programs = [compiled(sweep, task, bucket, mesh) for bucket in planner.buckets(sweep, task)]
     told = [_program(sweep, task, program) for program in programs]
     axes = {}
-    for name in sweep.varied:
+    for name in sweep.document.all_axes():
         values = {member[name] for member in sweep.members if name in member}
         kind = sweep.kinds[name]
         axes[name] = {"kind": kind, "why": declared.WHY[kind], "values": len(values)}
@@ -85,16 +85,18 @@ def _bytes(shapes: Any) -> int:
 
 def text(found: dict[str, Any]) -> str:
     """The plan for a person."""
-    lines = [
-        f"{found['members']} members in {len(found['programs'])} program(s) on {len(found['devices'])} device(s)"
-    ]
+    programs = found["programs"]
+    lines = [f"{found['members']} members in {len(programs)} program(s) on {len(found['devices'])} device(s)"]
+    shared = set.intersection(*(set(program["static"]) for program in programs))
+    own = sorted(name for name in shared if len({program["static"][name] for program in programs}) > 1)
     for name, axis in found["axes"].items():
         lines.append(f"  axis {name}: {axis['values']} values, {axis['kind']} ({axis['why']})")
-    for program in found["programs"]:
+    for program in programs:
+        named = "".join(f" {name}={program['static'][name]}" for name in own)
         padding = f", {program['padding']:.0%} of the work is padding" if program["padding"] else ""
         lines.append(
-            f"  program: {program['members']} members on {program['capacity']} slots, width {program['width']}, "
-            f"{_scaled(program['memory_bytes_per_device'])}B a device, "
+            f"  program{named}: {program['members']} members on {program['capacity']} slots, "
+            f"width {program['width']}, {_scaled(program['memory_bytes_per_device'])}B a device, "
             f"compiled in {program['compile_seconds']} s{padding}"
         )
         for part in program["size_classes"]:

@@ -1,6 +1,6 @@
 """What a sweep must obey: keys and names that exist, values in bounds, no member twice. Each rule, said once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +14,17 @@ from jaxloop.places import Places
 from jaxloop.sizes import plain
 
 DRAWING = ("random", "sobol")  # samplers that take `members` instead of points
+MESSAGES = {  # pydantic's types of errors, in the user's terms
+    "int_type": "needs an integer",
+    "float_type": "needs a number",
+    "string_type": "needs a string",
+    "list_type": "needs a list",
+    "dict_type": "needs a table",
+    "model_type": "needs a table such as {{ values = [1, 2] }} or {{ log = [1e-4, 1e-1], num = 4 }}",
+    "too_short": "needs at least one value",
+    "greater_than_equal": "needs at least {ge}",
+    "less_than_equal": "needs at most {le}",
+}
 SECTIONS = {"run": Run, "population": Population, "evaluate": Evaluate, "checkpoint": Checkpoint}
 
 
@@ -30,19 +41,25 @@ def explained(error: ValidationError, places: Places) -> Iterator[str]:
             path = places.longest_known(path)  # pydantic goes on into the branches of a union
         message = problem["msg"].removeprefix("Value error, ")
         if kind == "extra_forbidden":
-            message = unknown("key", path[-1], _keys(path[:-1]))
-        elif kind not in ("missing", "value_error"):
-            message += f", got {problem['input']!r}"
+            message = _unknown_key(path)
+        elif kind == "missing":
+            message = "is missing"
+        elif kind != "value_error":
+            rule = MESSAGES[kind].format(**problem.get("ctx", {})) if kind in MESSAGES else message
+            message = f"{rule}, got {problem['input']!r}"
         line = places.say(path, message)
         if line not in seen:
             seen.add(line)
             yield line
 
 
-def _keys(section: tuple[str, ...]) -> Iterable[str]:
-    if section[:1] in (("axes",), ("cases",)):
-        return Axis.model_fields
-    return (SECTIONS.get(section[0], Document) if section else Document).model_fields
+def _unknown_key(path: tuple[str, ...]) -> str:
+    *section, key = path
+    if not section and key in declared.namespace("mnist1d", {}).known:
+        return f"stands outside of its section; did you mean `hparams.{key}`?"
+    if section[:1] in (["axes"], ["cases"]):
+        return unknown("key", key, Axis.model_fields)
+    return unknown("key", key, (SECTIONS.get(section[0], Document) if section else Document).model_fields)
 
 
 def broken(document: Document, names: Namespace | None, places: Places) -> Iterator[str]:
@@ -95,7 +112,7 @@ def _broken_values(document: Document, names: Namespace, places: Places) -> Iter
         if takers := names.takers(name):
             chooser, owners = takers
             used = set(_used(document, chooser, names, path))
-            if not owners & used:
+            if used <= names.tables[chooser].keys() and not owners & used:
                 rule = f"no {chooser} of this sweep takes `{name}` (used: {', '.join(sorted(map(str, used)))})"
                 yield places.say(path, rule)
         for value in points(entry, whole=True) if isinstance(entry, Axis) else [entry]:

@@ -110,8 +110,12 @@ def parse(
     for assignment in overrides:
         places.overridden(override(raw, assignment), assignment)
     document, problems = _document(raw, places)
-    names = _namespace(document, places, folder, names_of) if document else None
+    names = None
     if document:
+        try:
+            names = _namespace(document, places, folder, names_of)
+        except SweepError as error:
+            problems.append(str(error))
         problems += rules.broken(document, names, places)
     if problems or not document:
         raise SweepError("\n".join(problems))

@@ -40,12 +40,17 @@ def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
         ("width = 16", 'width = "a"', ["sweep:7: hparams.width", "needs an integer", "'a'"]),
         ("width = 16", 'optimizer = "adamm"', ["sweep:7", "did you mean `adam`?"]),
         ("width = 16", "momentum = 0.9", ["sweep:7: hparams.momentum", "no optimizer of this sweep takes"]),
+        ("width = 16", "lr = 0.1", ["sweep:7: hparams.lr", "did you mean `learning_rate`?"]),
+        ("width = 16", "width = [16, 32]", ["sweep:7: hparams.width", "what varies belongs in [axes]"]),
+        ("{ log = [1e-3, 1e-1], num = 3 }", "[1e-3]", ["sweep:11: axes.learning_rate", "{ values = [1, 2] }"]),
+        ("log =", "lin =", ["sweep:11: axes.learning_rate.lin", "did you mean `linear`?"]),
+        ("steps = 60", "steps = 6.0", ["sweep:4: run.steps", "needs an integer, got 6.0"]),
         ("width = 16", "learning_rate = 1.0", ["fixed in [hparams] as well"]),
         ("num = 3", "num = 0", ["sweep:11: axes.learning_rate.num"]),
         ("[1e-3, 1e-1]", "[0, 1]", ["sweep:11: axes.learning_rate", "`log` needs low > 0"]),
         ("log = [1e-3, 1e-1], num = 3", "values = [nan]", ["sweep:11", "finite number"]),
         ("log = [1e-3, 1e-1], num = 3", "values = [0.1, 0.1]", ["are the same"]),
-        ("log = [1e-3, 1e-1], num = 3", "values = []", ["sweep:11: axes.learning_rate.values"]),
+        ("log = [1e-3, 1e-1], num = 3", "values = []", ["sweep:11: axes.learning_rate.values", "at least one"]),
         ("count = 2", "count = 10000000", ["30000000 members (", "seed 10000000", "population.max_members"]),
         ('"digits"', '"digit"', ["sweep:3: run.task", "did you mean `digits`?"]),
         ("every = 20", 'every = "soon"', ["sweep:14: checkpoint.every", '"60s"']),
@@ -66,6 +71,14 @@ def test_all_errors_come_at_once():
         sweep.parse(text, ("hparams.depth=-1",))
     assert len(str(caught.value).splitlines()) == 3
     assert "--set hparams.depth=-1: hparams.depth" in str(caught.value)
+
+
+def test_one_mistake_is_told_once():
+    with pytest.raises(SweepError) as caught:
+        sweep.parse(TINY, ("hparams.optimizer=adamm", "hparams.b1=0.5"))
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(SweepError, match=r"did you mean `hparams\.optimizer`"):
+        sweep.parse(TINY, ("optimizer=adam",))
 
 
 @given(st.text(max_size=80))

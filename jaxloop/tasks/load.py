@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxloop import declared
-from jaxloop.errors import SweepError, told, unknown
+from jaxloop.errors import SweepError, nearest, told, unknown
 from jaxloop.sizes import Size
 from jaxloop.task import Task
 
@@ -57,9 +57,12 @@ def _from_file(name: str, folder: Path) -> Any:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-        return getattr(module, attribute)
     except Exception as error:
         raise SweepError(f"{name}: {told(error)}") from error
+    if not hasattr(module, attribute):
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise SweepError(f"{file} has no `{attribute}`{nearest(attribute, public)}")
+    return getattr(module, attribute)
 
 
 def _unbound(make: Any, options: dict[str, Any]) -> str | None:
