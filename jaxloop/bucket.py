@@ -14,7 +14,7 @@ from jaxloop.sweep import Sweep
 
 DTYPES = {**dict.fromkeys(TRACED_INTS, np.int32), "seed": np.uint32}  # of traced numbers that are no float32
 SIZE_CLASS = "size class"  # beside the traced hparams, and no name of one: which branch a slot's group computes
-OFF_AT_ZERO = ("dropout",)  # traced, unless it is zero for all: then nothing is drawn
+OFF_AT_ZERO = ("dropout", "label_noise", "label_smoothing")  # traced, unless zero for all: then not computed
 
 
 @dataclass(frozen=True)

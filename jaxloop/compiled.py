@@ -14,7 +14,7 @@ from jaxloop.bucket import SIZE_CLASS, Bucket, undivided
 from jaxloop.declared import direction
 from jaxloop.errors import ResourceError, SweepError, told, unknown
 from jaxloop.keys import threefry
-from jaxloop.member import Program, TrainState, as_size, chunked, length, member, raveled
+from jaxloop.member import Member, TrainState, as_size, chunked, length, member, raveled
 from jaxloop.optim import Layout, Shape
 from jaxloop.optimizers import SHAPE_AWARE
 from jaxloop.population import (
@@ -215,7 +215,7 @@ def _measured(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDt
     one, hparams = one_member(sweep, task, bucket)
     state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
     measured = {
-        "train": jax.eval_shape(one.step, hparams, state, data)[1],
+        "train": jax.eval_shape(chunked(one, 1).step, hparams, state, data)[1],
         "validation": jax.eval_shape(one.validate, hparams, state, data),
         "test": jax.eval_shape(one.test, hparams, state, data),
     }
@@ -225,11 +225,12 @@ def _measured(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDt
 def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
     """FLOPs of one member's step, as XLA counts them; a loop counts once."""
     one, hparams = one_member(sweep, task, bucket)
-    step = jax.jit(one.step).lower(hparams, jax.eval_shape(one.init, hparams), resident(task, bucket))
+    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
+    step = jax.jit(one.step).lower(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
     return float((step.cost_analysis() or {}).get("flops", 0.0))
 
 
-def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
+def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Member, dict[str, jax.ShapeDtypeStruct]]:
     """The program of one member, and its traced hparams as shapes."""
     batch = sweep.document.evaluate.batch_size
     if _is_elementwise(bucket):

@@ -59,5 +59,5 @@ def batch_index(key: jax.Array, step: jax.Array, batch_size: Size, length: Any) 
 
 
 def take(split: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
-    """The examples at `index` of every array of a split."""
-    return {name: array[index] for name, array in split.items()}
+    """The examples at `index`, all below the split's length, of every array of a split."""
+    return {name: array.at[index].get(mode="promise_in_bounds") for name, array in split.items()}

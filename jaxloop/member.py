@@ -16,6 +16,7 @@ from jaxloop.keys import threefry
 from jaxloop.sizes import Size
 from jaxloop.task import Hparams, Metrics, Task
 
+DRAWN = 1 << 15  # indices of examples that a member draws at once: 128 KiB
 RATES = ("learning_rate", "adam_learning_rate")  # what a schedule scales
 
 
@@ -29,13 +30,36 @@ class TrainState(NamedTuple):
     average: Any = ()  # of the parameters over steps, where the member has an `ema_decay`
 
 
-class Program(NamedTuple):
-    """An algorithm as a value; transformations map a Program to a Program.
+class Draw(NamedTuple):
+    """What a step has by chance: it follows from (seed, step) alone, never from the state."""
+
+    examples: jax.Array  # (batch_size.max,) uint32: the indices of its batch
+    key: jax.Array  # of its loss
+
+
+class Member(NamedTuple):
+    """One training run, step by step.
 
     `data` are the resident splits, {"train": ..., "validation": ..., "test": ...}.
 
     init: `hparams -> TrainState`.
-    step: `(hparams, TrainState, data) -> (TrainState, metrics)`.
+    draw: `(hparams, step, data) -> Draw`.
+    step: `(hparams, TrainState, Draw, data) -> (TrainState, metrics)`.
+    validate, test: `(hparams, TrainState, data) -> metrics`.
+    """
+
+    init: Callable[[Hparams], TrainState]
+    draw: Callable[[Hparams, jax.Array, Any], Draw]
+    step: Callable[[Hparams, TrainState, Draw, Any], tuple[TrainState, Metrics]]
+    validate: Callable[[Hparams, TrainState, Any], Metrics]
+    test: Callable[[Hparams, TrainState, Any], Metrics]
+
+
+class Program(NamedTuple):
+    """A training run in chunks of steps; transformations map a Program to a Program.
+
+    init: `hparams -> TrainState`.
+    step: `(hparams, TrainState, data) -> (TrainState, metrics)`, one chunk.
     validate, test: `(hparams, TrainState, data) -> metrics`.
     """
 
@@ -93,10 +117,10 @@ def member(
     whole: Callable[[Hparams], Hparams],
     evaluation_batch: int,
     layout: Callable[[Hparams], optim.Layout] | None = None,
-) -> Program:
-    """The program of one member.
+) -> Member:
+    """One member of a task.
 
-    A step that would leave the finite numbers (its loss, gradient or update) is not taken: the state stays
+    A step that would leave the finite numbers (its loss, gradient or parameters) is not taken: the state stays
     at its last finite value and `diverged` is set. Past its own `steps`, a member stands still.
 
     Args:
@@ -122,26 +146,29 @@ def member(
             value, metrics = task.loss(computed(params, hparams), batch, key, hparams)
         return jnp.asarray(value, jnp.float32), metrics
 
-    def step(hparams, state, data):
+    def draw(hparams, step, data):
         hparams = whole(hparams)
-        train, batch_size = data["train"], as_size(hparams["batch_size"])
-        own = subsets.training(stream(hparams, Stream.SUBSET), hparams, length(train))
-        place = batches.batch_index(stream(hparams, Stream.DATA), state.step, batch_size, own.count)
-        batch = batches.take(train, own.at(place))
+        own = subsets.training(stream(hparams, Stream.SUBSET), hparams, length(data["train"]))
+        batch_size = as_size(hparams["batch_size"])
+        place = batches.batch_index(stream(hparams, Stream.DATA), step, batch_size, own.count)
+        return Draw(own.at(place), jax.random.fold_in(stream(hparams, Stream.LOSS), step))
+
+    def step(hparams, state, draw, data):
+        hparams = whole(hparams)
+        batch, batch_size = batches.take(data["train"], draw.examples), as_size(hparams["batch_size"])
         if isinstance(hparams["batch_size"], Size):
             batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
-        key = jax.random.fold_in(stream(hparams, Stream.LOSS), state.step)
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch, key, hparams)
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch, draw.key, hparams)
         tx, rate = transformation(hparams, state.step)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         if (rates := task.rates(state.params, hparams)) is not None:
             updates = jax.tree.map(jnp.multiply, updates, rates)
-        grad_norm, update_norm = optim.global_norm(grads), optim.global_norm(updates)
+        params = optax.apply_updates(state.params, updates)
+        grad_norm = optim.norm_where_finite(grads, params)
 
         running = ~state.diverged & (state.step < hparams["steps"])
-        finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
+        finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
         taken = running & finite
-        params = optax.apply_updates(state.params, updates)
         average = ()
         if "ema_decay" in hparams:
             average = optax.incremental_update(params, state.average, 1.0 - hparams["ema_decay"])
@@ -201,7 +228,7 @@ def member(
     def test(hparams, state, data):
         return over_split(hparams, state, data["test"])
 
-    return Program(init, step, validate, test)
+    return Member(init, draw, step, validate, test)
 
 
 def mean(metrics: Callable[[Any], Metrics], part: Callable[..., Any], examples: int, batch: int) -> Metrics:
@@ -237,21 +264,39 @@ def computed(params: Any, hparams: Hparams) -> Any:
     return jax.tree.map(lambda x: x.astype(hparams["precision"]), params)
 
 
-def chunked(program: Program, length: int) -> Program:
-    """A program whose step is `length` steps; metrics are means over the steps that were taken."""
+def chunked(member: Member, length: int) -> Program:
+    """A member in chunks of `length` steps; metrics are means over the steps that were taken.
+
+    What chance gives is drawn for many steps at once: on CPU, drawn step by step, it was a fifth of a small
+    member's time (benchmarks/LOG.md). A member that stands still needs none of it.
+    """
 
     def step(hparams, state, data):
-        def body(carry, _):
+        def drawn(first, count):
+            return jax.vmap(lambda ahead: member.draw(hparams, first + ahead, data))(jnp.arange(count))
+
+        def body(carry, draw):
             state, total = carry
-            after, metrics = program.step(hparams, state, data)
+            after, metrics = member.step(hparams, state, draw, data)
             taken = after.step > state.step
             total = jax.tree.map(lambda t, m: t + jnp.where(taken, m, 0).astype(t.dtype), total, metrics)
             return (after, total), None
 
-        shapes = jax.eval_shape(program.step, hparams, state, data)[1]
+        def block(carry, number):
+            return jax.lax.scan(body, carry, drawn(state.step + number * together, together))
+
+        one = jax.eval_shape(member.draw, hparams, state.step, data)
+        together = _together(length, one.examples.size)
+        shapes = jax.eval_shape(member.step, hparams, state, one, data)[1]
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
-        (after, total), _ = jax.lax.scan(body, (state, zeros), None, length=length)
+        (after, total), _ = jax.lax.scan(block, (state, zeros), jnp.arange(length // together))
         taken = (after.step - state.step).astype(jnp.float32)
         return after, jax.tree.map(lambda t: t / taken, total)  # no step taken: NaN, "not measured"
 
-    return program._replace(step=step)
+    return Program(member.init, step, member.validate, member.test)
+
+
+def _together(length: int, batch_size: int) -> int:
+    """How many steps of a chunk to draw at once: a divisor of its length, for at most `DRAWN` examples."""
+    most = max(1, DRAWN // batch_size)
+    return next(count for count in range(min(length, most), 0, -1) if length % count == 0)

@@ -13,7 +13,7 @@ from optax import contrib
 from jaxloop.optimizers import DECAY_MASKS, OPTIMIZERS
 from jaxloop.task import Hparams
 
-LANES = 16  # of a reduction: as many float32 as the widest CPU registers hold
+ROWS = 4  # that a long sum adds side by side before it adds along them
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,29 @@ def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientT
 
 
 def global_norm(tree: Any) -> jax.Array:
-    """`optax.global_norm`, in partial sums side by side.
+    """`optax.global_norm`, as sums that CPUs are fast at (`_total`)."""
+    return jnp.sqrt(sum(_total(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
 
-    On CPU XLA adds strictly in order, one number at a time: two such norms took a fifth of a small member's step,
-    in sixteen sums a fiftieth (benchmarks/LOG.md).
+
+def norm_where_finite(tree: Any, finite: Any) -> jax.Array:
+    """The global norm of `tree`; not finite where any number in `finite`, of the same structure, is not.
+
+    Both are read in one pass: two passes took a tenth of a small member's step (benchmarks/LOG.md).
     """
+    squares = jax.tree.map(lambda leaf, other: jnp.square(leaf) + 0.0 * other, tree, finite)
+    return jnp.sqrt(sum(_total(leaf) for leaf in jax.tree.leaves(squares)))
 
-    def sums(leaf):
-        squares = jnp.square(leaf.ravel())
-        return jnp.pad(squares, (0, -leaf.size % LANES)).reshape(-1, LANES).sum(0)
 
-    return jnp.sqrt(sum(map(sums, jax.tree.leaves(tree)), jnp.zeros(LANES)).sum())
+def _total(x: jax.Array) -> jax.Array:
+    """The sum of an array's numbers, in two stages.
+
+    On CPU XLA adds strictly in order, and writes out first what it sums; but a few rows it adds side by side,
+    while it computes them. The barrier keeps it from making one sum of the two.
+    """
+    x = x.ravel()
+    length = x.size // ROWS
+    columns = jax.lax.optimization_barrier(x[: ROWS * length].reshape(ROWS, length).sum(0))
+    return columns.sum() + x[ROWS * length :].sum()
 
 
 def clip_by_global_norm(most: jax.Array) -> optax.GradientTransformation:

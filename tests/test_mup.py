@@ -11,6 +11,7 @@ from test_padding import as_trees
 from jaxloop import api, sweep
 from jaxloop.bucket import alone
 from jaxloop.compiled import one_member, params_shapes
+from jaxloop.member import chunked
 
 WIDTHS = [64, 256, 1024]
 
@@ -40,7 +41,7 @@ def moved(parametrization, optimizer, rate):
         @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
         def run(columns, data, one=one):
             before = one.init(columns)
-            after = jax.lax.fori_loop(0, 3, lambda _, state: one.step(columns, state, data)[0], before)
+            after, _ = chunked(one, 3).step(columns, before, data)
             return jnp.stack([before.params, after.params])
 
         params = as_trees(

@@ -46,7 +46,7 @@ task = jaxloop.Task(
 # Streamed, with step budgets of their own and a member that diverges; in two programs one after the other.
 LONG = (
     "axes.steps.values=[500, 3000]",
-    "axes.learning_rate.values=[0.01, 0.03, 1e9]",
+    "axes.learning_rate.values=[0.01, 0.03, 1e30]",
     "axes.optimizer.values=['adam', 'sgd']",
     "population.capacity=4",
     "checkpoint.every=200",

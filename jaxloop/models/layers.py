@@ -85,9 +85,14 @@ def activate(x: jax.Array, activation: Choice) -> jax.Array:
     return branches[0](x) if len(branches) == 1 else jax.lax.switch(activation.index, branches, x)
 
 
+def is_off(share: Any) -> bool:
+    """Whether a share is zero for all members of the program, so that it need not be computed."""
+    return isinstance(share, float) and share == 0.0
+
+
 def dropout(x: jax.Array, rate: Any, key: jax.Array | None) -> jax.Array:
     """Zeroes a share `rate` of `x`, (..., features), and scales the rest; nothing without a key."""
-    if key is None or (isinstance(rate, float) and rate == 0.0):
+    if key is None or is_off(rate):
         return x
     return jnp.where(uniform(key, x.shape) >= rate, x / (1.0 - rate), 0.0).astype(x.dtype)
 

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxloop.declared import CLASSIFIER, MODELS, REGRESSOR
+from jaxloop.models.layers import is_off
 from jaxloop.models.network import READERS, network
 from jaxloop.task import Data, Task
 
@@ -33,10 +34,14 @@ def classifier(data: Data, classes: int, shape: tuple[int, ...], noise_seed: int
         return model.apply(params, x, hparams, key).astype(jnp.float32)
 
     def loss(params, batch, key, hparams):
-        replaced = batch["noise_place"] < hparams["label_noise"]
-        y_BxC = jax.nn.one_hot(jnp.where(replaced, batch["noisy_y"], batch["y"]), classes)
-        y_BxC = optax.smooth_labels(y_BxC, hparams["label_smoothing"])
-        losses_B = optax.softmax_cross_entropy(logits(params, batch, hparams, key), y_BxC)
+        y_B, logits_BxC = batch["y"], logits(params, batch, hparams, key)
+        if not is_off(hparams["label_noise"]):
+            y_B = jnp.where(batch["noise_place"] < hparams["label_noise"], batch["noisy_y"], y_B)
+        if is_off(hparams["label_smoothing"]):
+            losses_B = optax.softmax_cross_entropy_with_integer_labels(logits_BxC, y_B)
+        else:
+            y_BxC = optax.smooth_labels(jax.nn.one_hot(y_B, classes), hparams["label_smoothing"])
+            losses_B = optax.softmax_cross_entropy(logits_BxC, y_BxC)
         return weighted(losses_B, batch), {}
 
     def metrics(params, batch, hparams):
