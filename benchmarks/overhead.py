@@ -63,15 +63,19 @@ def bare_loop(members: list[dict], width: int):
         tx = optax.adamw(hparams["learning_rate"], weight_decay=hparams["weight_decay"])
         key = jax.random.fold_in(jax.random.key(hparams["seed"]), 1)
 
-        def step(carry, _):
-            params, opt_state, count = carry
-            index = batch_index(key, count, Size(BATCH, BATCH), len(data["train"]["y"]))
+        def index(count):
+            return batch_index(key, count, Size(BATCH, BATCH), len(data["train"]["y"]))
+
+        def step(carry, index):
+            params, opt_state = carry
             value, grads = jax.value_and_grad(loss)(params, data["train"]["x"][index], data["train"]["y"][index])
             updates, opt_state = tx.update(grads, opt_state, params)
-            return (params + updates, opt_state, count + 1), value
+            return (params + updates, opt_state), value
 
-        state, losses = jax.lax.scan(step, state, None, length=EVERY)
-        return state, (losses.mean(), loss(state[0], data["validation"]["x"], data["validation"]["y"]))
+        *state, count = state
+        state, losses = jax.lax.scan(step, tuple(state), jax.vmap(index)(count + jnp.arange(EVERY)))
+        validation = loss(state[0], data["validation"]["x"], data["validation"]["y"])
+        return (*state, count + EVERY), (losses.mean(), validation)
 
     mesh = devices.member_mesh()
     member, shared = PartitionSpec("member"), PartitionSpec()

@@ -73,14 +73,15 @@ class CompiledProgram:
         return jax.device_put(resident(task, self.bucket), NamedSharding(self.mesh, SHARED))
 
     def tree(self, params: Any, size_class: int = 0) -> Any:
-        """One member's parameters, as host arrays from the state, in the task's own structure; padding and all."""
+        """Parameters in the task's own structure, from the state's (..., ) host arrays; padding and all."""
         if not _is_elementwise(self.bucket):
             return params
         own, offset = self.params[size_class], 0
         leaves = []
         for leaf in jax.tree.leaves(own):
             size = int(np.prod(leaf.shape))
-            leaves.append(params[offset : offset + size].reshape(leaf.shape).astype(leaf.dtype))
+            flat = params[..., offset : offset + size]
+            leaves.append(flat.reshape(*flat.shape[:-1], *leaf.shape).astype(leaf.dtype))
             offset += size
         return jax.tree.unflatten(jax.tree.structure(own), leaves)
 

@@ -169,6 +169,8 @@ def member(
         running = ~state.diverged & (state.step < hparams["steps"])
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
         taken = running & finite
+        if layout is None:  # elementwise: computed again where it is kept, since to write it twice takes longer
+            _, opt_state = tx.update(grads, *jax.lax.optimization_barrier((state.opt_state, state.params)))
         average = ()
         if "ema_decay" in hparams:
             average = optax.incremental_update(params, state.average, 1.0 - hparams["ema_decay"])

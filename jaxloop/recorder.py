@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,6 @@ import numpy as np
 from jaxloop import checkpoints, summaries
 from jaxloop.store import Status, Store
 from jaxloop.sweep import Sweep
-
-# Measured (benchmarks/LOG.md): plain orbax needs 38 ms to find and restore one of 16, 800 ms one of 256.
-MEMBERS_A_FOLDER = 16
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,9 @@ class Turn:
       steps: (K,) int64 steps that each has taken.
       metrics: by name, (K,) float32 values.
       leavers: those that ended in it, and how.
-      finals: what each leaver ends with, where it is kept.
+      finals: what the leavers end with, where it is kept.
       snapshot: where a checkpoint is due.
+      settled: nobody of the program's members sits or waits any more, so that to resume needs no state.
     """
 
     number: int
@@ -43,8 +42,9 @@ class Turn:
     steps: np.ndarray
     metrics: dict[str, np.ndarray]
     leavers: dict[int, Status]
-    finals: dict[int, dict[checkpoints.Final, Any]]
+    finals: list[checkpoints.Finals]
     snapshot: Snapshot | None = None
+    settled: bool = False
 
 
 class Recorder:
@@ -73,10 +73,10 @@ class Recorder:
             self.store.admit(turn.admitted, turn.number)
             self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
             self.store.retire(turn.number, turn.leavers, finished)
-            if turn.snapshot:
+            if turn.snapshot or turn.settled:
                 self.store.put(checkpoint={"turn": turn.number})
-        if turn.snapshot:
-            checkpoints.keep_only(self.checkpoints, {previous, turn.number})
+        if turn.snapshot or turn.settled:
+            checkpoints.keep_only(self.checkpoints, {previous, turn.number} if turn.snapshot else ())
 
     def rewind(self, turn: int) -> None:
         """Forgets what came after a turn, in the store and in files."""
@@ -102,12 +102,10 @@ class Recorder:
     def _save_finals(self, turn: Turn) -> dict[int, str]:
         """Saves what the leavers end with; gives each one's folder, relative to the run's."""
         folders = {}
-        numbers = list(turn.finals)
-        for first in range(0, len(numbers), MEMBERS_A_FOLDER):
-            together = numbers[first : first + MEMBERS_A_FOLDER]
-            folder = f"finished/{turn.number:08d}-{first}"
-            checkpoints.save_members(self.run / folder, {number: turn.finals[number] for number in together})
-            folders |= dict.fromkeys(together, folder)
+        for count, finals in enumerate(chain.from_iterable(finals.folders() for finals in turn.finals)):
+            folder = f"finished/{turn.number:08d}-{count}"
+            checkpoints.save_finals(self.run / folder, finals)
+            folders |= dict.fromkeys(finals.members.tolist(), folder)
         return folders
 
     def _write_summaries(self, turn: Turn) -> None:

@@ -27,7 +27,7 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     if what not in finals(sweep, number):
         raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
     if member.finished is not None:
-        return checkpoints.restore_member(run / member.finished, number, what, like)
+        return checkpoints.restore_final(run / member.finished, number, what, like)
     own = _own_folder(run, sweep, number, what)
     if own.exists():
         return checkpoints.restore_one(own, like)

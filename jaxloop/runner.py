@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxloop import checkpoints, devices, planner, provenance, report, retired
 from jaxloop.bucket import Bucket, alone
-from jaxloop.checkpoints import Final
+from jaxloop.checkpoints import Final, Finals
 from jaxloop.compiled import CompiledProgram, check, compiled, params_shapes
 from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError
@@ -177,8 +177,9 @@ class _Training:
                 record = jax.device_get(record)
             pending = self._turn(program, slots, slots.members[newly].tolist(), state, record)
             stopping = self.interrupt.signal is not None
-            ended = not slots.waiting and not len(slots.seated)
-            if stopping or ended or self._due():
+            if not slots.waiting and not len(slots.seated):
+                pending = replace(pending, settled=True)
+            elif stopping or self._due():
                 pending = replace(pending, snapshot=self._snapshot(slots, state))
             self.seconds = before + time.perf_counter() - started
         if pending:
@@ -200,10 +201,9 @@ class _Training:
 
         stood = (steps == before) & (steps > 0)  # diverged at once: its point is recorded already
         leaving = np.flatnonzero(diverged | (steps >= budgets))
-        finals = {}
+        finals = []
         if len(leaving) and self.sweep.document.checkpoint.keep != "none":
-            rows = jax.device_get({"params": state.params, "average": state.average})
-            finals = {int(members[i]): self._finals(program, rows, seated[i], int(members[i])) for i in leaving}
+            finals = self._finals(program, state, seated[leaving], members[leaving])
         slots.free(seated[leaving])
         return Turn(
             number=self.turn,
@@ -219,18 +219,33 @@ class _Training:
         )
 
     def _finals(
-        self, program: CompiledProgram, rows: dict[Final, Any], slot: int, number: int
-    ) -> dict[Final, Any]:
-        """What a leaver ends with: its parameters in its task's structure, without padding."""
-        finals = {}
-        for what, stacked in rows.items():
-            if jax.tree.leaves(stacked):
-                own = jax.tree.map(lambda leaf: leaf[slot], stacked)
-                finals[what] = program.tree(own, program.bucket.class_of[number])
+        self, program: CompiledProgram, state: Any, slots: np.ndarray, members: np.ndarray
+    ) -> list[Finals]:
+        """What leavers end with, those of one size together: parameters as the task has them, without padding."""
+        kinds: dict[Final, Any] = {"params": state.params, "average": state.average}
+        saved = jax.device_get({what: tree for what, tree in kinds.items() if jax.tree.leaves(tree)})
+        alike: dict[tuple, list[int]] = {}
+        for row, number in enumerate(members.tolist()):
+            sizes = tuple(self.sweep.members[number][name] for name in program.bucket.sizes)
+            alike.setdefault(sizes, []).append(row)
+        return [self._alike(program, saved, slots[rows], members[rows]) for rows in alike.values()]
+
+    def _alike(
+        self, program: CompiledProgram, saved: dict[Final, Any], slots: np.ndarray, members: np.ndarray
+    ) -> Finals:
+        """What leavers of the same sizes end with, from the state of all slots."""
+        first = int(members[0])
+        trees: dict[Final, Any] = {
+            what: program.tree(jax.tree.map(lambda leaf: leaf[slots], tree), program.bucket.class_of[first])
+            for what, tree in saved.items()
+        }
         if program.bucket.sizes:
-            shapes = params_shapes(self.task, alone(self.sweep, number))
-            finals = {what: cropped(tree, shapes) for what, tree in finals.items()}
-        return finals
+            own = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct((len(members), *leaf.shape), leaf.dtype),
+                params_shapes(self.task, alone(self.sweep, first)),
+            )
+            trees = {what: cropped(tree, own) for what, tree in trees.items()}
+        return Finals(members, trees)
 
     def _due(self) -> bool:
         """Whether the interval between checkpoints is over."""

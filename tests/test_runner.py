@@ -15,7 +15,7 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
-from jaxloop import planner, runner, sweep
+from jaxloop import checkpoints, planner, runner, sweep
 from jaxloop.errors import LockedError, NotFoundError, SweepError
 from jaxloop.report import ranked
 from jaxloop.store import Store
@@ -82,15 +82,24 @@ def test_plain_orbax_restores_one_member_by_its_number(tiny, tmp_path):
     member = run.members[4]
     assert member.finished
     ours = run.params(4)
-    item = {"4": {"out": {"kernel": np.zeros((16, 10)), "bias": np.zeros(10)}}}
-    arrays = {"4": {"out": dict.fromkeys(("kernel", "bias"), ocp.RestoreArgs(restore_type=np.ndarray))}}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        path = (run.path / member.finished).absolute()
-        got = checkpointer.restore(path, ocp.args.PyTreeRestore(item, restore_args=arrays, partial_restore=True))
-    np.testing.assert_array_equal(got["4"]["out"]["kernel"], ours["out"]["kernel"])
-    assert np.abs(got["4"]["out"]["kernel"]).sum() > 0
+        saved = checkpointer.restore((run.path / member.finished).absolute())
+    row = saved["members"].tolist().index(4)
+    np.testing.assert_array_equal(saved["params"]["out"]["kernel"][row], ours["out"]["kernel"])
+    assert np.abs(ours["out"]["kernel"]).sum() > 0
     others = [run.params(n)["out"]["kernel"] for n in (0, 3, 5)]
     assert all((other != ours["out"]["kernel"]).any() for other in others)
+
+
+def test_final_parameters_fill_folders_of_a_bounded_size(tiny, tmp_path, monkeypatch):
+    whole = jaxloop.run(tiny, out=tmp_path / "whole")
+    monkeypatch.setattr(checkpoints, "FOLDER_BYTES", 4 * 1500 * 4)  # four members of 1482 float32
+    parted = jaxloop.run(tiny, out=tmp_path / "parted")
+    assert len({member.finished for member in whole.members}) == 1
+    assert [member.finished.rpartition("-")[2] for member in parted.members] == ["0"] * 4 + ["1"] * 2
+    for number in range(6):
+        ours, theirs = (jax.tree.leaves(run.params(number)) for run in (parted, whole))
+        assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
 
 
 def test_members_have_their_own_step_budgets(tiny, tmp_path):
