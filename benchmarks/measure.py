@@ -3,12 +3,19 @@
 import argparse
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from jaxloop.provenance import processor
 
 
 def options(description: str) -> argparse.Namespace:
@@ -18,11 +25,67 @@ def options(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def seconds(call: Callable[[], Any]) -> float:
+    """Of one call."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+class Clock:
+    """Seconds that a process has run, without those in which it was stopped."""
+
+    def __init__(self, stopped):
+        self.stopped, self.wall = stopped, time.perf_counter
+
+    def running(self) -> float:
+        return self.wall() - self.stopped.value
+
+
+def in_turns(first: Callable, second: Callable, arguments: tuple, turn: float = 1.0) -> list[Any]:
+    """What two functions return, each in a process of its own that is stopped while the other one runs.
+
+    Each gets its `Clock` before the arguments.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    stopped = [spawned.Value("d", 0.0) for _ in range(2)]
+    with ExitStack() as stack:
+        pipes = [spawned.Pipe() for _ in range(2)]
+        processes = [
+            spawned.Process(target=_answer, args=(function, clock, pipe[1], arguments), daemon=True)
+            for function, clock, pipe in zip((first, second), stopped, pipes, strict=True)
+        ]
+        since = []
+        for process in processes:
+            process.start()
+            stack.callback(process.kill)
+            pipes[len(since)][1].close()  # so that its death is an error here
+            os.kill(process.pid, signal.SIGSTOP)
+            since.append(time.perf_counter())
+        answers: dict[int, Any] = {}
+        while len(answers) < 2:
+            for which, process in enumerate(processes):
+                if which in answers:
+                    continue
+                stopped[which].value += time.perf_counter() - since[which]
+                os.kill(process.pid, signal.SIGCONT)
+                if pipes[which][0].poll(turn):
+                    answers[which] = pipes[which][0].recv()
+                os.kill(process.pid, signal.SIGSTOP)
+                since[which] = time.perf_counter()
+        return [answers[0], answers[1]]
+
+
+def _answer(function: Callable, stopped: Any, pipe: Any, arguments: tuple) -> None:
+    pipe.send(function(Clock(stopped), *arguments))
+    time.sleep(3600)  # until it is killed
+
+
 def hardware() -> dict[str, Any]:
     """The machine and the versions that a figure belongs to."""
     return {
         "devices": [device.device_kind for device in jax.devices()],
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "jax": jax.__version__,
@@ -30,18 +93,12 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-
-
 def publish(figures: dict[str, Any], file: Path | None) -> None:
     """Prints the figures, a line each, and writes them where asked to."""
     figures = {**figures, "hardware": hardware()}
     for name, value in figures.items():
+        if name == "rows":
+            continue
         print(f"{name:28} {value:,.3f}" if isinstance(value, float) else f"{name:28} {value}")
     if file:
         file.write_text(json.dumps(figures, indent=1))

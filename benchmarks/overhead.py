@@ -2,7 +2,8 @@
 
 The loop below is what a researcher writes by hand: shard_map over devices, lax.map over groups, vmap over members,
 scan over steps. Same arithmetic, same width, same batches; no checkpoint, no curve on disk, no frozen members.
-The two take turns in one process, since a shared machine's speed changes by the minute.
+It draws the batches of a chunk at once, as jaxloop does. The two processes run in turns of a second, the other one
+stopped, since a shared machine's speed changes by the minute.
 """
 
 import statistics
@@ -37,10 +38,12 @@ optimizer = "adamw"
 [axes]
 learning_rate = {{ log = [1e-4, 1e-1], num = 8 }}
 weight_decay = {{ log = [1e-4, 1e-1], num = {decays} }}
+[population]
+width = 4
 [checkpoint]
 every = "30s"
 """
-BATCH, EVERY, SIZES = 100, 100, (40, 100, 100, 10)
+BATCH, EVERY, SIZES, WIDTH = 100, 100, (40, 100, 100, 10), 4
 
 
 def bare_loop(members: list[dict], width: int):
@@ -102,30 +105,43 @@ def bare_loop(members: list[dict], width: int):
     return partial(population_chunk, hparams), lambda: jax.device_put(jax.vmap(start)(hparams["seed"]), sharding)
 
 
-def main() -> None:
-    arguments = measure.options(__doc__.splitlines()[0])
-    steps, decays, rounds = (300, 8, 1) if arguments.quick else (2000, 32, 2)
+def engine(stopped: measure.Clock, steps: int, decays: int) -> dict:
+    """A whole run of jaxloop, and its rate."""
+    time.perf_counter = stopped.running  # by which the runner counts its seconds
+    devices.use_every_core()
+    swept = sweep.parse(SWEEP.format(steps=steps, decays=decays), name="overhead")
+    with tempfile.TemporaryDirectory() as folder:
+        summary = jaxloop.run(swept, out=Path(folder) / "run").summary
+    return {name: summary[name] for name in ("member_steps_per_second", "members", "capacity", "width", "devices")}
+
+
+def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:
+    """The loop of the same members, and its rate."""
     devices.use_every_core()
     swept = sweep.parse(SWEEP.format(steps=steps, decays=decays), name="overhead")
     data = jax.device_put(mnist1d().data.splits())
-    rates = {"jaxloop": [], "bare": []}
-    chunk = start = None
+    chunk, start = bare_loop(swept.members, WIDTH)
+    jax.block_until_ready(chunk(start(), data))  # compiles
+    state, began = start(), stopped.running()
+    for _ in range(steps // EVERY):
+        state, losses = chunk(state, data)
+        jax.device_get(losses)
+    return {"member_steps_per_second": len(swept.members) * steps / (stopped.running() - began)}
+
+
+def main() -> None:
+    arguments = measure.options(__doc__.splitlines()[0])
+    steps, decays, rounds = (200, 8, 1) if arguments.quick else (2000, 32, 3)
+    devices.use_every_core()
+    ratios, found = [], {}
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            run = jaxloop.run(swept, out=Path(folder) / "run")
-        rates["jaxloop"].append(run.summary["member_steps_per_second"])
-        if chunk is None:
-            chunk, start = bare_loop(swept.members, run.summary["width"])
-            jax.block_until_ready(chunk(start(), data))  # compiles
-        state, began = start(), time.perf_counter()
-        for _ in range(steps // EVERY):
-            state, losses = chunk(state, data)
-            jax.device_get(losses)
-        rates["bare"].append(len(swept.members) * steps / (time.perf_counter() - began))
-    figures = {f"{name} member-steps/s": statistics.median(found) for name, found in rates.items()}
-    ratio = figures["jaxloop member-steps/s"] / figures["bare member-steps/s"]
-    summary = {name: run.summary[name] for name in ("members", "capacity", "width", "devices")}
-    measure.publish({**figures, "ratio": ratio, **summary, "steps": steps}, arguments.json)
+        ours, theirs = measure.in_turns(engine, bare, (steps, decays))
+        assert ours["width"] == WIDTH, ours
+        ratios.append(ours["member_steps_per_second"] / theirs["member_steps_per_second"])
+        found = {"jaxloop": ours, "bare member-steps/s": theirs["member_steps_per_second"]}
+        print(f"ratio {ratios[-1]:.3f}: {found}", flush=True)
+    figures = {"ratio": statistics.median(ratios), "ratios": ratios, **found, "steps": steps}
+    measure.publish(figures, arguments.json)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ from jaxloop.sizes import Size
 from jaxloop.sweep import Sweep
 from jaxloop.task import Hparams, Task
 
+Tuned = Callable[[int, int], int]
+
 
 @dataclass(frozen=True)
 class CompiledProgram:
@@ -267,18 +269,20 @@ def compiled(
     *,
     capacity: int | None = None,
     width: int | None = None,
+    tuned: Tuned = lambda first, most: first,
 ) -> CompiledProgram:
     """Compiles a bucket's turn; nothing is allocated on a device.
 
     Args:
       capacity, width: instead of the sweep's own.
+      tuned: gives the width where nobody chose it, from a first guess and the widest.
 
     Raises:
       ResourceError: the program does not fit on a device.
     """
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
-    capacity, width = _slots(sweep, bucket, mesh, state, capacity, width)
+    capacity, width = _slots(sweep, bucket, mesh, state, capacity, width, tuned)
     arguments = _arguments(state, bucket, task, capacity, mesh)
     turns = [_turn(sweep, task, part, state) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
@@ -315,15 +319,25 @@ def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState) -> 
     return streamed(populated(program if own == largest else fitted(program, own, largest)))
 
 
-def _slots(sweep, bucket, mesh, state: TrainState, capacity: int | None, width: int | None) -> tuple[int, int]:
+def _slots(
+    sweep: Sweep,
+    bucket: Bucket,
+    mesh: Mesh,
+    state: TrainState,
+    capacity: int | None,
+    width: int | None,
+    tuned: Tuned,
+) -> tuple[int, int]:
     """The program's capacity and width: the caller's, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
     state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     wanted = capacity or (settings.capacity if isinstance(settings.capacity, int) else None)
     slots = devices.choose_slots(len(bucket.numbers), wanted, cpu=cpu)
     width = width or (settings.width if isinstance(settings.width, int) else None)
-    alike = min(len(part.numbers) for part in bucket.size_classes)
-    width = width or devices.choose_width(state_bytes, slots, alike, mesh.size, cpu=cpu)
+    if width is None:
+        alike = min(len(part.numbers) for part in bucket.size_classes)  # a group holds members of one class
+        most = devices.widest(min(slots, alike), mesh.size, cpu=cpu)
+        width = tuned(devices.choose_width(state_bytes, most, cpu=cpu), most)
     return devices.capacity(slots, width, mesh.size), width
 
 

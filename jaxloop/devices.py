@@ -59,19 +59,21 @@ def on_cpu(mesh: jax.sharding.Mesh) -> bool:
     return mesh.devices.flat[0].platform == "cpu"
 
 
-def choose_width(state_bytes: int, slots: int, alike: int, devices: int, *, cpu: bool) -> int:
-    """Slots vmapped together on a device: a power of two, no larger than a device's share of the slots needs.
+def widest(slots: int, devices: int, *, cpu: bool) -> int:
+    """The largest width worth compiling: a power of two, no larger than a device's share of the slots needs."""
+    share = max(NARROWEST, 1 << max(0, math.ceil(slots / devices) - 1).bit_length())
+    return min(share, WIDEST) if cpu else share
 
-    On CPU the largest whose group's state fits in cache; on accelerators the whole share.
+
+def choose_width(state_bytes: int, most: int, *, cpu: bool) -> int:
+    """Slots vmapped together on a device, unmeasured: on CPU the largest whose group's state fits in cache.
 
     Args:
       state_bytes: of one member.
-      slots: wanted in all.
-      alike: members of the smallest size class; a group holds one class.
+      most: the widest; on accelerators, the choice.
     """
-    share = 1 << max(0, math.ceil(min(slots, alike) / devices) - 1).bit_length()
     fits = 1 << max(1, CACHE_BYTES // max(state_bytes, 1)).bit_length() - 1
-    return max(NARROWEST, min(share, fits, WIDEST) if cpu else share)
+    return max(NARROWEST, min(fits, most)) if cpu else most
 
 
 def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:

@@ -1,11 +1,12 @@
 """`jaxloop plan`: what a sweep would cost, from its compiled programs. Nothing is run."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 
-from jaxloop import declared, devices, planner, retired
+from jaxloop import declared, devices, planner, retired, tune
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, check, compiled, step_flops
 from jaxloop.sizes import plain
@@ -19,7 +20,10 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     """Members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
     check(sweep, task)
     mesh = devices.member_mesh()
-    programs = [compiled(sweep, task, bucket, mesh) for bucket in planner.buckets(sweep, task)]
+    programs = [
+        compiled(sweep, task, bucket, mesh, tuned=partial(tune.remembered, sweep, task, bucket, mesh))
+        for bucket in planner.buckets(sweep, task)
+    ]
     told = [_program(sweep, task, program) for program in programs]
     axes = {}
     for name in sweep.document.all_axes():

@@ -29,12 +29,23 @@ def collect(code: Path) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "devices": [str(device) for device in jax.devices()],
         "device_kind": jax.devices()[0].device_kind,
+        "processor": processor(),
+        "cores": os.cpu_count(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
         "process": os.getpid(),
         "git_commit": _git(code, "rev-parse", "HEAD"),
         "git_diff": _git(code, "diff", "HEAD"),
     }
+
+
+def processor() -> str:
+    """The CPU's model."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def _version(name: str) -> str | None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import filelock
 import jax
 import numpy as np
 
-from jaxloop import checkpoints, devices, planner, provenance, report, retired
+from jaxloop import checkpoints, devices, planner, provenance, report, retired, tune
 from jaxloop.bucket import Bucket, alone
 from jaxloop.checkpoints import Final, Finals
 from jaxloop.compiled import CompiledProgram, check, compiled, params_shapes
@@ -142,7 +143,8 @@ class _Training:
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
         layout = self.store.get(f"layout/{index}", {})  # a resumed run keeps its capacity and width
-        program = compiled(self.sweep, self.task, bucket, self.mesh, **layout)
+        tuned = partial(tune.width, self.sweep, self.task, bucket, self.mesh)
+        program = compiled(self.sweep, self.task, bucket, self.mesh, **layout, tuned=tuned)
         self.compile_seconds += program.compile_seconds
         layout = {"capacity": program.capacity, "width": program.width}
         self.store.put(**layout, **{f"layout/{index}": layout})

@@ -36,7 +36,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "models",
         "tasks",
     },
-    {"store", "checkpoints", "summaries", "provenance", "interrupt"},
+    {"store", "checkpoints", "summaries", "provenance", "tune", "interrupt"},
     {"report", "retired"},
     {"recorder", "replay", "planned", "runner"},
     {"api", "panel", "cli", "__init__"},

@@ -98,7 +98,7 @@ def test_padded_equals_unpadded(model, optimizer):
     check_equal(swept, 0, losses[0], jax.tree.map(lambda leaf: leaf[0], params))
 
 
-@pytest.mark.parametrize("model", ["mlp", "transformer"])
+@pytest.mark.parametrize("model", ["mlp", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_scanned_layers_compute_what_unrolled_ones_do(model):
     sizes = {"depth": [2, 4]}
     found, products = [], []

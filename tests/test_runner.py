@@ -102,6 +102,7 @@ def test_final_parameters_fill_folders_of_a_bounded_size(tiny, tmp_path, monkeyp
         assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.slow
 def test_members_have_their_own_step_budgets(tiny, tmp_path):
     swept = sweep.load(tiny, ("axes.steps.values=[10, 30, 60]", "population.capacity=4", "population.width=2"))
     run = jaxloop.run(swept, out=tmp_path / "run")
@@ -217,6 +218,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tiny, tmp_path, jaxloop_com
     assert events(broken) == events(whole)
 
 
+@pytest.mark.slow
 def test_a_crashed_run_of_size_classes_resumes_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(planner, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
     swept = sweep.parse(TINY, ("axes.width.values=[4, 16]", "axes.seed.count=4", "population.capacity=8"))

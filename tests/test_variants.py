@@ -109,6 +109,7 @@ def test_a_larger_subset_contains_the_smaller_one(examples, seed):
     assert sorted(larger) == list(range(examples))
 
 
+@pytest.mark.slow
 def test_five_fold_cross_validation_of_32_configs_is_one_run(tmp_path):
     run = trained(
         tmp_path,
@@ -140,6 +141,7 @@ def test_five_fold_cross_validation_of_32_configs_is_one_run(tmp_path):
     assert member.metrics["validation/accuracy"] == pytest.approx(np.mean(logits.argmax(1) == pool["y"][rows]))
 
 
+@pytest.mark.slow
 def test_fewer_examples_and_noisier_labels_are_worse(tmp_path):
     run = trained(
         tmp_path,
@@ -166,6 +168,7 @@ def test_label_noise_replaces_its_share():
     assert (noise["noisy_y"] != y).all()
 
 
+@pytest.mark.slow
 def test_an_average_of_parameters_is_evaluated_beside_them(tmp_path):
     run = trained(tmp_path, "[axes]\nema_decay = { values = [0.0, 0.5, 0.99] }")
     now, ema = run.curves("validation/loss"), run.curves("validation/ema/loss")

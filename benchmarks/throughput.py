@@ -1,0 +1,117 @@
+"""Training steps of four small models: how many a second, and how near to the machine's fastest matmul.
+
+For each population its own compiled step at the automatic width. Evaluation and files are left out: `overhead.py`
+measures what they cost. The matmul peak is measured in the same run; the FLOPs are those of a model's matmuls.
+"""
+
+import functools
+import math
+import statistics
+
+import jax
+import jax.numpy as jnp
+import measure
+import numpy as np
+from jax.sharding import PartitionSpec
+from workload import WORKLOADS, Workload
+
+from jaxloop import devices, planner, tune
+from jaxloop.compiled import one_member, step_flops
+
+MATRICES = (128, 256, 512, 1024)
+MOST_SECONDS = 30.0  # of one timed call
+STEPS = 20  # of one timed call, from the first to the last of which a group's state stays in cache
+
+
+def matmul_peak() -> float:
+    """FLOP/s of the fastest of some square float32 products, on all devices at once."""
+    mesh, member = devices.member_mesh(), PartitionSpec("member")
+    return max(_matmul_rate(mesh, member, size) for size in MATRICES)
+
+
+def _matmul_rate(mesh, member, size: int) -> float:
+    count = max(1, round(2e9 / (2 * size**3)))
+
+    def products(a, b):
+        def product(x, _):
+            return 0.01 * jnp.dot(a[0], x, precision="highest"), None
+
+        return jax.lax.scan(product, b[0], None, length=count)[0][None]
+
+    spread = jax.jit(jax.shard_map(products, mesh=mesh, in_specs=member, out_specs=member, check_vma=False))
+    shape = (mesh.size, size, size)
+    a = np.random.default_rng(0).normal(size=shape).astype(np.float32) / math.sqrt(size)
+    jax.block_until_ready(spread(a, a))
+    seconds = [measure.seconds(lambda: jax.block_until_ready(spread(a, a))) for _ in range(7)]
+    return mesh.size * count * 2 * size**3 / min(seconds)
+
+
+@functools.cache
+def automatic_width(workload: Workload, most: int) -> int:
+    """What the tuner finds, from nothing remembered."""
+    sweep, task = workload.read(most)
+    (bucket,) = planner.buckets(sweep, task)
+    one, hparams = one_member(sweep, task, bucket)
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(one.init, hparams)))
+    cpu = devices.on_cpu(devices.member_mesh())
+    first = devices.choose_width(state, most, cpu=cpu)
+    return tune.fastest(lambda width: step(workload, most, width), first, most) if cpu else first
+
+
+def step(workload: Workload, members: int, width: int, steps: int | None = None) -> tune.Step:
+    """The step of a population at a width; without `steps`, of one group on each device, as the tuner times it."""
+    sweep, task = workload.read(members)
+    (bucket,) = planner.buckets(sweep, task)
+    mesh = devices.member_mesh()
+    if steps is None:
+        return tune.Step(
+            sweep, task, bucket, mesh, width, tune.call_length(step_flops(sweep, task, bucket), width)
+        )
+    return tune.Step(sweep, task, bucket, mesh, width, steps, math.ceil(members / (width * mesh.size)))
+
+
+def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]:
+    """A row for each population that one call of `MOST_SECONDS` can hold."""
+    rows, rate = [], None
+    for members in populations:
+        if rate and members * STEPS / rate > MOST_SECONDS:
+            break
+        mesh = devices.member_mesh()
+        width = automatic_width(workload, devices.widest(members, mesh.size, cpu=devices.on_cpu(mesh)))
+        timed = step(workload, members, width, STEPS)
+        # an idle slot of a last group computes for nobody
+        share = members / timed.members
+        rate = share * statistics.median(timed.rate() for _ in range(5))
+        flops = rate * workload.flops
+        rows.append(
+            {
+                "workload": workload.name,
+                "members": members,
+                "width": width,
+                "member-steps/s": rate,
+                "GFLOP/s": flops / 1e9,
+                "of matmul peak": flops / peak,
+                "compile seconds": timed.compile_seconds,
+            }
+        )
+        print(
+            f"{workload.name:9} {members:5} members  width {width:2}  {rate:10,.0f} member-steps/s  "
+            f"{flops / 1e9:6.1f} GFLOP/s  {flops / peak:5.1%} of the matmul peak  "
+            f"compiled in {timed.compile_seconds:.1f} s",
+            flush=True,
+        )
+    return rows
+
+
+def main() -> None:
+    arguments = measure.options(__doc__.splitlines()[0])
+    devices.use_every_core()
+    peak = matmul_peak()
+    names = ["mlp-tiny"] if arguments.quick else list(WORKLOADS)
+    populations = [1, 64] if arguments.quick else [1, 4, 16, 64, 256, 1024, 4096]
+    rows = [row for name in names for row in rates(WORKLOADS[name], populations, peak)]
+    measure.publish({"matmul peak GFLOP/s": peak / 1e9, "rows": rows}, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

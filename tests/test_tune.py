@@ -1,0 +1,65 @@
+"""The width: found on the real step, remembered, and without a trace in the results."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from conftest import TINY
+
+import jaxloop
+from jaxloop import api, devices, planner, sweep, tune
+
+RATES = {2: 1.0, 4: 3.0, 8: 5.0, 16: 4.0, 32: 9.0}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def bucket():
+    swept = sweep.parse(TINY)
+    task = api.task_of(swept)
+    return swept, task, planner.buckets(swept, task)[0], devices.member_mesh()
+
+
+@pytest.mark.parametrize(("first", "most", "found"), [(2, 32, 8), (4, 32, 8), (8, 32, 8), (16, 32, 32), (8, 4, 4)])
+def test_the_search_climbs_to_the_next_peak(first, most, found):
+    def step(width):
+        assert devices.NARROWEST <= width <= most
+        return SimpleNamespace(rate=lambda: RATES[width])
+
+    assert tune.fastest(step, min(first, most), most) == found
+
+
+def test_a_width_is_measured_once(bucket, monkeypatch):
+    assert tune.width(*bucket, 2, 4) == 2  # a run of a second is not worth it
+    monkeypatch.setattr(tune, "WORTH_SECONDS", 0.0)
+    found = tune.width(*bucket, 2, 4)
+    assert found in (2, 4)
+    monkeypatch.setattr(tune, "fastest", None)  # a call would raise
+    assert tune.width(*bucket, 2, 4) == tune.remembered(*bucket, 0, 4) == found
+    assert tune.remembered(*bucket, 0, 8) == 0  # another search
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"x": "y"}', "\x00\xff", "not json"])
+def test_a_damaged_memory_is_no_memory(bucket, text):
+    file = tune._file()
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert tune.width(*bucket, 2, 4) == 2
+
+
+@pytest.mark.slow
+def test_a_tuned_run_has_the_same_bits(tmp_path, monkeypatch):
+    swept = sweep.parse(TINY, ("axes.seed.count=4",))
+    plain = jaxloop.run(swept, out=tmp_path / "plain")
+    monkeypatch.setattr(tune, "width", lambda *arguments: 2)
+    tuned = jaxloop.run(swept, out=tmp_path / "tuned")
+    assert plain.summary["width"] != tuned.summary["width"] == 2
+    for metric in plain.store.metric_names():
+        np.testing.assert_array_equal(plain.curves(metric), tuned.curves(metric))
+    ours, theirs = (jax.tree.leaves(run.params(5)) for run in (plain, tuned))
+    assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
