@@ -18,11 +18,16 @@ import jax
 from jaxloop.provenance import processor
 
 
-def options(description: str) -> argparse.Namespace:
+SECONDS = 2.0  # of one measured rate
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """With the options that every benchmark has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="under 30 seconds: to see it work, not to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
-    return parser.parse_args()
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw them here, as a PNG (needs matplotlib)")
+    return parser
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -30,6 +35,15 @@ def seconds(call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def rate(call: Callable[[], Any], work: float) -> float:
+    """Work a second, of calls that do so much of it each."""
+    calls, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < SECONDS:
+        call()
+        calls += 1
+    return calls * work / elapsed
 
 
 class Clock:

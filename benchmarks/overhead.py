@@ -130,7 +130,7 @@ def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:
 
 
 def main() -> None:
-    arguments = measure.options(__doc__.splitlines()[0])
+    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
     steps, decays, rounds = (200, 8, 1) if arguments.quick else (2000, 32, 3)
     devices.use_every_core()
     ratios, found = [], {}

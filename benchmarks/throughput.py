@@ -104,7 +104,7 @@ def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]
 
 
 def main() -> None:
-    arguments = measure.options(__doc__.splitlines()[0])
+    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
     devices.use_every_core()
     peak = matmul_peak()
     names = ["mlp-tiny"] if arguments.quick else list(WORKLOADS)

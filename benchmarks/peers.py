@@ -1,0 +1,155 @@
+"""jaxloop beside what a user would otherwise pick, in one run on one machine.
+
+Steps: 256 members of each workload in jaxloop's compiled step, against JAX one member at a time (a scan, and a Python
+loop of jitted steps), PyTorch eager with fused AdamW in one process a core, and `torch.func.vmap`. The peers take
+turns, several rounds; a ratio is the median over rounds.
+
+End to end: the members of `mlp-tiny`, from command to last result, against PyTorch trials under Optuna and Ray Tune,
+two at a time. jaxloop compiles in that time, as on its first day, and writes all that it always writes.
+
+Needs `pip install -e ".[peers]"`.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import jax
+import measure
+import throughput
+from workload import FOLDER, WORKLOADS, Workload
+
+from jaxloop import devices, planner
+from jaxloop.compiled import one_member, resident
+from jaxloop.member import chunked
+
+MEMBERS = 256
+HERE = Path(__file__).parent
+SCAN = 100  # steps of a member between two looks
+
+
+class Alone:
+    """One member on one device, `length` steps a call."""
+
+    def __init__(self, workload: Workload, length: int):
+        sweep, task = workload.read(1)
+        (bucket,) = planner.buckets(sweep, task)
+        one, _ = one_member(sweep, task, bucket)
+        self.hparams, self.data = bucket.columns(sweep.members[0]), jax.device_put(resident(task, bucket))
+        self.step = jax.jit(chunked(one, length).step, donate_argnums=1)
+        self.state, self.length = jax.jit(one.init)(self.hparams), length
+        self.call()  # compiles
+
+    def call(self) -> None:
+        self.state, metrics = self.step(self.hparams, self.state, self.data)
+        jax.block_until_ready(metrics)
+
+    def rate(self) -> float:
+        return measure.rate(self.call, self.length)
+
+
+def population(workload: Workload) -> Callable[[], float]:
+    """Of jaxloop's step over `MEMBERS` members at the automatic width."""
+    mesh = devices.member_mesh()
+    width = throughput.automatic_width(workload, devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh)))
+    step = throughput.step(workload, MEMBERS, width, throughput.STEPS)
+    return lambda: measure.rate(step.rate, step.members * step.length)
+
+
+def a_process_a_core(workload: Workload, pool: ProcessPoolExecutor) -> Callable[[], float]:
+    """Of PyTorch eager, summed over processes."""
+    from torch_trial import one_process_rate
+
+    cores = os.cpu_count() or 1
+
+    def rate() -> float:
+        return sum(pool.map(one_process_rate, [workload.name] * cores, [measure.SECONDS] * cores))
+
+    rate()  # starts the processes
+    return rate
+
+
+def stacked(workload: Workload, members: int) -> Callable[[], float]:
+    """Of `torch.func.vmap` over members, on all cores."""
+    from torch_trial import Stacked
+
+    trial = Stacked(workload.name, members)
+    trial.train(1)
+    return lambda: measure.rate(lambda: trial.train(1), members)
+
+
+def steps(name: str, pool: ProcessPoolExecutor, rounds: int) -> dict:
+    """The rates of one workload, and what jaxloop's is to each."""
+    workload = WORKLOADS[name]
+    rates = {
+        "jaxloop": population(workload),
+        "JAX, scan": Alone(workload, SCAN).rate,
+        "JAX, a call a step": Alone(workload, 1).rate,
+        "PyTorch, a process a core": a_process_a_core(workload, pool),
+        "torch.func.vmap": stacked(workload, 32),
+    }
+    found = [{peer: rate() for peer, rate in rates.items()} for _ in range(rounds)]
+    row = {
+        "workload": name,
+        "member-steps/s": {peer: statistics.median(each[peer] for each in found) for peer in rates},
+        "jaxloop is faster by": {
+            peer: statistics.median(each["jaxloop"] / each[peer] for each in found) for peer in rates
+        },
+    }
+    for peer, rate in row["member-steps/s"].items():
+        times = row["jaxloop is faster by"][peer]
+        print(f"{name:9} {peer:26} {rate:10,.0f} member-steps/s  jaxloop: {times:6.1f} times", flush=True)
+    return row
+
+
+def end_to_end(trials: int, length: int) -> dict:
+    """Seconds of whole processes, from command to last result."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache", "PYTHONWARNINGS": "ignore"}
+        settings = [f"axes.learning_rate.num={trials}", f"run.steps={length}"]
+        chosen = [word for setting in settings for word in ("--set", setting)]
+        ours = [str(Path(sys.executable).parent / "jaxloop"), "population", str(FOLDER / "mlp-tiny.toml"), *chosen]
+        theirs = [sys.executable, str(HERE / "tune_trials.py")]
+        commands = {
+            "jaxloop": [*ours, "--out", f"{folder}/first"],
+            "jaxloop, compiled before": [*ours, "--out", f"{folder}/second"],
+            "Optuna": [*theirs, "optuna", str(trials), str(length)],
+            "Ray Tune": [*theirs, "ray", str(trials), str(length)],
+        }
+        row = {"trials": trials, "steps": length, "seconds": {}}
+        for name, command in commands.items():
+
+            def call(command=command) -> None:
+                subprocess.run(command, env=environment, check=True, stdout=-3, stderr=-3)
+
+            row["seconds"][name] = measure.seconds(call)
+            times = row["seconds"][name] / row["seconds"]["jaxloop"]
+            print(
+                f"{trials:5} trials of {length} steps  {name:26} {row['seconds'][name]:8.1f} s  {times:6.1f} times",
+                flush=True,
+            )
+    return row
+
+
+def main() -> None:
+    parser = measure.parser(__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, nargs="*", default=[100, 256, 700], help="end to end")
+    arguments = parser.parse_args()
+    devices.use_every_core()
+    names, rounds = (["mlp-tiny"], 1) if arguments.quick else (list(WORKLOADS), 5)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        rows = [steps(name, pool, rounds) for name in names]
+    trials, length = ([], 0) if arguments.quick else (arguments.trials, 2000)
+    ends = [end_to_end(count, length) for count in trials]
+    figures = {"rows": rows, "end to end": ends}
+    measure.publish(figures, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
