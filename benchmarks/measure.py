@@ -8,7 +8,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import jax
 
 from jaxloop.provenance import processor
-
 
 SECONDS = 2.0  # of one measured rate
 
@@ -105,6 +104,42 @@ def hardware() -> dict[str, Any]:
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
     }
+
+
+def lines(file: Path, x: Sequence[float], series: Mapping[str, Sequence[float]], across: str, up: str) -> None:
+    """Draws a line for each of some series over the same x, on a logarithmic axis."""
+    figure, axes = _figure()
+    for name, values in series.items():
+        axes.plot(x[: len(values)], values, "o-", label=name)
+    axes.set(xlabel=across, ylabel=up, xscale="log")
+    axes.legend()
+    figure.savefig(file, dpi=110)
+
+
+def bars(file: Path, groups: Sequence[str], series: Mapping[str, Sequence[float]], up: str, scale: str) -> None:
+    """Draws a bar for each of some series in each group.
+
+    Args:
+      scale: of what goes up, "linear" or "log".
+    """
+    figure, axes = _figure()
+    wide = 0.8 / len(series)
+    for number, (name, values) in enumerate(series.items()):
+        places = [group + wide * (number + 0.5) - 0.4 for group in range(len(groups))]
+        axes.bar_label(axes.bar(places, values, wide, label=name), fmt="{:.3g}", fontsize=7)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set(ylabel=up, yscale=scale)
+    axes.legend(fontsize=8)
+    figure.savefig(file, dpi=110)
+
+
+def _figure() -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(7, 4.2), layout="constrained")
 
 
 def publish(figures: dict[str, Any], file: Path | None) -> None:

@@ -44,6 +44,7 @@ width = 4
 every = "30s"
 """
 BATCH, EVERY, SIZES, WIDTH = 100, 100, (40, 100, 100, 10), 4
+OPTIONS = {population.YNNPACK: population.PRODUCTS["ynnpack"]}  # as jaxloop compiles it
 
 
 def bare_loop(members: list[dict], width: int):
@@ -83,7 +84,7 @@ def bare_loop(members: list[dict], width: int):
     mesh = devices.member_mesh()
     member, shared = PartitionSpec("member"), PartitionSpec()
 
-    @partial(jax.jit, donate_argnums=1, compiler_options=population.EXACT_ON_CPU)
+    @partial(jax.jit, donate_argnums=1, compiler_options=OPTIONS)
     @partial(jax.shard_map, mesh=mesh, in_specs=(member, member, shared), out_specs=member, check_vma=False)
     def population_chunk(hparams, state, data):
         grouped = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (hparams, state))
@@ -141,6 +142,9 @@ def main() -> None:
         found = {"jaxloop": ours, "bare member-steps/s": theirs["member_steps_per_second"]}
         print(f"ratio {ratios[-1]:.3f}: {found}", flush=True)
     figures = {"ratio": statistics.median(ratios), "ratios": ratios, **found, "steps": steps}
+    if arguments.chart:
+        rounds = [f"round {number}" for number in range(1, len(ratios) + 1)]
+        measure.bars(arguments.chart, rounds, {"jaxloop / bare loop": ratios}, "ratio of member-steps/s", "linear")
     measure.publish(figures, arguments.json)
 
 

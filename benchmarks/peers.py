@@ -1,11 +1,11 @@
 """jaxloop beside what a user would otherwise pick, in one run on one machine.
 
-Steps: 256 members of each workload in jaxloop's compiled step, against JAX one member at a time (a scan, and a Python
-loop of jitted steps), PyTorch eager with fused AdamW in one process a core, and `torch.func.vmap`. The peers take
-turns, several rounds; a ratio is the median over rounds.
+Steps: 256 members of each workload in jaxloop's compiled step, against JAX one member at a time (a scan, and a
+Python loop of jitted steps), PyTorch eager with fused AdamW in one process a core, and `torch.func.vmap`. The
+peers take turns, several rounds; a ratio is the median over rounds.
 
-End to end: the members of `mlp-tiny`, from command to last result, against PyTorch trials under Optuna and Ray Tune,
-two at a time. jaxloop compiles in that time, as on its first day, and writes all that it always writes.
+End to end: the members of `mlp-tiny`, from command to last result, against PyTorch trials under Optuna and Ray
+Tune, two at a time. jaxloop compiles in that time, as on its first day, and writes all that it always writes.
 
 Needs `pip install -e ".[peers]"`.
 """
@@ -31,7 +31,6 @@ from jaxloop.member import chunked
 
 MEMBERS = 256
 HERE = Path(__file__).parent
-SCAN = 100  # steps of a member between two looks
 
 
 class Alone:
@@ -58,7 +57,7 @@ def population(workload: Workload) -> Callable[[], float]:
     """Of jaxloop's step over `MEMBERS` members at the automatic width."""
     mesh = devices.member_mesh()
     width = throughput.automatic_width(workload, devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh)))
-    step = throughput.step(workload, MEMBERS, width, throughput.STEPS)
+    step = throughput.step(workload, MEMBERS, width, workload.chunk)
     return lambda: measure.rate(step.rate, step.members * step.length)
 
 
@@ -89,7 +88,7 @@ def steps(name: str, pool: ProcessPoolExecutor, rounds: int) -> dict:
     workload = WORKLOADS[name]
     rates = {
         "jaxloop": population(workload),
-        "JAX, scan": Alone(workload, SCAN).rate,
+        "JAX, scan": Alone(workload, workload.chunk).rate,
         "JAX, a call a step": Alone(workload, 1).rate,
         "PyTorch, a process a core": a_process_a_core(workload, pool),
         "torch.func.vmap": stacked(workload, 32),
@@ -129,11 +128,9 @@ def end_to_end(trials: int, length: int) -> dict:
                 subprocess.run(command, env=environment, check=True, stdout=-3, stderr=-3)
 
             row["seconds"][name] = measure.seconds(call)
-            times = row["seconds"][name] / row["seconds"]["jaxloop"]
-            print(
-                f"{trials:5} trials of {length} steps  {name:26} {row['seconds'][name]:8.1f} s  {times:6.1f} times",
-                flush=True,
-            )
+            seconds, times = row["seconds"][name], row["seconds"][name] / row["seconds"]["jaxloop"]
+            told = f"{trials:5} trials of {length} steps  {name:24}"
+            print(f"{told} {seconds:8.1f} s  {times:6.1f} times", flush=True)
     return row
 
 
@@ -148,6 +145,10 @@ def main() -> None:
     trials, length = ([], 0) if arguments.quick else (arguments.trials, 2000)
     ends = [end_to_end(count, length) for count in trials]
     figures = {"rows": rows, "end to end": ends}
+    if arguments.chart:
+        peers = [peer for peer in rows[0]["jaxloop is faster by"] if peer != "jaxloop"]
+        series = {peer: [row["jaxloop is faster by"][peer] for row in rows] for peer in peers}
+        measure.bars(arguments.chart, names, series, "jaxloop is faster by (times)", "log")
     measure.publish(figures, arguments.json)
 
 

@@ -13,6 +13,7 @@ import measure
 
 import jaxloop
 from jaxloop import sweep
+from jaxloop.report import ranked
 
 SWEEP = """
 [run]
@@ -42,7 +43,14 @@ def main() -> None:
         with jaxloop.run(swept, out=Path(folder) / "run") as run:
             seconds = time.perf_counter() - started
             best = run.summary["best"][0]
+            configs = sorted(ranked(run.store), key=lambda config: config["hparams"]["learning_rate"])
     experiments = len(swept.members)
+    if arguments.chart:
+        rates = [config["hparams"]["learning_rate"] for config in configs]
+        title = f"test accuracy, mean of {len(best['members'])} seeds"
+        name = f"{experiments} experiments in {seconds:.0f} s"
+        accuracy = {name: [config["metrics"]["test/accuracy"] for config in configs]}
+        measure.lines(arguments.chart, rates, accuracy, "learning rate", title)
     measure.publish(
         {
             "experiments": experiments,

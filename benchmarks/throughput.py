@@ -20,7 +20,6 @@ from jaxloop.compiled import one_member, step_flops
 
 MATRICES = (128, 256, 512, 1024)
 MOST_SECONDS = 30.0  # of one timed call
-STEPS = 20  # of one timed call, from the first to the last of which a group's state stays in cache
 
 
 def matmul_peak() -> float:
@@ -74,11 +73,11 @@ def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]
     """A row for each population that one call of `MOST_SECONDS` can hold."""
     rows, rate = [], None
     for members in populations:
-        if rate and members * STEPS / rate > MOST_SECONDS:
+        if rate and members * workload.chunk / rate > MOST_SECONDS:
             break
         mesh = devices.member_mesh()
         width = automatic_width(workload, devices.widest(members, mesh.size, cpu=devices.on_cpu(mesh)))
-        timed = step(workload, members, width, STEPS)
+        timed = step(workload, members, width, workload.chunk)
         # an idle slot of a last group computes for nobody
         share = members / timed.members
         rate = share * statistics.median(timed.rate() for _ in range(5))
@@ -110,6 +109,9 @@ def main() -> None:
     names = ["mlp-tiny"] if arguments.quick else list(WORKLOADS)
     populations = [1, 64] if arguments.quick else [1, 4, 16, 64, 256, 1024, 4096]
     rows = [row for name in names for row in rates(WORKLOADS[name], populations, peak)]
+    if arguments.chart:
+        series = {name: [row["of matmul peak"] for row in rows if row["workload"] == name] for name in names}
+        measure.lines(arguments.chart, populations, series, "members", "share of the matmul peak")
     measure.publish({"matmul peak GFLOP/s": peak / 1e9, "rows": rows}, arguments.json)
 
 

@@ -1,6 +1,6 @@
 """The trials of `mlp-tiny` in PyTorch under Optuna or Ray Tune, two at a time: run by `peers.py`, timed whole.
 
-    python benchmarks/tune_trials.py optuna|ray TRIALS STEPS
+python benchmarks/tune_trials.py optuna|ray TRIALS STEPS
 """
 
 import multiprocessing

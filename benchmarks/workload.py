@@ -22,11 +22,13 @@ class Workload:
     Attributes:
       forward: FLOPs of its matmuls.
       first: the part of them in the first layer, whose input needs no gradient.
+      chunk: steps between two looks, for a call of seconds.
     """
 
     name: str
     forward: int
     first: int = 0
+    chunk: int = 100
 
     @property
     def flops(self) -> int:
@@ -48,14 +50,14 @@ def _cnn(batch: int) -> Workload:
     first = 2 * batch * PIXELS**2 * 9 * CHANNELS[0]
     second = 2 * batch * (PIXELS // 2) ** 2 * 9 * CHANNELS[0] * CHANNELS[1]
     out = 2 * batch * (PIXELS // 4) ** 2 * CHANNELS[1] * CLASSES
-    return Workload("cnn", first + second + out, first)
+    return Workload("cnn", first + second + out, first, chunk=20)
 
 
 def _gpt(batch: int, width: int, depth: int) -> Workload:
     tokens = batch * CONTEXT
     attention = 2 * tokens * (4 * width**2 + 2 * CONTEXT * width)
     block = attention + 2 * tokens * 8 * width**2
-    return Workload("gpt", depth * block + 2 * tokens * width * SYMBOLS)
+    return Workload("gpt", depth * block + 2 * tokens * width * SYMBOLS, chunk=5)
 
 
 WORKLOADS = {

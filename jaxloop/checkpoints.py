@@ -34,15 +34,15 @@ class Finals(NamedTuple):
             yield Finals(self.members[part], jax.tree.map(lambda leaf, part=part: leaf[part], self.trees))
 
 
-FOLDER_BYTES = (
-    16 << 20
-)  # of final parameters: plain orbax restores one of its members in 30 ms (benchmarks/LOG.md)
+# Of final parameters: plain orbax restores one of a folder's members in 30 ms (benchmarks/LOG.md).
+FOLDER_BYTES = 16 << 20
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    # to compress took five times as long, on cores that train, for a tenth of the bytes (benchmarks/LOG.md)
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False))
 
 
 def save_population(folder: Path, turn: int, state: Any, slots: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """A bucket's program, compiled for a mesh: what the runner turns."""
 
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,12 +9,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from jaxloop import contract, devices, padding
-from jaxloop.bucket import SIZE_CLASS, Bucket, undivided
-from jaxloop.declared import direction
-from jaxloop.errors import ResourceError, SweepError, told, unknown
+from jaxloop import devices, padding
+from jaxloop.bucket import SIZE_CLASS, Bucket
+from jaxloop.errors import ResourceError
 from jaxloop.keys import threefry
-from jaxloop.member import Member, TrainState, as_size, chunked, length, member, raveled
+from jaxloop.member import Member, TrainState, as_size, chunked, member, raveled
 from jaxloop.optim import Layout, Shape
 from jaxloop.optimizers import SHAPE_AWARE
 from jaxloop.population import (
@@ -121,99 +120,7 @@ def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
 
 
-def check(sweep: Sweep, task: Task) -> tuple[str, str]:
-    """Checks a sweep against its task, and gives the metric to rank by.
-
-    Returns:
-      The metric, and what is better, "max" or "min".
-
-    Raises:
-      SweepError: all that is wrong, a line each.
-    """
-    programs = undivided(sweep)
-    problems = {
-        sweep.places.say(path, rule): None for bucket in programs for path, rule in _broken(sweep, task, bucket)
-    }
-    if problems:
-        raise SweepError("\n".join(problems))
-    metric = _metric(sweep, _measured(sweep, task, programs[0]))
-    mode = direction(metric, sweep.document.evaluate.mode)
-    assert mode is not None, "_broken tells of it"
-    return metric, mode
-
-
-def _metric(sweep: Sweep, measured: Container[str]) -> str:
-    """The metric to rank by: the sweep's, else accuracy where it is measured, else the loss."""
-    if (metric := sweep.document.evaluate.metric) != "auto":
-        return metric
-    return "validation/accuracy" if "validation/accuracy" in measured else "validation/loss"
-
-
-def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
-    if "folds" in bucket.static and (rule := _unlike(task.data.train, task.data.validation)):
-        yield ("axes", "fold"), rule
-        return
-    examples = length(resident(task, bucket)["train"])
-    for number in bucket.numbers:
-        if broken := list(_broken_member(sweep.members[number], examples)):
-            yield from broken
-            return
-    if "weight" in task.data.train and isinstance(sweep.declared["batch_size"], Size):
-        yield ("run", "task"), "the data have a `weight`, which a batch of padded size gets from jaxloop"
-        return
-    member = sweep.members[bucket.numbers[0]]
-    if rules := list(contract.broken(task, bucket, bucket.columns(member), batch_shapes(task, bucket))):
-        yield from ((("run", "task"), rule) for rule in rules)
-        return
-    try:
-        _extents(task, bucket)
-        measured = _measured(sweep, task, bucket)
-    except Exception as error:  # what an optimizer says, or the user's functions over a whole step
-        yield ("run", "task"), told(error)
-        return
-    metric = _metric(sweep, measured)
-    if metric not in measured:
-        rule = unknown("metric", metric, measured)
-        if sweep.document.evaluate.metric == "auto":
-            rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
-        yield ("evaluate", "metric"), rule
-    elif direction(metric, sweep.document.evaluate.mode) is None:
-        yield ("evaluate", "mode"), f"`{metric}` does not tell what is better: needs max or min"
-
-
-def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray]) -> str | None:
-    """What keeps two splits from being one pool."""
-    shapes = [{name: x.shape[1:] for name, x in split.items()} for split in (train, validation)]
-    if shapes[0] == shapes[1]:
-        return None
-    return f"needs train and validation examples of the same arrays, got {shapes[0]} and {shapes[1]}"
-
-
-def _broken_member(hparams: dict[str, Any], resident: int) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What a member asks that cannot be: of the `resident` training examples, or of its model."""
-    if hparams.get("positions") == "rope" and hparams["head_width"] % 2:
-        yield ("axes", "head_width"), f"needs even numbers for rotary positions, got {hparams['head_width']}"
-    folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))
-    if (folds is None) != (fold is None):
-        yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"
-        return
-    examples = resident
-    if folds is not None and fold is not None:
-        if fold >= folds or folds > resident:
-            yield ("axes", "fold"), f"needs fold < folds <= {resident} examples, got fold {fold} of {folds}"
-            return
-        examples -= resident // folds + (fold < resident % folds)
-    if wanted is not None and wanted > examples:
-        yield ("axes", "train_examples"), f"needs at most the {examples} training examples, got {wanted}"
-        return
-    examples, size = wanted or examples, hparams["batch_size"]
-    if size > examples:
-        yield ("hparams", "batch_size"), f"needs at most the {examples} training examples, got {size}"
-    elif size * examples >= 2**32:
-        yield ("hparams", "batch_size"), f"times {examples} examples needs to be below 2**32, got {size}"
-
-
-def _measured(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+def measured_shapes(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     """What a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
     one, hparams = one_member(sweep, task, bucket)
     state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
@@ -250,13 +157,13 @@ def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
     """What optimizers that look at whole arrays know of the bucket's parameters, from a member's hparams."""
     shapes = params_shapes(task, bucket)
     weights, hidden = task.weights(shapes, bucket.static), task.hidden(shapes, bucket.static)
-    extents = _extents(task, bucket)
+    extents = params_extents(task, bucket)
     return lambda hparams: Layout(
         weights, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
     )
 
 
-def _extents(task: Task, bucket: Bucket) -> Any:
+def params_extents(task: Task, bucket: Bucket) -> Any:
     """How the shapes of the bucket's parameters follow from its padded sizes."""
     return padding.extents(lambda sizes: params_shapes(task, replace(bucket, sizes=dict(sizes))), bucket.sizes)
 
@@ -273,6 +180,8 @@ def compiled(
 ) -> CompiledProgram:
     """Compiles a bucket's turn; nothing is allocated on a device.
 
+    A capacity that nobody chose is the largest whose program is planned to fit in the devices' memory.
+
     Args:
       capacity, width: instead of the sweep's own.
       tuned: gives the width where nobody chose it, from a first guess and the widest.
@@ -282,13 +191,32 @@ def compiled(
     """
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
+    settings = sweep.document.population
+    limit = devices.memory_bytes(mesh) if capacity is None and settings.capacity == "auto" else None
+    narrowest = devices.NARROWEST if settings.width == "auto" else settings.width
     capacity, width = _slots(sweep, bucket, mesh, state, capacity, width, tuned)
+    while True:
+        program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
+        if limit is None or program.memory_bytes <= limit:
+            return program
+        smaller = devices.shrunk(capacity, width, narrowest, mesh.size, limit / program.memory_bytes)
+        if smaller is None:
+            raise ResourceError(
+                f"{capacity} members at a time need {program.memory_bytes / 2**30:.2f} GiB of each device, "
+                f"{limit / 2**30:.2f} GiB are free: the members are too large for this machine"
+            )
+        capacity, width = smaller
+
+
+def _compiled(
+    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, width: int
+) -> CompiledProgram:
     arguments = _arguments(state, bucket, task, capacity, mesh)
     turns = [_turn(sweep, task, part, state) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
     started = time.perf_counter()
     try:
-        executable = jitted(advance, mesh).lower(*arguments).compile()
+        executable = jitted(advance, mesh, products(sweep, bucket)).lower(*arguments).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
@@ -303,13 +231,21 @@ def compiled(
         advance=executable,
         state=arguments[1],
         params=[params_shapes(task, part) for part in bucket.size_classes],
-        metrics=list(_measured(sweep, task, bucket)),
+        metrics=list(measured_shapes(sweep, task, bucket)),
         compile_seconds=seconds,
         memory_bytes=sizes.argument_size_in_bytes
         + sizes.output_size_in_bytes
         - sizes.alias_size_in_bytes
         + sizes.temp_size_in_bytes,
     )
+
+
+def products(sweep: Sweep, bucket: Bucket) -> str:
+    """Who multiplies matrices on CPU: as the sweep says, else YNNPACK, which is slower for convolutions."""
+    wanted = sweep.document.population.products
+    if wanted != "auto":
+        return wanted
+    return "eigen" if bucket.static.get("model") == "cnn" else "ynnpack"
 
 
 def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState) -> Advance:

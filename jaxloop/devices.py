@@ -3,17 +3,20 @@
 import math
 import os
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import platformdirs
+import psutil
 
 WIDEST = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
 NARROWEST = 2  # at width 1 XLA may choose other kernels, and a member's last bits change
 CACHE_BYTES = 1 << 20  # state of a group that still leaves half of a core's 2 MiB second-level cache
 CACHED_BYTES = 2 << 30  # of compiled programs; the least recently used go first
-CPU_CAPACITY = 256
-ACCELERATOR_CAPACITY = 1024
+CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/LOG.md
+MEMORY_SHARE = 0.9  # of a device's, that a program may plan to use
+CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 
 
 def prepare() -> None:
@@ -59,6 +62,23 @@ def on_cpu(mesh: jax.sharding.Mesh) -> bool:
     return mesh.devices.flat[0].platform == "cpu"
 
 
+def memory_bytes(mesh: jax.sharding.Mesh) -> int | None:
+    """What a program may use of each device's memory; None where the device does not tell."""
+    if on_cpu(mesh):
+        return int(MEMORY_SHARE * _host_bytes()) // mesh.size
+    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in mesh.local_devices]
+    return int(MEMORY_SHARE * min(limits)) or None
+
+
+def _host_bytes() -> int:
+    """What is free of this machine's memory, or of the container's."""
+    free = psutil.virtual_memory().available
+    try:
+        return min(free, int(CGROUP_MEMORY.read_text()))
+    except (OSError, ValueError):  # no such group, or "max"
+        return free
+
+
 def widest(slots: int, devices: int, *, cpu: bool) -> int:
     """The largest width worth compiling: a power of two, no larger than a device's share of the slots needs."""
     share = max(NARROWEST, 1 << max(0, math.ceil(slots / devices) - 1).bit_length())
@@ -77,8 +97,20 @@ def choose_width(state_bytes: int, most: int, *, cpu: bool) -> int:
 
 
 def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:
-    """How many members sit at a time: the wanted number or the platform's, at most all."""
-    return min(members, wanted or (CPU_CAPACITY if cpu else ACCELERATOR_CAPACITY))
+    """How many members sit at a time, before memory is looked at: the wanted number, else all, on CPU few."""
+    return min(members, wanted or (CPU_CAPACITY if cpu else members))
+
+
+def shrunk(capacity: int, width: int, narrowest: int, devices: int, share: float) -> tuple[int, int] | None:
+    """A capacity of about `share` of the present one, and the width that goes with it; None if none is smaller.
+
+    Whole groups go first. Where a device is left less than one, its group becomes narrower.
+    """
+    each = int(share * capacity) // devices
+    if each < width:
+        width = max(narrowest, 1 << max(each, 1).bit_length() - 1)
+    smaller = max(each // width, 1) * width * devices
+    return (smaller, width) if smaller < capacity else None
 
 
 def capacity(slots: int, width: int, devices: int) -> int:

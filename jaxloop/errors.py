@@ -59,8 +59,13 @@ def is_out_of_resources(error: BaseException) -> bool:
     """Whether memory, device memory or disk ran out, in the words of Python, SQLite, tensorstore or XLA."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return True
-    told = ("No space left", "disk is full", "RESOURCE_EXHAUSTED", "Disk quota exceeded")
-    return any(words in str(error) for words in told)
+    told = ("No space left", "disk is full", "Disk quota exceeded")
+    return any(words in str(error) for words in told) or is_out_of_device_memory(error)
+
+
+def is_out_of_device_memory(error: BaseException) -> bool:
+    """Whether a device's memory ran out, in XLA's words."""
+    return "RESOURCE_EXHAUSTED" in str(error)
 
 
 NO_MEMBER_FINISHED = 6

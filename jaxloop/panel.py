@@ -35,7 +35,7 @@ class Panel:
         self.live = (
             Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         )
-        self.said = 0.0
+        self.said, self.notes = 0.0, 0
 
     def __enter__(self) -> "Panel":
         if self.live:
@@ -47,6 +47,9 @@ class Panel:
             self.live.stop()
 
     def __call__(self, progress: "Progress") -> None:
+        for note in progress.notes[self.notes :]:
+            print(f"jaxloop: {note}", file=sys.stderr, flush=True)
+        self.notes = len(progress.notes)
         if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
             return
         self.said = time.monotonic()

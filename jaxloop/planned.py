@@ -8,7 +8,8 @@ import jax
 
 from jaxloop import declared, devices, planner, retired, tune
 from jaxloop.bucket import Bucket
-from jaxloop.compiled import CompiledProgram, check, compiled, step_flops
+from jaxloop.checks import check
+from jaxloop.compiled import CompiledProgram, compiled, step_flops
 from jaxloop.sizes import plain
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task

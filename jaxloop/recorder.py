@@ -1,6 +1,7 @@
 """Writes what a turn measured: files first, then the one transaction of the store that makes them count."""
 
 import shutil
+import time
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -47,6 +48,9 @@ class Turn:
     settled: bool = False
 
 
+FLUSH_SECONDS = 5.0  # between writes to TensorBoard's files: a member's every point took six times as long
+
+
 class Recorder:
     """The writer of one run's folder."""
 
@@ -54,6 +58,7 @@ class Recorder:
         self.run, self.sweep, self.store = run, sweep, store
         self.configs = {member.number: member.config for member in store.members()}
         self.summaries: dict[int, summaries.MemberSummaries] = {}
+        self.flushed_at = time.monotonic()
 
     def announce(self, metrics: list[str]) -> None:
         """Declares a program's metrics to the store and to TensorBoard, before its first turn."""
@@ -62,9 +67,14 @@ class Recorder:
         summaries.write_experiment(self.run / "members", examples, self.store.metric_names())
 
     def write(self, turn: Turn) -> None:
-        """Commits a turn; it counts whole or not at all."""
+        """Commits a turn; it counts whole or not at all.
+
+        Events wait for the next flush, at the latest that of a checkpoint: what a resumed run keeps is on disk.
+        """
         finished = self._save_finals(turn)
         self._write_summaries(turn)
+        if turn.snapshot or turn.settled or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
+            self.flush()
         if turn.snapshot:
             snapshot = turn.snapshot
             checkpoints.save_population(self.checkpoints, turn.number, snapshot.state, snapshot.members)
@@ -77,6 +87,12 @@ class Recorder:
                 self.store.put(checkpoint={"turn": turn.number})
         if turn.snapshot or turn.settled:
             checkpoints.keep_only(self.checkpoints, {previous, turn.number} if turn.snapshot else ())
+
+    def flush(self) -> None:
+        """Writes what TensorBoard has not seen yet."""
+        self.flushed_at = time.monotonic()
+        for writer in self.summaries.values():
+            writer.flush()
 
     def rewind(self, turn: int) -> None:
         """Forgets what came after a turn, in the store and in files."""
@@ -120,8 +136,8 @@ class Recorder:
             writer.scalars(step, measured)
             if number in turn.leavers:
                 writer.end(success=turn.leavers[number] == Status.FINISHED)
+                writer.flush()
                 del self.summaries[number]
-            writer.flush()
 
     def _open(self, number: int, *, announce: bool) -> summaries.MemberSummaries:
         return summaries.MemberSummaries(

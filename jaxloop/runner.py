@@ -16,9 +16,10 @@ import numpy as np
 from jaxloop import checkpoints, devices, planner, provenance, report, retired, tune
 from jaxloop.bucket import Bucket, alone
 from jaxloop.checkpoints import Final, Finals
-from jaxloop.compiled import CompiledProgram, check, compiled, params_shapes
+from jaxloop.checks import check
+from jaxloop.compiled import CompiledProgram, compiled, params_shapes
 from jaxloop.declared import REPLICATES
-from jaxloop.errors import LockedError, SweepError
+from jaxloop.errors import LockedError, SweepError, is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
 from jaxloop.padding import cropped
 from jaxloop.recorder import Recorder, Snapshot, Turn
@@ -42,6 +43,7 @@ class Progress:
     seconds: float
     program: int
     programs: int
+    notes: list[str]  # what the user should know, in order
 
     @property
     def share_done(self) -> float:
@@ -119,6 +121,7 @@ class _Training:
         self.buckets = planner.recorded(sweep, numbers)
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
+        self.notes: list[str] = []
         self.saved_turn, self.saved_at = 0, time.monotonic()
 
     def train(self) -> dict[str, Any]:
@@ -137,9 +140,32 @@ class _Training:
             waiting = [n for n in bucket.numbers if statuses[n] == Status.WAITING]
             running = any(statuses[n] == Status.RUNNING for n in bucket.numbers)
             if (waiting or running) and not self.interrupt.signal:
-                program = self._compile(index, bucket)
-                self._stream(index, program, waiting, restore=self.turn if running else None)
+                self._train_bucket(index, bucket, waiting, restore=self.turn if running else None)
         return self._summary()
+
+    def _train_bucket(self, index: int, bucket: Bucket, waiting: list[int], restore: int | None) -> None:
+        """Trains a bucket's members; where its first turn finds too little device memory, with half the slots."""
+        while True:
+            program, before = self._compile(index, bucket), self.turn
+            try:
+                return self._stream(index, program, waiting, restore)
+            except Exception as error:
+                smaller = devices.shrunk(program.capacity, program.width, devices.NARROWEST, self.mesh.size, 0.5)
+                begun = restore is not None or self.turn > before
+                if begun or not smaller or self._is_fixed() or not is_out_of_device_memory(error):
+                    raise
+            # outside of `except`: what failed must not be kept alive by its traceback
+            layout = dict(zip(("capacity", "width"), smaller, strict=True))
+            self.store.put(**{f"layout/{index}": layout})
+            self.notes.append(
+                f"{program.capacity} slots did not fit in the devices' memory: going on with {smaller[0]}"
+            )
+            del program
+
+    def _is_fixed(self) -> bool:
+        """Whether the user chose how many members sit at a time."""
+        population = self.sweep.document.population
+        return population.capacity != "auto" or population.width != "auto"
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
         layout = self.store.get(f"layout/{index}", {})  # a resumed run keeps its capacity and width
@@ -258,8 +284,7 @@ class _Training:
 
     def _snapshot(self, slots: Slots, state: Any) -> Snapshot:
         self.saved_at, self.saved_turn = time.monotonic(), self.turn
-        # copies: the next turn writes into the state's memory
-        return Snapshot(jax.tree.map(np.array, jax.device_get(state)), slots.members.copy())
+        return Snapshot(jax.tree.map(_copied, jax.device_get(state)), slots.members.copy())
 
     def _write(self, turn: Turn, index: int) -> None:
         self.recorder.write(turn)
@@ -272,6 +297,7 @@ class _Training:
                 seconds=self.seconds,
                 program=index + 1,
                 programs=len(self.buckets),
+                notes=self.notes,
             )
         )
 
@@ -296,6 +322,7 @@ class _Training:
             "width": self.store.get("width"),
             "devices": self.mesh.size,
             "metric": self.store.get("metric"),
+            "notes": self.notes,
             "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
             "member_steps_per_second": round(member_steps / seconds, 1) if seconds else 0.0,
@@ -305,3 +332,8 @@ class _Training:
         timings = {name: value for name, value in summary.items() if name != "best"}
         path.write_text(json.dumps({**json.loads(path.read_text()), **timings}, indent=1))
         return {**summary, "signal": self.interrupt.signal}
+
+
+def _copied(leaf: np.ndarray) -> np.ndarray:
+    """An array in memory of its own: a view of a CPU device's is written over by the next turn."""
+    return leaf if leaf.flags.owndata else leaf.copy()

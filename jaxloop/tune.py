@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import devices
 from jaxloop.bucket import Bucket
-from jaxloop.compiled import one_member, resident, step_flops
+from jaxloop.compiled import one_member, products, resident, step_flops
 from jaxloop.member import chunked
 from jaxloop.population import MEMBER, SHARED, grouped, jitted, populated, spread
 from jaxloop.provenance import processor
@@ -54,7 +54,7 @@ class Step:
         self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
         self.data = jax.device_put(resident(task, bucket), on_all)
         self.state = jax.device_put(_some(jax.eval_shape(one.init, rows[0]), self.members), by_slot)
-        advance = jitted(spread(grouped(turn, width), mesh), mesh)
+        advance = jitted(spread(grouped(turn, width), mesh), mesh, products(sweep, bucket))
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
         self.compile_seconds = time.perf_counter() - started
@@ -119,21 +119,21 @@ def call_length(step_flops: float, width: int) -> int:
 def fastest(step: Callable[[int], Step], first: int, most: int) -> int:
     """The width of the fastest step: `first`, or what is found by doubling or halving while that is faster."""
     widths = [width for width in (first // 2, first, 2 * first) if devices.NARROWEST <= width <= most]
-    rates = _rates({width: step(width) for width in widths})
-    best = max(rates, key=lambda width: rates[width])
+    found = rates({width: step(width) for width in widths})
+    best = max(found, key=lambda width: found[width])
     factor = 2.0 if best > first else 0.5
     while best != first and devices.NARROWEST <= (further := int(best * factor)) <= most:
-        rates = _rates({width: step(width) for width in (best, further)})
-        if rates[further] <= rates[best]:
+        found = rates({width: step(width) for width in (best, further)})
+        if found[further] <= found[best]:
             break
         best = further
     return best
 
 
-def _rates(steps: dict[int, Step]) -> dict[int, float]:
+def rates(steps: dict[int, Step], rounds: int = ROUNDS) -> dict[int, float]:
     """Member-steps/s of each, the best of calls in turn: what disturbs one disturbs all."""
-    rounds = [{width: step.rate() for width, step in steps.items()} for _ in range(ROUNDS)]
-    return {width: max(found[width] for found in rounds) for width in steps}
+    measured = [{width: step.rate() for width, step in steps.items()} for _ in range(rounds)]
+    return {width: max(found[width] for found in measured) for width in steps}
 
 
 def _key(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, most: int) -> str:

@@ -31,6 +31,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "population",
         "devices",
         "contract",
+        "checks",
         "compiled",
         "planner",
         "models",

@@ -2,6 +2,7 @@
 
 from jaxloop.models.layers import GRU, Attention, Conv, Dense, Embedding, Norm, activate, dropout
 from jaxloop.models.network import DECODERS, READERS, Network, network
+from jaxloop.models.products import conv_general_dilated
 from jaxloop.models.supervised import classifier, regressor
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Norm",
     "activate",
     "classifier",
+    "conv_general_dilated",
     "dropout",
     "network",
     "regressor",

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxloop.models.draws import truncated_normal, uniform
+from jaxloop.models.products import affine, windows
 from jaxloop.sizes import Choice, Size
 
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
@@ -103,21 +104,6 @@ def drawn(key: jax.Array, sizes: Sequence[Size], stddev: Any, active: jax.Array 
     return jnp.where(active, masked(values, sizes), 0.0)
 
 
-@jax.custom_vjp
-def with_one_gradient(x: jax.Array) -> jax.Array:
-    """`x`, whose gradient is computed once, before anything is computed from it.
-
-    XLA would compute what a layer's gradient comes from anew inside each of its uses: the products for inputs and
-    for weights, and the sum for biases. A CNN then took 1.25 times as long on CPU (benchmarks/LOG.md).
-    """
-    return x
-
-
-with_one_gradient.defvjp(
-    lambda x: (x, None), lambda residual, gradient: (jax.lax.optimization_barrier(gradient),)
-)
-
-
 class Dense(nnx.Module):
     """An affine map from the last axes, of sizes `inputs`, to axes of sizes `outputs`.
 
@@ -138,25 +124,19 @@ class Dense(nnx.Module):
         active: jax.Array | bool = True,
     ):
         stddev = scale / jnp.sqrt(jnp.asarray(true_product(inputs), jnp.float32))
-        self.inputs, self.outputs = len(inputs), len(outputs)
+        self.inputs = len(inputs)
         self.kernel = nnx.Param(drawn(rngs.params(), [*inputs, *outputs], stddev, active))
         self.bias = nnx.Param(jnp.zeros([size.max for size in outputs])) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.kernel[...]
-        inputs, outputs = kernel.shape[: self.inputs], kernel.shape[self.inputs :]
-        # As matrices: XLA computes the gradient of a product over several axes from a transposed copy.
-        y = x.reshape(-1, math.prod(inputs)) @ kernel.reshape(math.prod(inputs), math.prod(outputs))
-        if self.bias is not None:
-            y = y + trailing(self.bias[...].ravel(), y)
-        return with_one_gradient(y).reshape(*x.shape[: x.ndim - self.inputs], *outputs)
+        bias = None if self.bias is None else self.bias[...]
+        return affine(x, self.kernel[...], self.inputs, bias)
 
 
 class Conv(nnx.Module):
     """A convolution over (B, *space, channels), zero-padded by `pad` on both sides, as patches times a matrix.
 
-    XLA's own convolution is 17 times slower on CPU where each member has its own kernel (measured, forward and
-    backward), since a vmapped kernel becomes a grouped convolution.
+    See `products.conv_general_dilated` for why.
     """
 
     def __init__(
@@ -171,25 +151,13 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
         scale: Any = 1.0,
     ):
-        self.space, self.kernel_length, self.stride, self.pad = space, kernel, stride, pad
+        self.space, self.stride, self.pad = space, stride, pad
         self.dense = Dense([*[fixed(kernel)] * space, inputs], [outputs], rngs=rngs, scale=scale)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        for axis in range(self.space):
-            x = self._windows(x, 1 + axis, 1 + self.space + axis)
-        return self.dense(x)
-
-    def _windows(self, x: jax.Array, axis: int, window_axis: int) -> jax.Array:
-        """Windows along an axis: what each sees stands in a new axis, before the channels."""
-        padding = [(0, 0)] * x.ndim
-        padding[axis] = (self.pad, self.pad)
-        x = jnp.pad(x, padding)
-        count = (x.shape[axis] - self.kernel_length) // self.stride + 1
-        shifted = [
-            jax.lax.slice_in_dim(x, start, start + (count - 1) * self.stride + 1, self.stride, axis)
-            for start in range(self.kernel_length)
-        ]
-        return jnp.stack(shifted, window_axis)
+        each = [1] * self.space
+        lengths, strides = self.dense.kernel.shape[: self.space], [self.stride] * self.space
+        return self.dense(windows(x, lengths, strides, [(self.pad, self.pad)] * self.space, each))
 
 
 class Norm(nnx.Module):

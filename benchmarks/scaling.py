@@ -1,0 +1,87 @@
+"""What more members cost, and what more devices bring.
+
+Members: whole runs of a small MLP on digits, everything on, from 64 to 16,384 members: microseconds a member-step,
+and the process's peak memory. Devices: the same members on 1, 2, 4 and 8 CPU devices; beyond the machine's cores
+these are virtual: they show that results agree, not speed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import measure
+import numpy as np
+
+import jaxloop
+
+SWEEP = """
+[run]
+task = "digits"
+steps = {steps}
+evaluate_every = 50
+[hparams]
+model = "mlp"
+width = 32
+depth = 2
+batch_size = 32
+[axes]
+learning_rate = {{ log = [1e-4, 1e-1], num = {rates} }}
+seed = {{ count = 8 }}
+[population]
+width = 4
+[checkpoint]
+keep = "none"
+"""
+RUN = """
+import json, resource, sys
+import jax
+jax.config.update("jax_num_cpu_devices", int(sys.argv[3]))
+import jaxloop
+run = jaxloop.run(sys.argv[1], out=sys.argv[2])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"rate": run.summary["member_steps_per_second"], "peak_kib": peak}))
+"""
+
+
+def trained(folder: Path, members: int, devices: int, steps: int, out: Path) -> dict:
+    """A run in a process of its own; its rate and peak memory."""
+    sweep = folder / f"{members}.toml"
+    sweep.write_text(SWEEP.format(steps=steps, rates=members // 8))
+    command = [sys.executable, "-c", RUN, str(sweep), str(out), str(devices)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
+    steps = 50 if arguments.quick else 200
+    counts = [64, 256] if arguments.quick else [64, 256, 1024, 4096, 16_384]
+    meshes = [1, 2] if arguments.quick else [1, 2, 4, 8]
+    by_members, by_devices = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for members in counts:
+            found = trained(folder, members, os.cpu_count() or 1, steps, folder / f"{members}")
+            cost, peak = 1e6 / found["rate"], found["peak_kib"] / 1024
+            by_members.append({"members": members, "us a member-step": cost, "peak MiB": peak})
+            print(f"{members:6} members  {cost:6.1f} us a member-step  {peak:6.0f} MiB", flush=True)
+        curves = {}
+        for devices in meshes:
+            out = folder / f"on-{devices}"
+            rate = trained(folder, 256, devices, steps, out)["rate"]
+            with jaxloop.load(out) as run:
+                curves[devices] = run.curves("validation/loss")[1]
+            apart = float(np.abs(curves[devices] - curves[meshes[0]]).max())
+            by_devices.append({"devices": devices, "member-steps/s": rate, "largest difference": apart})
+            print(f"{devices:6} devices  {rate:10,.0f} member-steps/s  validation losses within {apart:.1g}")
+    if arguments.chart:
+        series = {"us a member-step": [row["us a member-step"] for row in by_members]}
+        measure.lines(arguments.chart, counts, series, "members", "us a member-step")
+    measure.publish({"rows": by_members, "devices": by_devices}, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
