@@ -44,7 +44,6 @@ width = 4
 every = "30s"
 """
 BATCH, EVERY, SIZES, WIDTH = 100, 100, (40, 100, 100, 10), 4
-OPTIONS = {population.YNNPACK: population.PRODUCTS["ynnpack"]}  # as jaxloop compiles it
 
 
 def bare_loop(members: list[dict], width: int):
@@ -84,7 +83,7 @@ def bare_loop(members: list[dict], width: int):
     mesh = devices.member_mesh()
     member, shared = PartitionSpec("member"), PartitionSpec()
 
-    @partial(jax.jit, donate_argnums=1, compiler_options=OPTIONS)
+    @partial(jax.jit, donate_argnums=1, compiler_options=population.EXACT_ON_CPU)
     @partial(jax.shard_map, mesh=mesh, in_specs=(member, member, shared), out_specs=member, check_vma=False)
     def population_chunk(hparams, state, data):
         grouped = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (hparams, state))

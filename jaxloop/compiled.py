@@ -69,10 +69,6 @@ class CompiledProgram:
         """A state of zeros: every slot waits for its first member."""
         return jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), self.state)
 
-    def share(self, task: Task) -> Any:
-        """The task's data, resident on every device."""
-        return jax.device_put(resident(task, self.bucket), NamedSharding(self.mesh, SHARED))
-
     def tree(self, params: Any, size_class: int = 0) -> Any:
         """Parameters in the task's own structure, from the state's (..., ) host arrays; padding and all."""
         if not _is_elementwise(self.bucket):
@@ -101,6 +97,11 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
         validation = splits.pop("validation")
         splits["train"] = {name: np.concatenate([x, validation[name]]) for name, x in splits["train"].items()}
     return splits
+
+
+def shared(task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, dict[str, jax.Array]]:
+    """Those splits on every device; the call does not wait for their transfer."""
+    return jax.device_put(resident(task, bucket), NamedSharding(mesh, SHARED))
 
 
 def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
@@ -216,7 +217,7 @@ def _compiled(
     advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
     started = time.perf_counter()
     try:
-        executable = jitted(advance, mesh, products(sweep, bucket)).lower(*arguments).compile()
+        executable = jitted(advance, mesh).lower(*arguments).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
@@ -238,14 +239,6 @@ def _compiled(
         - sizes.alias_size_in_bytes
         + sizes.temp_size_in_bytes,
     )
-
-
-def products(sweep: Sweep, bucket: Bucket) -> str:
-    """Who multiplies matrices on CPU: as the sweep says, else YNNPACK, which is slower for convolutions."""
-    wanted = sweep.document.population.products
-    if wanted != "auto":
-        return wanted
-    return "eigen" if bucket.static.get("model") == "cnn" else "ynnpack"
 
 
 def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState) -> Advance:

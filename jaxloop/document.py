@@ -59,7 +59,6 @@ class Population(Section):
     seed: int = Field(0, ge=0)
     capacity: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
     width: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
-    products: Annotated[str, _one_of("auto", "eigen", "ynnpack")] = "auto"
     max_members: int = Field(100_000, ge=1)
 
 

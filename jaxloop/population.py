@@ -26,9 +26,7 @@ Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Reco
 
 # Without it XLA's CPU backend hands reductions above a size to a library whose order of summation depends on
 # the vmap width, and a member's last bits on its neighbours.
-YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
-EXACT_ON_CPU = {YNNPACK: ""}
-PRODUCTS = {"eigen": "", "ynnpack": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}  # who multiplies: either is exact
+EXACT_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
@@ -161,14 +159,9 @@ def spread(turn: Advance, mesh: Mesh) -> Advance:
     )
 
 
-def jitted(turn: Advance, mesh: Mesh, products: str) -> Any:
-    """The turn as one compiled program that updates the state in place.
-
-    Args:
-      products: on CPU, a key of `PRODUCTS`.
-    """
-    options = {**EXACT_ON_CPU, YNNPACK: PRODUCTS[products]} if on_cpu(mesh) else None
-    return jax.jit(turn, donate_argnums=1, compiler_options=options)
+def jitted(turn: Advance, mesh: Mesh) -> Any:
+    """The turn as one compiled program that updates the state in place."""
+    return jax.jit(turn, donate_argnums=1, compiler_options=EXACT_ON_CPU if on_cpu(mesh) else None)
 
 
 def over_slots(state: TrainState, capacity: int, mesh: Mesh) -> TrainState:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxloop import devices, planner
-from jaxloop.compiled import compiled
+from jaxloop.compiled import compiled, shared
 from jaxloop.errors import NotFoundError
 from jaxloop.slots import Slots
 from jaxloop.store import Store
@@ -31,7 +31,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     mesh = devices.member_mesh(store.get("devices"))
     program = compiled(sweep, task, bucket, mesh, capacity=1, width=devices.NARROWEST)
     slots = Slots(bucket, sweep.members, program.capacity, program.width, [number], mesh.size)
-    fresh, data = program.place(slots.admit()), program.share(task)
+    fresh, data = program.place(slots.admit()), shared(task, bucket, mesh)
     hparams, state = program.place(slots.columns), program.empty()
     nobody = program.place(np.zeros(program.capacity, bool))
     curves: dict[tuple[str, int], float] = {}

@@ -17,7 +17,7 @@ from jaxloop import checkpoints, devices, planner, provenance, report, retired, 
 from jaxloop.bucket import Bucket, alone
 from jaxloop.checkpoints import Final, Finals
 from jaxloop.checks import check
-from jaxloop.compiled import CompiledProgram, compiled, params_shapes
+from jaxloop.compiled import CompiledProgram, compiled, params_shapes, shared
 from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError, is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
@@ -145,10 +145,11 @@ class _Training:
 
     def _train_bucket(self, index: int, bucket: Bucket, waiting: list[int], restore: int | None) -> None:
         """Trains a bucket's members; where its first turn finds too little device memory, with half the slots."""
+        data = shared(self.task, bucket, self.mesh)  # on their way while the program compiles
         while True:
             program, before = self._compile(index, bucket), self.turn
             try:
-                return self._stream(index, program, waiting, restore)
+                return self._stream(index, program, data, waiting, restore)
             except Exception as error:
                 smaller = devices.shrunk(program.capacity, program.width, devices.NARROWEST, self.mesh.size, 0.5)
                 begun = restore is not None or self.turn > before
@@ -177,7 +178,9 @@ class _Training:
         self.recorder.announce(program.metrics)
         return program
 
-    def _stream(self, index: int, program: CompiledProgram, waiting: list[int], restore: int | None) -> None:
+    def _stream(
+        self, index: int, program: CompiledProgram, data: Any, waiting: list[int], restore: int | None
+    ) -> None:
         """Trains a bucket's members: those in the slots of a checkpoint, and those that wait."""
         slots = Slots(program.bucket, self.sweep.members, program.capacity, program.width, waiting, self.mesh.size)
         state = program.empty()
@@ -185,7 +188,7 @@ class _Training:
             saved, members = checkpoints.restore_population(self.recorder.checkpoints, restore, program.state)
             slots.restore(members, saved.step)
             state = program.place(saved)
-        data, hparams = program.share(self.task), program.place(slots.columns)
+        hparams = program.place(slots.columns)
         nobody = program.place(np.zeros(program.capacity, bool))
         pending: Turn | None = None
         stopping = False

@@ -17,9 +17,9 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import devices
 from jaxloop.bucket import Bucket
-from jaxloop.compiled import one_member, products, resident, step_flops
+from jaxloop.compiled import one_member, resident, shared, step_flops
 from jaxloop.member import chunked
-from jaxloop.population import MEMBER, SHARED, grouped, jitted, populated, spread
+from jaxloop.population import MEMBER, grouped, jitted, populated, spread
 from jaxloop.provenance import processor
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
@@ -47,14 +47,14 @@ class Step:
             return program.step(hparams, state, data)
 
         self.members, self.length = width * groups * mesh.size, length
-        by_slot, on_all = NamedSharding(mesh, MEMBER), NamedSharding(mesh, SHARED)
+        by_slot = NamedSharding(mesh, MEMBER)
         numbers = np.resize(bucket.numbers, self.members).tolist()
         rows = [bucket.columns(sweep.members[number]) for number in numbers]
         hparams = {name: np.array([row[name] for row in rows]) for name in bucket.traced}
         self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
-        self.data = jax.device_put(resident(task, bucket), on_all)
+        self.data = shared(task, bucket, mesh)
         self.state = jax.device_put(_some(jax.eval_shape(one.init, rows[0]), self.members), by_slot)
-        advance = jitted(spread(grouped(turn, width), mesh), mesh, products(sweep, bucket))
+        advance = jitted(spread(grouped(turn, width), mesh), mesh)
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
         self.compile_seconds = time.perf_counter() - started

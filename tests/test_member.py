@@ -8,7 +8,7 @@ import pytest
 
 from jaxloop import api, devices, sweep
 from jaxloop.bucket import alone, undivided
-from jaxloop.compiled import compiled
+from jaxloop.compiled import compiled, shared
 from jaxloop.data import batch_index
 from jaxloop.member import Stream, stream
 from jaxloop.slots import Slots
@@ -38,7 +38,7 @@ def population_row(steps, row):
     slots = Slots(bucket, swept.members, program.capacity, program.width, bucket.numbers)
     fresh = program.place(slots.admit())
     hparams = program.place(slots.columns)
-    state, record = program.advance(hparams, program.empty(), fresh, program.share(task))
+    state, record = program.advance(hparams, program.empty(), fresh, shared(task, bucket, program.mesh))
     own = swept.members[row]
     bucket = alone(swept, row)
     sees = bucket.hparams(bucket.columns(own))
