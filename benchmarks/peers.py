@@ -1,18 +1,19 @@
 """jaxloop beside what a user would otherwise pick, in one run on one machine.
 
-Steps: 256 members of each workload in jaxloop's compiled step, against JAX one member at a time (a scan, and a
-Python loop of jitted steps), PyTorch eager with fused AdamW in one process a core, and `torch.func.vmap`. The
-peers take turns, several rounds; a ratio is the median over rounds.
+Steps: 256 members of each workload in jaxloop's compiled step, against JAX one member at a time on one device (a
+scan, and a Python loop of jitted steps), PyTorch eager with fused AdamW in one process a core, and 32 members of
+`torch.func.vmap`. The peers take turns, several rounds; a ratio is the median over rounds.
 
 End to end: the members of `mlp-tiny`, from command to last result, against PyTorch trials under Optuna and Ray
-Tune, two at a time. jaxloop compiles in that time, as on its first day, and writes all that it always writes.
+Tune, one a core. jaxloop compiles in that time, as on its first day, and writes all that it always writes.
 
 Needs `pip install -e ".[peers]"`.
 """
 
+import functools
+import importlib.metadata
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from jaxloop.compiled import one_member, resident
 from jaxloop.member import chunked
 
 MEMBERS = 256
+STACKED = 32  # of `torch.func.vmap`: more were not faster, as far as was looked
+CORES = len(os.sched_getaffinity(0))
 HERE = Path(__file__).parent
 
 
@@ -58,17 +61,15 @@ def population(workload: Workload) -> Callable[[], float]:
     mesh = devices.member_mesh()
     width = throughput.automatic_width(workload, devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh)))
     step = throughput.step(workload, MEMBERS, width, workload.chunk)
-    return lambda: measure.rate(step.rate, step.members * step.length)
+    return lambda: measure.rate(step.rate, MEMBERS * step.length)
 
 
 def a_process_a_core(workload: Workload, pool: ProcessPoolExecutor) -> Callable[[], float]:
     """Of PyTorch eager, summed over processes."""
     from torch_trial import one_process_rate
 
-    cores = os.cpu_count() or 1
-
     def rate() -> float:
-        return sum(pool.map(one_process_rate, [workload.name] * cores, [measure.SECONDS] * cores))
+        return sum(pool.map(one_process_rate, [workload.name] * CORES, [measure.SECONDS] * CORES))
 
     rate()  # starts the processes
     return rate
@@ -91,7 +92,7 @@ def steps(name: str, pool: ProcessPoolExecutor, rounds: int) -> dict:
         "JAX, scan": Alone(workload, workload.chunk).rate,
         "JAX, a call a step": Alone(workload, 1).rate,
         "PyTorch, a process a core": a_process_a_core(workload, pool),
-        "torch.func.vmap": stacked(workload, 32),
+        "torch.func.vmap": stacked(workload, STACKED),
     }
     found = [{peer: rate() for peer, rate in rates.items()} for _ in range(rounds)]
     row = {
@@ -118,15 +119,12 @@ def end_to_end(trials: int, length: int) -> dict:
         commands = {
             "jaxloop": [*ours, "--out", f"{folder}/first"],
             "jaxloop, compiled before": [*ours, "--out", f"{folder}/second"],
-            "Optuna": [*theirs, "optuna", str(trials), str(length)],
-            "Ray Tune": [*theirs, "ray", str(trials), str(length)],
+            "Optuna": [*theirs, "optuna", str(trials), str(length), str(CORES)],
+            "Ray Tune": [*theirs, "ray", str(trials), str(length), str(CORES)],
         }
         row = {"trials": trials, "steps": length, "seconds": {}}
         for name, command in commands.items():
-
-            def call(command=command) -> None:
-                subprocess.run(command, env=environment, check=True, stdout=-3, stderr=-3)
-
+            call = functools.partial(measure.completed, command, env=environment)
             row["seconds"][name] = measure.seconds(call)
             seconds, times = row["seconds"][name], row["seconds"][name] / row["seconds"]["jaxloop"]
             told = f"{trials:5} trials of {length} steps  {name:24}"
@@ -140,11 +138,12 @@ def main() -> None:
     arguments = parser.parse_args()
     devices.use_every_core()
     names, rounds = (["mlp-tiny"], 1) if arguments.quick else (list(WORKLOADS), 5)
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(CORES, get_context("spawn")) as pool:
         rows = [steps(name, pool, rounds) for name in names]
     trials, length = ([], 0) if arguments.quick else (arguments.trials, 2000)
     ends = [end_to_end(count, length) for count in trials]
-    figures = {"rows": rows, "end to end": ends}
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "optuna", "ray")}
+    figures = {"rows": rows, "end to end": ends, "peers": versions}
     if arguments.chart:
         peers = [peer for peer in rows[0]["jaxloop is faster by"] if peer != "jaxloop"]
         series = {peer: [row["jaxloop is faster by"][peer] for row in rows] for peer in peers}

@@ -7,7 +7,6 @@ these are virtual: they show that results agree, not speed.
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +37,7 @@ keep = "none"
 RUN = """
 import json, resource, sys
 import jax
+jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", int(sys.argv[3]))
 import jaxloop
 run = jaxloop.run(sys.argv[1], out=sys.argv[2])
@@ -51,8 +51,7 @@ def trained(folder: Path, members: int, devices: int, steps: int, out: Path) -> 
     sweep = folder / f"{members}.toml"
     sweep.write_text(SWEEP.format(steps=steps, rates=members // 8))
     command = [sys.executable, "-c", RUN, str(sweep), str(out), str(devices)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(measure.completed(command).splitlines()[-1])
 
 
 def main() -> None:
@@ -73,8 +72,8 @@ def main() -> None:
             out = folder / f"on-{devices}"
             rate = trained(folder, 256, devices, steps, out)["rate"]
             with jaxloop.load(out) as run:
-                curves[devices] = run.curves("validation/loss")[1]
-            apart = float(np.abs(curves[devices] - curves[meshes[0]]).max())
+                curves[devices] = run.curves("validation/loss")
+            apart = float(np.nanmax(np.abs(curves[devices] - curves[meshes[0]])))
             by_devices.append({"devices": devices, "member-steps/s": rate, "largest difference": apart})
             print(f"{devices:6} devices  {rate:10,.0f} member-steps/s  validation losses within {apart:.1g}")
     if arguments.chart:

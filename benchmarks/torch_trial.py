@@ -2,13 +2,14 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-CLASSES, FEATURES, EXAMPLES = 10, 40, 3200
+CLASSES, FEATURES = 10, 40
+EXAMPLES, WINDOWS = 3200, 2000
 PIXELS, CHANNELS = 16, (16, 32)
 SYMBOLS, CONTEXT, WIDTH, HEADS, DEPTH = 128, 64, 64, 4, 2
 BATCH = {"mlp-tiny": 32, "mlp": 100, "cnn": 32, "gpt": 8}
@@ -87,7 +88,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 def examples(workload: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Random inputs and targets of the workload's shapes."""
     if workload == "gpt":
-        windows = torch.randint(SYMBOLS, (EXAMPLES, CONTEXT + 1))
+        windows = torch.randint(SYMBOLS, (WINDOWS, CONTEXT + 1))
         return windows[:, :-1], windows[:, 1:]
     shape = (1, PIXELS, PIXELS) if workload == "cnn" else (FEATURES,)
     return torch.randn(EXAMPLES, *shape), torch.randint(CLASSES, (EXAMPLES,))
@@ -103,17 +104,18 @@ class Trial:
     def __init__(self, workload: str, learning_rate: float = 1e-3):
         self.model = MODELS[workload]()
         self.x, self.y = examples(workload)
-        self.batch = BATCH[workload]
+        self.batches = self._batches(BATCH[workload])
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=learning_rate, fused=True)
 
+    def _batches(self, size: int) -> Iterator[torch.Tensor]:
+        """The examples of one step after the other, in epochs of random order."""
+        while True:
+            yield from torch.randperm(len(self.x)).split(size)
+
     def train(self, steps: int) -> float:
-        """The last loss after so many steps, in epochs of random order."""
-        order, last = iter(()), torch.tensor(0.0)
-        for _ in range(steps):
-            index = next(order, None)
-            if index is None or len(index) < self.batch:
-                order = iter(torch.randperm(len(self.x)).split(self.batch))
-                index = next(order)
+        """The last loss after so many more steps."""
+        last = torch.tensor(0.0)
+        for index in itertools.islice(self.batches, steps):
             last = loss(self.model(self.x[index]), self.y[index])
             self.optimizer.zero_grad()
             last.backward()

@@ -1,6 +1,6 @@
-"""The trials of `mlp-tiny` in PyTorch under Optuna or Ray Tune, two at a time: run by `peers.py`, timed whole.
+"""The trials of `mlp-tiny` in PyTorch under Optuna or Ray Tune, some at a time: run by `peers.py`, timed whole.
 
-python benchmarks/tune_trials.py optuna|ray TRIALS STEPS
+python benchmarks/tune_trials.py optuna|ray TRIALS STEPS WORKERS
 """
 
 import multiprocessing
@@ -11,8 +11,7 @@ import tempfile
 import torch
 from torch_trial import Trial
 
-WORKERS = 2
-RATES = (1e-4, 1e-2)
+STUDY, RATES = "mlp-tiny", (1e-4, 1e-2)
 
 
 def trained(learning_rate: float, steps: int) -> float:
@@ -20,68 +19,52 @@ def trained(learning_rate: float, steps: int) -> float:
     return Trial("mlp-tiny", learning_rate).train(steps)
 
 
-def _optuna_worker(folder: str, trials: int, steps: int) -> None:
-    import optuna
+def storage(folder: str):
+    """Where the processes of a study meet, as Optuna's documentation advises on one machine."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    optuna.logging.disable_default_handler()
-    study = optuna.load_study(study_name="mlp-tiny", storage=JournalStorage(JournalFileBackend(f"{folder}/log")))
+    return JournalStorage(JournalFileBackend(f"{folder}/log"))
+
+
+def optuna_worker(folder: str, trials: int, steps: int) -> None:
+    import optuna
+
+    study = optuna.load_study(study_name=STUDY, storage=storage(folder))
     study.optimize(
         lambda trial: trained(trial.suggest_float("learning_rate", *RATES, log=True), steps), n_trials=trials
     )
 
 
-def with_optuna(trials: int, steps: int) -> None:
-    """Random search by processes that share a study, as Optuna's documentation advises on one machine."""
+def with_optuna(trials: int, steps: int, workers: int) -> int:
+    """A random search; how many trials finished."""
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     with tempfile.TemporaryDirectory() as folder:
-        storage = JournalStorage(JournalFileBackend(f"{folder}/log"))
-        study = optuna.create_study(
-            study_name="mlp-tiny", storage=storage, sampler=optuna.samplers.RandomSampler()
-        )
+        sampler = optuna.samplers.RandomSampler()
+        study = optuna.create_study(study_name=STUDY, storage=storage(folder), sampler=sampler)
         spawned = multiprocessing.get_context("spawn")
-        shares = [trials // WORKERS + (worker < trials % WORKERS) for worker in range(WORKERS)]
-        workers = [spawned.Process(target=_optuna_worker, args=(folder, share, steps)) for share in shares]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        assert len(study.trials) == trials, len(study.trials)
+        shares = [trials // workers + (worker < trials % workers) for worker in range(workers)]
+        processes = [spawned.Process(target=optuna_worker, args=(folder, share, steps)) for share in shares]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        return len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
 
 
-def with_ray(trials: int, steps: int) -> None:
-    """A random search of Ray Tune, a core a trial, workers kept from trial to trial."""
+def with_ray(trials: int, steps: int, workers: int) -> int:
+    """A random search, a core a trial, workers kept from trial to trial; how many trials finished."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     from ray import tune
 
-    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
-    with tempfile.TemporaryDirectory() as folder:
-        tuner = tune.Tuner(
-            tune.with_resources(_RayTrial, {"cpu": 1}),
-            param_space={"learning_rate": tune.loguniform(*RATES), "steps": steps},
-            tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=WORKERS, reuse_actors=True),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0, stop={"training_iteration": 1}),
-        )
-        results = tuner.fit()
-        assert len(results) == trials, len(results)
-        assert results.num_errors == 0
-    ray.shutdown()
-
-
-if len(sys.argv) > 1 and sys.argv[1] == "ray":
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.tune import Trainable
-
-    class _RayTrial(Trainable):
+    class Searched(tune.Trainable):
         def setup(self, config):
             self.settings = config
 
         def step(self):
-            return {"loss": trained(self.settings["learning_rate"], self.settings["steps"])}
+            return {"loss": trained(self.settings["learning_rate"], steps), "done": True}
 
         def reset_config(self, new_config):
             self.settings = new_config
@@ -93,6 +76,23 @@ if len(sys.argv) > 1 and sys.argv[1] == "ray":
         def load_checkpoint(self, checkpoint):
             return None
 
+    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    with tempfile.TemporaryDirectory() as folder:
+        results = tune.Tuner(
+            tune.with_resources(Searched, {"cpu": 1}),
+            param_space={"learning_rate": tune.loguniform(*RATES)},
+            tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=workers, reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+        return len(results) - results.num_errors
+
+
+def main() -> None:
+    search = {"optuna": with_optuna, "ray": with_ray}[sys.argv[1]]
+    trials, steps, workers = map(int, sys.argv[2:])
+    if (finished := search(trials, steps, workers)) != trials:
+        raise RuntimeError(f"{finished} of {trials} trials finished")
+
 
 if __name__ == "__main__":
-    {"optuna": with_optuna, "ray": with_ray}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
+    main()

@@ -14,7 +14,7 @@ def searched(name: str, rounds: int) -> dict:
     workload, mesh = WORKLOADS[name], devices.member_mesh()
     widest = devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh))
     automatic = throughput.automatic_width(workload, widest)
-    widths = [width for width in (2, 4, 8, 16, 32) if width <= widest]
+    widths = [1 << power for power in range(1, widest.bit_length())]
     steps = {width: throughput.step(workload, MEMBERS, width) for width in widths}
     found = tune.rates(steps, rounds)
     ratio = found[automatic] / max(found.values())
@@ -31,7 +31,8 @@ def main() -> None:
     if arguments.chart:
         rates = {row["workload"]: list(row["member-steps/s"].values()) for row in rows}
         series = {name: [rate / max(each) for rate in each] for name, each in rates.items()}
-        measure.lines(arguments.chart, [2, 4, 8, 16, 32], series, "width", "share of the best width's speed")
+        widths = list(rows[0]["member-steps/s"])
+        measure.lines(arguments.chart, widths, series, "width", "share of the best width's speed")
     measure.publish({"rows": rows}, arguments.json)
 
 

@@ -84,20 +84,20 @@ def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray
     return f"needs train and validation examples of the same arrays, got {shapes[0]} and {shapes[1]}"
 
 
-def _broken_member(hparams: dict[str, Any], resident: int) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What a member asks that cannot be: of the `resident` training examples, or of its model."""
+def _broken_member(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a member asks that cannot be: of the `pool` of training examples, or of its model."""
     if hparams.get("positions") == "rope" and hparams["head_width"] % 2:
         yield ("axes", "head_width"), f"needs even numbers for rotary positions, got {hparams['head_width']}"
     folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))
     if (folds is None) != (fold is None):
         yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"
         return
-    examples = resident
+    examples = pool
     if folds is not None and fold is not None:
-        if fold >= folds or folds > resident:
-            yield ("axes", "fold"), f"needs fold < folds <= {resident} examples, got fold {fold} of {folds}"
+        if fold >= folds or folds > pool:
+            yield ("axes", "fold"), f"needs fold < folds <= {pool} examples, got fold {fold} of {folds}"
             return
-        examples -= resident // folds + (fold < resident % folds)
+        examples -= pool // folds + (fold < pool % folds)
     if wanted is not None and wanted > examples:
         yield ("axes", "train_examples"), f"needs at most the {examples} training examples, got {wanted}"
         return

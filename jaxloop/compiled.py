@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import devices, padding
 from jaxloop.bucket import SIZE_CLASS, Bucket
-from jaxloop.errors import ResourceError
+from jaxloop.errors import ResourceError, is_out_of_device_memory
 from jaxloop.keys import threefry
 from jaxloop.member import Member, TrainState, as_size, chunked, member, raveled
 from jaxloop.optim import Layout, Shape
@@ -100,7 +100,7 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
 
 
 def shared(task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, dict[str, jax.Array]]:
-    """Those splits on every device; the call does not wait for their transfer."""
+    """The splits that a bucket's program reads, on every device; the call does not wait for their transfer."""
     return jax.device_put(resident(task, bucket), NamedSharding(mesh, SHARED))
 
 
@@ -181,7 +181,7 @@ def compiled(
 ) -> CompiledProgram:
     """Compiles a bucket's turn; nothing is allocated on a device.
 
-    A capacity that nobody chose is the largest whose program is planned to fit in the devices' memory.
+    A capacity that nobody chose shrinks until its program is planned to fit in the devices' memory.
 
     Args:
       capacity, width: instead of the sweep's own.
@@ -192,36 +192,51 @@ def compiled(
     """
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
-    settings = sweep.document.population
-    limit = devices.memory_bytes(mesh) if capacity is None and settings.capacity == "auto" else None
-    narrowest = devices.NARROWEST if settings.width == "auto" else settings.width
+    limit = (
+        devices.memory_bytes(mesh) if capacity is None and sweep.document.population.capacity == "auto" else None
+    )
+    narrowest = width or narrowest_width(sweep)
     capacity, width = _slots(sweep, bucket, mesh, state, capacity, width, tuned)
     while True:
-        program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
-        if limit is None or program.memory_bytes <= limit:
-            return program
-        smaller = devices.shrunk(capacity, width, narrowest, mesh.size, limit / program.memory_bytes)
-        if smaller is None:
+        try:
+            program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_device_memory(error):
+                raise
+            share = 0.5
+        else:
+            if limit is None or program.memory_bytes <= limit:
+                return program
+            share = limit / program.memory_bytes
+        smaller = devices.shrunk(capacity, width, narrowest, mesh.size, share)
+        if limit is None or smaller is None:
             raise ResourceError(
-                f"{capacity} members at a time need {program.memory_bytes / 2**30:.2f} GiB of each device, "
-                f"{limit / 2**30:.2f} GiB are free: the members are too large for this machine"
+                f"{capacity} members at a time do not fit in the devices' memory"
+                + (
+                    ": lower population.capacity"
+                    if limit is None
+                    else f", {limit / 2**30:.2f} GiB of each are free"
+                )
             )
         capacity, width = smaller
+
+
+def narrowest_width(sweep: Sweep) -> int:
+    """What a program's width may shrink to: the one that the user chose, else the narrowest."""
+    chosen = sweep.document.population.width
+    return devices.NARROWEST if chosen == "auto" else chosen
 
 
 def _compiled(
     sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, width: int
 ) -> CompiledProgram:
+    """The turn of so many slots as an executable, whatever memory it needs."""
     arguments = _arguments(state, bucket, task, capacity, mesh)
     turns = [_turn(sweep, task, part, state) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
     started = time.perf_counter()
-    try:
-        executable = jitted(advance, mesh).lower(*arguments).compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
-        raise
+    turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
+    executable = turn.lower(*arguments).compile()
     seconds = time.perf_counter() - started
     sizes = executable.memory_analysis()
     return CompiledProgram(

@@ -16,7 +16,7 @@ CACHE_BYTES = 1 << 20  # state of a group that still leaves half of a core's 2 M
 CACHED_BYTES = 2 << 30  # of compiled programs; the least recently used go first
 CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/LOG.md
 MEMORY_SHARE = 0.9  # of a device's, that a program may plan to use
-CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+CGROUP = Path("/sys/fs/cgroup")  # of a container
 
 
 def prepare() -> None:
@@ -71,12 +71,13 @@ def memory_bytes(mesh: jax.sharding.Mesh) -> int | None:
 
 
 def _host_bytes() -> int:
-    """What is free of this machine's memory, or of the container's."""
+    """What is free of this machine's memory, and of the container's where there is one (cgroup v2)."""
     free = psutil.virtual_memory().available
     try:
-        return min(free, int(CGROUP_MEMORY.read_text()))
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):  # no such group, or "max"
         return free
+    return min(free, max(0, limit - used))
 
 
 def widest(slots: int, devices: int, *, cpu: bool) -> int:

@@ -59,6 +59,7 @@ class Population(Section):
     seed: int = Field(0, ge=0)
     capacity: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
     width: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
+    deterministic: bool = False
     max_members: int = Field(100_000, ge=1)
 
 

@@ -14,7 +14,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxloop import padding
 from jaxloop.bucket import SIZE_CLASS
-from jaxloop.devices import on_cpu
 from jaxloop.member import Program, TrainState
 from jaxloop.task import Hparams
 
@@ -27,6 +26,7 @@ Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Reco
 # Without it XLA's CPU backend hands reductions above a size to a library whose order of summation depends on
 # the vmap width, and a member's last bits on its neighbours.
 EXACT_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
+DETERMINISTIC_ON_GPU = {"xla_gpu_deterministic_ops": True}
 
 
 def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
@@ -159,9 +159,21 @@ def spread(turn: Advance, mesh: Mesh) -> Advance:
     )
 
 
-def jitted(turn: Advance, mesh: Mesh) -> Any:
-    """The turn as one compiled program that updates the state in place."""
-    return jax.jit(turn, donate_argnums=1, compiler_options=EXACT_ON_CPU if on_cpu(mesh) else None)
+def jitted(turn: Advance, mesh: Mesh, *, deterministic: bool = False) -> Any:
+    """The turn as one compiled program that updates the state in place.
+
+    Args:
+      deterministic: on a GPU, by kernels alone that compute the same bits each time; elsewhere all are.
+    """
+    options = compiler_options(mesh.devices.flat[0].platform, deterministic=deterministic)
+    return jax.jit(turn, donate_argnums=1, compiler_options=options)
+
+
+def compiler_options(platform: str, *, deterministic: bool) -> dict[str, Any] | None:
+    """XLA's options on a platform: "cpu", "gpu" or "tpu"."""
+    if platform == "cpu":
+        return EXACT_ON_CPU
+    return DETERMINISTIC_ON_GPU if platform == "gpu" and deterministic else None
 
 
 def over_slots(state: TrainState, capacity: int, mesh: Mesh) -> TrainState:

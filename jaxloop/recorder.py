@@ -13,6 +13,9 @@ from jaxloop import checkpoints, summaries
 from jaxloop.store import Status, Store
 from jaxloop.sweep import Sweep
 
+# Between writes to TensorBoard's files: to write each turn took three times as long (benchmarks/LOG.md).
+FLUSH_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -48,9 +51,6 @@ class Turn:
     settled: bool = False
 
 
-FLUSH_SECONDS = 5.0  # between writes to TensorBoard's files: a member's every point took six times as long
-
-
 class Recorder:
     """The writer of one run's folder."""
 
@@ -74,7 +74,7 @@ class Recorder:
         finished = self._save_finals(turn)
         self._write_summaries(turn)
         if turn.snapshot or turn.settled or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
-            self.flush()
+            self._flush()
         if turn.snapshot:
             snapshot = turn.snapshot
             checkpoints.save_population(self.checkpoints, turn.number, snapshot.state, snapshot.members)
@@ -87,12 +87,6 @@ class Recorder:
                 self.store.put(checkpoint={"turn": turn.number})
         if turn.snapshot or turn.settled:
             checkpoints.keep_only(self.checkpoints, {previous, turn.number} if turn.snapshot else ())
-
-    def flush(self) -> None:
-        """Writes what TensorBoard has not seen yet."""
-        self.flushed_at = time.monotonic()
-        for writer in self.summaries.values():
-            writer.flush()
 
     def rewind(self, turn: int) -> None:
         """Forgets what came after a turn, in the store and in files."""
@@ -123,6 +117,12 @@ class Recorder:
             checkpoints.save_finals(self.run / folder, finals)
             folders |= dict.fromkeys(finals.members.tolist(), folder)
         return folders
+
+    def _flush(self) -> None:
+        """Writes what TensorBoard has not seen yet."""
+        self.flushed_at = time.monotonic()
+        for writer in self.summaries.values():
+            writer.flush()
 
     def _write_summaries(self, turn: Turn) -> None:
         for number in turn.admitted:

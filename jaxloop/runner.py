@@ -17,7 +17,7 @@ from jaxloop import checkpoints, devices, planner, provenance, report, retired, 
 from jaxloop.bucket import Bucket, alone
 from jaxloop.checkpoints import Final, Finals
 from jaxloop.checks import check
-from jaxloop.compiled import CompiledProgram, compiled, params_shapes, shared
+from jaxloop.compiled import CompiledProgram, compiled, narrowest_width, params_shapes, shared
 from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError, is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
@@ -151,22 +151,21 @@ class _Training:
             try:
                 return self._stream(index, program, data, waiting, restore)
             except Exception as error:
-                smaller = devices.shrunk(program.capacity, program.width, devices.NARROWEST, self.mesh.size, 0.5)
                 begun = restore is not None or self.turn > before
-                if begun or not smaller or self._is_fixed() or not is_out_of_device_memory(error):
+                chosen = self.sweep.document.population.capacity != "auto"
+                if begun or chosen or not is_out_of_device_memory(error):
                     raise
-            # outside of `except`: what failed must not be kept alive by its traceback
-            layout = dict(zip(("capacity", "width"), smaller, strict=True))
-            self.store.put(**{f"layout/{index}": layout})
+                narrowest = narrowest_width(self.sweep)
+                smaller = devices.shrunk(program.capacity, program.width, narrowest, self.mesh.size, 0.5)
+                if smaller is None:
+                    raise
+            # outside of `except`: its traceback would keep alive what did not fit
+            capacity, width = smaller
+            self.store.put(**{f"layout/{index}": {"capacity": capacity, "width": width}})  # for `_compile`
             self.notes.append(
-                f"{program.capacity} slots did not fit in the devices' memory: going on with {smaller[0]}"
+                f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
             )
             del program
-
-    def _is_fixed(self) -> bool:
-        """Whether the user chose how many members sit at a time."""
-        population = self.sweep.document.population
-        return population.capacity != "auto" or population.width != "auto"
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
         layout = self.store.get(f"layout/{index}", {})  # a resumed run keeps its capacity and width

@@ -1,5 +1,6 @@
 """How many members sit at a time: what fits in memory, by plan and where the plan was wrong."""
 
+import itertools
 from dataclasses import replace
 
 import jax
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxloop
-from jaxloop import api, devices, planner, runner, sweep
+from jaxloop import api, devices, planner, population, runner, sweep
 from jaxloop.compiled import compiled
 from jaxloop.errors import ResourceError
 
@@ -59,26 +60,57 @@ def test_capacity_is_what_fits_in_memory(program, monkeypatch):
     assert less.memory_bytes < whole.memory_bytes
     assert program(capacity=64, width=whole.width).capacity == 64  # a resumed run keeps its own
     monkeypatch.setattr(devices, "memory_bytes", lambda mesh: 1000)
-    with pytest.raises(ResourceError, match=r"4 members at a time need 0\.\d+ GiB of each device, 0\.00 GiB"):
+    with pytest.raises(ResourceError, match=r"4 members at a time do not fit .*, 0\.00 GiB of each are free"):
         program()
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "free"),
+    [("1000", "400", 600), ("1000", "2000", 0), ("max", "400", None), (None, None, None)],
+)
+def test_a_container_has_less_memory_than_its_host(limit, used, free, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "CGROUP", tmp_path)
+    if limit:
+        (tmp_path / "memory.max").write_text(limit)
+        (tmp_path / "memory.current").write_text(used)
+    found = devices.memory_bytes(devices.member_mesh())
+    if free is None:
+        assert found > 2**26  # the machine's own
+    else:
+        assert found == int(devices.MEMORY_SHARE * free) // 2
+
+
+def test_deterministic_kernels_are_asked_of_gpus_alone():
+    def options(platform, deterministic):
+        return population.compiler_options(platform, deterministic=deterministic)
+
+    assert options("cpu", True) == options("cpu", False) == population.EXACT_ON_CPU
+    assert options("gpu", True) == {"xla_gpu_deterministic_ops": True}
+    assert options("gpu", False) is options("tpu", True) is None
+
+
+class OutOfMemory:
+    """Programs of more slots than fit: their turns, from one on, end as XLA's do when a device is full."""
+
+    def __init__(self, monkeypatch, fits, turn=0):
+        self.fits, self.turn, self.real = fits, turn, runner.compiled
+        monkeypatch.setattr(runner, "compiled", self)
+
+    def __call__(self, *arguments, **settings):
+        program, turns = self.real(*arguments, **settings), itertools.count()
+
+        def advance(*arguments):
+            if program.capacity > self.fits and next(turns) >= self.turn:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+            return program.advance(*arguments)
+
+        return replace(program, advance=advance)
 
 
 def test_where_memory_runs_out_at_the_start_half_the_slots_go_on(tmp_path, monkeypatch):
     swept = sweep.parse(TINY, ("axes.seed.count=8",))
     plain = jaxloop.run(swept, out=tmp_path / "plain")
-    real = runner.compiled
-
-    def too_large(*arguments, **settings):
-        program = real(*arguments, **settings)
-        if program.capacity <= 8:
-            return program
-
-        def advance(*arguments):
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
-
-        return replace(program, advance=advance)
-
-    monkeypatch.setattr(runner, "compiled", too_large)
+    OutOfMemory(monkeypatch, fits=8)
     halved = jaxloop.run(swept, out=tmp_path / "halved")
     assert (plain.summary["capacity"], halved.summary["capacity"]) == (32, 8)
     assert halved.summary["notes"] == [
@@ -87,5 +119,19 @@ def test_where_memory_runs_out_at_the_start_half_the_slots_go_on(tmp_path, monke
     ]
     for metric in plain.store.metric_names():
         np.testing.assert_array_equal(plain.curves(metric), halved.curves(metric))
-    with pytest.raises(jax.errors.JaxRuntimeError):  # a capacity that the user chose is not changed
-        jaxloop.run(sweep.parse(TINY, ("axes.seed.count=8", "population.capacity=24")), out=tmp_path / "fixed")
+
+
+@pytest.mark.parametrize(
+    ("setting", "turn", "capacity"),
+    [("population.capacity=24", 0, None), ("run.steps=60", 1, None), ("population.width=4", 0, 8)],
+    ids=["a chosen capacity is kept", "in a later turn", "a chosen width is kept"],
+)
+def test_what_is_halved(setting, turn, capacity, tmp_path, monkeypatch):
+    swept = sweep.parse(TINY, ("axes.seed.count=8", setting))
+    OutOfMemory(monkeypatch, fits=16, turn=turn)
+    if capacity is None:
+        with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+            jaxloop.run(swept, out=tmp_path / "run")
+    else:
+        summary = jaxloop.run(swept, out=tmp_path / "run").summary
+        assert (summary["capacity"], summary["width"]) == (capacity, 4)

@@ -47,24 +47,30 @@ def test_affine_is_a_tensor_product(shape, kernel, inputs):
     )
 
 
-@pytest.mark.parametrize("padding", ["SAME", "VALID", "one"])
+def has_convolution(function, *arguments):
+    return "conv_general_dilated" in str(jax.make_jaxpr(function)(*arguments))
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "uneven"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("space", [1, 2])
 def test_windows_times_a_matrix_is_the_convolution(space, dilation, stride, padding):
     x, kernel = drawn(2, *(9, 8)[:space], 3), drawn(*(3, 2)[:space], 3, 4)
     numbers = {1: ("NHC", "HIO", "NHC"), 2: ("NHWC", "HWIO", "NHWC")}[space]
-    padding = [(1, 0)] * space if padding == "one" else padding
+    padding = [(1, 0)] * space if padding == "uneven" else padding
 
     def by(convolution):
         return lambda x, kernel: convolution(
             x, kernel, [stride] * space, padding, rhs_dilation=[dilation] * space, dimension_numbers=numbers
         )
 
-    close(
-        with_gradients(by(conv_general_dilated), x, kernel),
-        with_gradients(by(jax.lax.conv_general_dilated), x, kernel),
-    )
+    ours, theirs = by(conv_general_dilated), by(jax.lax.conv_general_dilated)
+    assert has_convolution(theirs, x, kernel)
+    assert not has_convolution(ours, x, kernel)
+    close(with_gradients(ours, x, kernel), with_gradients(theirs, x, kernel))
+    xs, kernels = drawn(3, *x.shape), drawn(3, *kernel.shape)  # a kernel for each member
+    close(with_gradients(jax.vmap(ours), xs, kernels), with_gradients(jax.vmap(theirs), xs, kernels))
 
 
 def test_what_windows_cannot_do_is_jaxs_own():
@@ -85,7 +91,21 @@ def test_flax_takes_it():
         nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0), conv_general_dilated=convolution)
         for convolution in (conv_general_dilated, jax.lax.conv_general_dilated)
     )
+    assert has_convolution(theirs, x)
+    assert not has_convolution(ours, x)
     close(ours(x), theirs(x))
     linen = nn.Conv(4, (3, 3), conv_general_dilated=conv_general_dilated)
     params = linen.init(jax.random.key(0), x)
+    assert not has_convolution(linen.apply, params, x)
     close(linen.apply(params, x), nn.Conv(4, (3, 3)).apply(params, x))
+
+
+def test_axes_that_do_not_match_are_an_error():
+    with pytest.raises(ValueError, match=r"the last axes of x need to be \(2, 3\), .* got \(4, 3, 2\)"):
+        affine(drawn(4, 3, 2), drawn(2, 3, 5), 2)
+
+
+def test_a_gradient_is_computed_once():
+    """Behind a barrier, so that XLA does not compute it again in each of its uses."""
+    gradient = jax.grad(lambda x, kernel: affine(x, kernel, 1).sum(), argnums=(0, 1))
+    assert "optimization_barrier" in str(jax.make_jaxpr(gradient)(drawn(3, 4), drawn(4, 5)))

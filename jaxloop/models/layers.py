@@ -155,9 +155,9 @@ class Conv(nnx.Module):
         self.dense = Dense([*[fixed(kernel)] * space, inputs], [outputs], rngs=rngs, scale=scale)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        each = [1] * self.space
         lengths, strides = self.dense.kernel.shape[: self.space], [self.stride] * self.space
-        return self.dense(windows(x, lengths, strides, [(self.pad, self.pad)] * self.space, each))
+        padding, dilation = [(self.pad, self.pad)] * self.space, [1] * self.space
+        return self.dense(windows(x, lengths, strides, padding, dilation))
 
 
 class Norm(nnx.Module):

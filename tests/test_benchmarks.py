@@ -1,0 +1,38 @@
+"""Every published benchmark runs in its quick form, writes its figures and draws its chart."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+KEYS = {  # a figure that each must give
+    "overhead": "ratio",
+    "peers": "rows",
+    "scaling": "devices",
+    "seven_hundred": "experiments in two days",
+    "throughput": "matmul peak GFLOP/s",
+    "widths": "rows",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KEYS)
+def test_a_benchmark_runs(name, tmp_path):
+    if name == "peers" and not all(importlib.util.find_spec(peer) for peer in ("torch", "optuna", "ray")):
+        pytest.skip('its peers are an extra: pip install -e ".[peers]"')
+    figures, chart = tmp_path / "figures.json", tmp_path / "chart.png"
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick"]
+    done = subprocess.run(
+        [*command, "--json", str(figures), "--chart", str(chart)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(figures.read_text())
+    assert found[KEYS[name]]
+    assert found["hardware"]["jax"]
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    for row in found.get("rows", ()):
+        if "of matmul peak" in row:
+            assert 0 < row["of matmul peak"] < 1.2
