@@ -16,10 +16,10 @@ from jax.sharding import PartitionSpec
 from workload import WORKLOADS, Workload
 
 from jaxloop import devices, planner, tune
-from jaxloop.compiled import one_member, step_flops
+from jaxloop.compiled import step_flops, working_set
 
 MATRICES = (128, 256, 512, 1024)
-MOST_SECONDS = 30.0  # of one timed call
+MOST_SECONDS = 15.0  # of one timed call
 
 
 def matmul_peak() -> float:
@@ -50,11 +50,10 @@ def automatic_width(workload: Workload, most: int) -> int:
     """What the tuner finds, from nothing remembered."""
     sweep, task = workload.read(most)
     (bucket,) = planner.buckets(sweep, task)
-    one, hparams = one_member(sweep, task, bucket)
-    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(one.init, hparams)))
-    cpu = devices.on_cpu(devices.member_mesh())
-    first = devices.choose_width(state, most, cpu=cpu)
-    return tune.fastest(lambda width: step(workload, most, width), first, most) if cpu else first
+    if not devices.on_cpu(devices.member_mesh()):
+        return most
+    first = devices.choose_width(working_set(sweep, task, bucket), most)
+    return tune.fastest(lambda width: step(workload, most, width), first, most)
 
 
 def step(workload: Workload, members: int, width: int, steps: int | None = None) -> tune.Step:
@@ -80,7 +79,7 @@ def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]
         timed = step(workload, members, width, workload.chunk)
         # an idle slot of a last group computes for nobody
         share = members / timed.members
-        rate = share * statistics.median(timed.rate() for _ in range(5))
+        rate = share * statistics.median(timed.rate() for _ in range(3))
         flops = rate * workload.flops
         rows.append(
             {

@@ -25,14 +25,15 @@ def check(sweep: Sweep, task: Task) -> tuple[str, str]:
     Raises:
       SweepError: all that is wrong, a line each.
     """
-    programs = undivided(sweep)
+    metrics: list[str] = []
     problems = {
-        sweep.places.say(path, rule): None for bucket in programs for path, rule in _broken(sweep, task, bucket)
+        sweep.places.say(path, rule): None
+        for bucket in undivided(sweep)
+        for path, rule in _broken(sweep, task, bucket, metrics)
     }
     if problems:
         raise SweepError("\n".join(problems))
-    metric = _metric(sweep, measured_shapes(sweep, task, programs[0]))
-    mode = direction(metric, sweep.document.evaluate.mode)
+    metric, mode = metrics[0], direction(metrics[0], sweep.document.evaluate.mode)
     assert mode is not None, "_broken tells of it"
     return metric, mode
 
@@ -44,7 +45,8 @@ def _metric(sweep: Sweep, measured: Container[str]) -> str:
     return "validation/accuracy" if "validation/accuracy" in measured else "validation/loss"
 
 
-def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
+def _broken(sweep: Sweep, task: Task, bucket: Bucket, metrics: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with a bucket, by the place in the sweep; its metric to rank by goes to `metrics`."""
     if "folds" in bucket.static and (rule := _unlike(task.data.train, task.data.validation)):
         yield ("axes", "fold"), rule
         return
@@ -66,7 +68,7 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
     except Exception as error:  # what an optimizer says, or the user's functions over a whole step
         yield ("run", "task"), told(error)
         return
-    metric = _metric(sweep, measured)
+    metrics.append(metric := _metric(sweep, measured))
     if metric not in measured:
         rule = unknown("metric", metric, measured)
         if sweep.document.evaluate.metric == "auto":

@@ -35,6 +35,9 @@ from jaxloop.sweep import Sweep
 from jaxloop.task import Hparams, Task
 
 Tuned = Callable[[int, int], int]
+# How often a step touches a byte that it keeps as compiled: 19 to 34 times in an MLP, a CNN and a GPT,
+# 4 times in a GRU, whose loop XLA counts once (benchmarks/LOG.md).
+TIMES_TOUCHED = 30.0
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,20 @@ def measured_shapes(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.S
 
 def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
     """FLOPs of one member's step, as XLA counts them; a loop counts once."""
+    return _step_cost(sweep, task, bucket, "flops")
+
+
+def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
+    """Bytes that one member's step keeps in use, estimated from those that XLA counts as read and written."""
+    return _step_cost(sweep, task, bucket, "bytes accessed") / TIMES_TOUCHED
+
+
+def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
+    """What XLA counts of one member's step, before it is compiled."""
     one, hparams = one_member(sweep, task, bucket)
     state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
     step = jax.jit(one.step).lower(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
-    return float((step.cost_analysis() or {}).get("flops", 0.0))
+    return float((step.cost_analysis() or {}).get(what, 0.0))
 
 
 def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Member, dict[str, jax.ShapeDtypeStruct]]:
@@ -196,7 +209,7 @@ def compiled(
         devices.memory_bytes(mesh) if capacity is None and sweep.document.population.capacity == "auto" else None
     )
     narrowest = width or narrowest_width(sweep)
-    capacity, width = _slots(sweep, bucket, mesh, state, capacity, width, tuned)
+    capacity, width = _slots(sweep, task, bucket, mesh, capacity, width, tuned)
     while True:
         try:
             program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
@@ -236,7 +249,8 @@ def _compiled(
     advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
     started = time.perf_counter()
     turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
-    executable = turn.lower(*arguments).compile()
+    lowered = turn.lower(*arguments)
+    executable = lowered.compile()
     seconds = time.perf_counter() - started
     sizes = executable.memory_analysis()
     return CompiledProgram(
@@ -247,7 +261,7 @@ def _compiled(
         advance=executable,
         state=arguments[1],
         params=[params_shapes(task, part) for part in bucket.size_classes],
-        metrics=list(measured_shapes(sweep, task, bucket)),
+        metrics=[name for name in lowered.out_info[1] if "/" in name],
         compile_seconds=seconds,
         memory_bytes=sizes.argument_size_in_bytes
         + sizes.output_size_in_bytes
@@ -265,23 +279,23 @@ def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState) -> 
 
 def _slots(
     sweep: Sweep,
+    task: Task,
     bucket: Bucket,
     mesh: Mesh,
-    state: TrainState,
     capacity: int | None,
     width: int | None,
     tuned: Tuned,
 ) -> tuple[int, int]:
     """The program's capacity and width: the caller's, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
-    state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     wanted = capacity or (settings.capacity if isinstance(settings.capacity, int) else None)
     slots = devices.choose_slots(len(bucket.numbers), wanted, cpu=cpu)
     width = width or (settings.width if isinstance(settings.width, int) else None)
     if width is None:
         alike = min(len(part.numbers) for part in bucket.size_classes)  # a group holds members of one class
         most = devices.widest(min(slots, alike), mesh.size, cpu=cpu)
-        width = tuned(devices.choose_width(state_bytes, most, cpu=cpu), most)
+        first = devices.choose_width(working_set(sweep, task, bucket), most) if cpu else most
+        width = tuned(first, most)
     return devices.capacity(slots, width, mesh.size), width
 
 

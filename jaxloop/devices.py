@@ -12,7 +12,7 @@ import psutil
 
 WIDEST = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
 NARROWEST = 2  # at width 1 XLA may choose other kernels, and a member's last bits change
-CACHE_BYTES = 1 << 20  # state of a group that still leaves half of a core's 2 MiB second-level cache
+CACHE_BYTES = 1 << 20  # what a group may keep in use: a core's second-level cache
 CACHED_BYTES = 2 << 30  # of compiled programs; the least recently used go first
 CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/LOG.md
 MEMORY_SHARE = 0.9  # of a device's, that a program may plan to use
@@ -86,15 +86,14 @@ def widest(slots: int, devices: int, *, cpu: bool) -> int:
     return min(share, WIDEST) if cpu else share
 
 
-def choose_width(state_bytes: int, most: int, *, cpu: bool) -> int:
-    """Slots vmapped together on a device, unmeasured: on CPU the largest whose group's state fits in cache.
+def choose_width(working_set: float, most: int) -> int:
+    """Slots vmapped together on a CPU device, unmeasured: as many members as its cache holds, at most `most`.
 
     Args:
-      state_bytes: of one member.
-      most: the widest; on accelerators, the choice.
+      working_set: bytes that one member's step keeps in use.
     """
-    fits = 1 << max(1, CACHE_BYTES // max(state_bytes, 1)).bit_length() - 1
-    return max(NARROWEST, min(fits, most)) if cpu else most
+    fits = 1 << max(1, int(CACHE_BYTES / max(working_set, 1.0))).bit_length() - 1
+    return max(NARROWEST, min(fits, most))
 
 
 def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:
