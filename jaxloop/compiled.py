@@ -1,5 +1,6 @@
 """A bucket's program, compiled for a mesh: what the runner turns."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -205,32 +206,24 @@ def compiled(
     """
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
-    limit = (
-        devices.memory_bytes(mesh) if capacity is None and sweep.document.population.capacity == "auto" else None
-    )
+    chosen = capacity is not None or sweep.document.population.capacity != "auto"
     narrowest = width or narrowest_width(sweep)
     capacity, width = _slots(sweep, task, bucket, mesh, capacity, width, tuned)
+    if chosen:
+        return _compiled(sweep, task, bucket, mesh, state, capacity, width)
+    limit = devices.memory_bytes(mesh) or math.inf
     while True:
         try:
             program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_device_memory(error):
-                raise
-            share = 0.5
-        else:
-            if limit is None or program.memory_bytes <= limit:
+            if program.memory_bytes <= limit:
                 return program
             share = limit / program.memory_bytes
+        except ResourceError:
+            share = 0.5
         smaller = devices.shrunk(capacity, width, narrowest, mesh.size, share)
-        if limit is None or smaller is None:
-            raise ResourceError(
-                f"{capacity} members at a time do not fit in the devices' memory"
-                + (
-                    ": lower population.capacity"
-                    if limit is None
-                    else f", {limit / 2**30:.2f} GiB of each are free"
-                )
-            )
+        if smaller is None:
+            free = f"{limit / 2**30:.2f} GiB of each are free"
+            raise ResourceError(f"{capacity} members at a time do not fit in the devices' memory: {free}")
         capacity, width = smaller
 
 
@@ -243,14 +236,23 @@ def narrowest_width(sweep: Sweep) -> int:
 def _compiled(
     sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, width: int
 ) -> CompiledProgram:
-    """The turn of so many slots as an executable, whatever memory it needs."""
+    """The turn of so many slots as an executable.
+
+    Raises:
+      ResourceError: the compiler says that it cannot fit.
+    """
     arguments = _arguments(state, bucket, task, capacity, mesh)
     turns = [_turn(sweep, task, part, state) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
     started = time.perf_counter()
     turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
     lowered = turn.lower(*arguments)
-    executable = lowered.compile()
+    try:
+        executable = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_device_memory(error):
+            raise
+        raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
     seconds = time.perf_counter() - started
     sizes = executable.memory_analysis()
     return CompiledProgram(

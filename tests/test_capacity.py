@@ -60,7 +60,7 @@ def test_capacity_is_what_fits_in_memory(program, monkeypatch):
     assert less.memory_bytes < whole.memory_bytes
     assert program(capacity=64, width=whole.width).capacity == 64  # a resumed run keeps its own
     monkeypatch.setattr(devices, "memory_bytes", lambda mesh: 1000)
-    with pytest.raises(ResourceError, match=r"4 members at a time do not fit .*, 0\.00 GiB of each are free"):
+    with pytest.raises(ResourceError, match=r"4 members at a time do not fit .*: 0\.00 GiB of each are free"):
         program()
 
 
