@@ -143,9 +143,12 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
             f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "
             f"{summary['member_steps_per_second']:,.0f} member-steps/s"
         )
-        next_command = f"resume {shlex.quote(str(folder))}" if signal else f"best {shlex.quote(str(folder))}"
+        if signal:
+            done = f"{summary['share_done']:.0%} of the steps are done and saved"
+            click.echo(f"interrupted: {done}; `resume` goes on from there")
+        verb = "resume" if signal else "best" if summary["best"] else "show"
         logdir = shlex.quote(str(folder / "members"))
-        click.echo(f"tensorboard --logdir {logdir}\njaxloop {next_command}")
+        click.echo(f"tensorboard --logdir {logdir}\njaxloop {verb} {shlex.quote(str(folder))}")
     if signal:
         sys.exit(INTERRUPTED + signal)
     if summary["finished"] == 0:
@@ -234,6 +237,11 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         rows = ranked(store, metric, better)[:k]
         if as_json:
             click.echo(_json(rows))
+            return
+        if not rows:
+            click.echo(
+                f"no member has finished with a {metric}; `jaxloop show {shlex.quote(str(run))}` lists them"
+            )
             return
         from jaxloop.panel import best_table, console
 

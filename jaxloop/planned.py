@@ -101,7 +101,7 @@ def text(found: dict[str, Any]) -> str:
         padding = f", {program['padding']:.0%} of the work is padding" if program["padding"] else ""
         lines.append(
             f"  program{named}: {program['members']} members on {program['capacity']} slots, "
-            f"width {program['width']}, {_scaled(program['memory_bytes_per_device'])}B a device, "
+            f"vmapped {program['width']} at a time, {_scaled(program['memory_bytes_per_device'])}B a device, "
             f"compiled in {program['compile_seconds']} s{padding}"
         )
         for part in program["size_classes"]:
@@ -111,7 +111,7 @@ def text(found: dict[str, Any]) -> str:
                 f"    {part['members']} members{padded}: {part['parameters']:,} parameters each, "
                 f"{_scaled(part['flops_per_member_step'])}FLOP a member-step"
             )
-    lines.append(f"  disk: about {_scaled(found['disk_bytes'])}B of parameters and checkpoints")
+    lines.append(f"  disk: at most about {_scaled(found['disk_bytes'])}B of parameters and checkpoints at a time")
     lines.append(f"  in all: {_scaled(found['total_flops'])}FLOP")
     return "\n".join(lines)
 

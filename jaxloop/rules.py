@@ -55,6 +55,9 @@ def explained(error: ValidationError, places: Places) -> Iterator[str]:
 
 def _unknown_key(path: tuple[str, ...]) -> str:
     *section, key = path
+    for name, keys in SECTIONS.items():
+        if not section and key in keys.model_fields:
+            return f"stands outside of its section; did you mean `{name}.{key}`?"
     if not section and key in declared.namespace("mnist1d", {}).known:
         return f"stands outside of its section; did you mean `hparams.{key}`?"
     if section[:1] in (["axes"], ["cases"]):

@@ -290,17 +290,18 @@ class _Training:
 
     def _write(self, turn: Turn, index: int) -> None:
         self.recorder.write(turn)
-        self.observe(
-            Progress(
-                store=self.store,
-                earlier_member_steps=self.earlier_member_steps,
-                member_steps=self.member_steps,
-                remaining_member_steps=self.remaining_member_steps,
-                seconds=self.seconds,
-                program=index + 1,
-                programs=len(self.buckets),
-                notes=self.notes,
-            )
+        self.observe(self._progress(index + 1))
+
+    def _progress(self, program: int) -> Progress:
+        return Progress(
+            store=self.store,
+            earlier_member_steps=self.earlier_member_steps,
+            member_steps=self.member_steps,
+            remaining_member_steps=self.remaining_member_steps,
+            seconds=self.seconds,
+            program=program,
+            programs=len(self.buckets),
+            notes=self.notes,
         )
 
     def _summary(self) -> dict[str, Any]:
@@ -325,6 +326,7 @@ class _Training:
             "devices": self.mesh.size,
             "metric": self.store.get("metric"),
             "notes": self.notes,
+            "share_done": self._progress(len(self.buckets)).share_done,
             "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
             "member_steps_per_second": round(member_steps / seconds, 1) if seconds else 0.0,

@@ -87,6 +87,8 @@ def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None =
     """
     try:
         text = path.read_text()
+    except FileNotFoundError:
+        raise SweepError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
     return parse(text, overrides, str(path), path.absolute().parent, path.stem, names_of)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,14 +195,18 @@ def population(file, out):
 )
 def test_an_interrupted_run_resumes_to_the_same_bits(tiny, tmp_path, jaxloop_command, whole, number, ended):
     """Interrupted when `ended` members have ended: some wait, some run, some of them after the checkpoint."""
-    process = subprocess.Popen(population(tiny, tmp_path / "run"), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(population(tiny, tmp_path / "run"), stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
     while not has(tmp_path / "run", ended):
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
     os.kill(process.pid, number)
-    assert process.wait(60) == (-9 if number == signal.SIGKILL else 128 + number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    if number != signal.SIGKILL:
+        assert re.search(r"interrupted: \d+% of the steps are done and saved", said)
+        assert said.endswith(f"jaxloop resume {tmp_path / 'run'}\n")
     waiting = sum(m.status in ("waiting", "running") for m in jaxloop.load(tmp_path / "run").members)
     assert waiting > 0
     resumed = jaxloop_command("resume", tmp_path / "run", "--json")

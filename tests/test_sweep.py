@@ -35,6 +35,7 @@ def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
     ("line", "by", "says"),
     [
         ("steps = 60", "stps = 60", ["sweep:4: run.stps", "unknown key `stps`", "did you mean `steps`?"]),
+        ("[run]", "seeds = 3\nsteps = 3\n[run]", ["steps: stands outside", "did you mean `run.steps`?"]),
         ("width = 16", "widht = 16", ["sweep:7: hparams.widht", "did you mean `width`?"]),
         ("width = 16", "width = 0", ["sweep:7: hparams.width", "at least 1", "got 0"]),
         ("width = 16", 'width = "a"', ["sweep:7: hparams.width", "needs an integer", "'a'"]),
