@@ -142,8 +142,8 @@ def main() -> None:
         print(f"ratio {ratios[-1]:.3f}: {found}", flush=True)
     figures = {"ratio": statistics.median(ratios), "ratios": ratios, **found, "steps": steps}
     if arguments.chart:
-        rounds = [f"round {number}" for number in range(1, len(ratios) + 1)]
-        measure.bars(arguments.chart, rounds, {"jaxloop / bare loop": ratios}, "ratio of member-steps/s", "linear")
+        names = [f"round {number}" for number in range(1, len(ratios) + 1)]
+        measure.bars(arguments.chart, names, {"jaxloop / bare loop": ratios}, "ratio of member-steps/s", "linear")
     measure.publish(figures, arguments.json)
 
 

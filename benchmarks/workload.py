@@ -1,18 +1,16 @@
 """The four workloads of the benchmarks: their sweeps, and the FLOPs of their matmuls."""
 
 import itertools
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from workloads.tasks import CHANNELS, CLASSES, CONTEXT, PIXELS, SYMBOLS
 
 import jaxloop
 from jaxloop import api
 from jaxloop.sweep import Sweep
 
 FOLDER = Path(__file__).parent / "workloads"
-sys.path.append(str(FOLDER))
-
-from tasks import CHANNELS, CLASSES, CONTEXT, PIXELS, SYMBOLS  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,11 @@ def explained(error: ValidationError, places: Places) -> Iterator[str]:
 
 def _unknown_key(path: tuple[str, ...]) -> str:
     *section, key = path
-    for name, keys in SECTIONS.items():
-        if not section and key in keys.model_fields:
+    keys = {name: model.model_fields for name, model in SECTIONS.items()}
+    keys["hparams"] = declared.namespace("mnist1d", {}).known
+    for name, known in keys.items():
+        if not section and key in known:
             return f"stands outside of its section; did you mean `{name}.{key}`?"
-    if not section and key in declared.namespace("mnist1d", {}).known:
-        return f"stands outside of its section; did you mean `hparams.{key}`?"
     if section[:1] in (["axes"], ["cases"]):
         return unknown("key", key, Axis.model_fields)
     return unknown("key", key, (SECTIONS.get(section[0], Document) if section else Document).model_fields)

@@ -19,6 +19,7 @@ SIZES = {  # by model: the sizes of two members, the first smaller in each
     "mlp": {"width": [5, 16], "depth": [2, 3], "batch_size": [24, 40]},
     "cnn": {"channels": [3, 8], "batch_size": [24, 40]},
     "gru": {"width": [3, 6], "batch_size": [24, 40]},
+    "linear": {"batch_size": [24, 40]},
     "transformer": {
         "width": [6, 16],
         "depth": [1, 2],
@@ -74,7 +75,7 @@ def written(model, optimizer, sizes, extra=""):
     )
 
 
-def check_equal(swept, number, padded_losses, padded_params, steps=STEPS):
+def assert_equals_unpadded(swept, number, padded_losses, padded_params, steps=STEPS):
     own = alone(swept, number)
     losses, params = trained(swept, own, steps)
     np.testing.assert_allclose(padded_losses, losses[0], rtol=1e-5)
@@ -95,7 +96,7 @@ def test_padded_equals_unpadded(model, optimizer):
     assert set(bucket.sizes) == set(SIZES[model])
     losses, params = trained(swept, bucket)
     assert losses[0, -1] < losses[0, 0]
-    check_equal(swept, 0, losses[0], jax.tree.map(lambda leaf: leaf[0], params))
+    assert_equals_unpadded(swept, 0, losses[0], jax.tree.map(lambda leaf: leaf[0], params))
 
 
 @pytest.mark.parametrize("model", ["mlp", pytest.param("transformer", marks=pytest.mark.slow)])
@@ -153,4 +154,6 @@ def test_any_combination_padded_equals_unpadded(combination):
     swept = written(model, optimizer, sizes)
     (bucket,) = undivided(swept)
     losses, params = trained(swept, bucket, steps=20)
-    check_equal(swept, number, losses[number], jax.tree.map(lambda leaf: leaf[number], params), steps=20)
+    assert_equals_unpadded(
+        swept, number, losses[number], jax.tree.map(lambda leaf: leaf[number], params), steps=20
+    )
