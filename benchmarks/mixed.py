@@ -11,8 +11,8 @@ from pathlib import Path
 
 from jaxloop import api, runner, sweep
 from jaxloop.bucket import alone
-from jaxloop.compiled import step_flops
 from jaxloop.devices import use_every_core
+from jaxloop.traced import step_flops
 
 SWEEP = """
 [run]

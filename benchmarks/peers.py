@@ -27,8 +27,8 @@ import throughput
 from workload import FOLDER, WORKLOADS, Workload
 
 from jaxloop import devices, planner
-from jaxloop.compiled import one_member, resident
-from jaxloop.member import chunked
+from jaxloop.chunks import chunked
+from jaxloop.traced import one_member, resident
 
 MEMBERS = 256
 STACKED = 32  # of `torch.func.vmap`: more were not faster, as far as was looked

@@ -14,8 +14,9 @@ import numpy as np
 
 from jaxloop import api, planner, runner, sweep
 from jaxloop.bucket import divided
-from jaxloop.compiled import compiled, step_flops
+from jaxloop.compiled import compiled
 from jaxloop.devices import member_mesh, use_every_core
+from jaxloop.traced import step_flops
 
 SWEEP = """
 [run]

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec
 from workload import WORKLOADS, Workload
 
 from jaxloop import devices, planner, tune
-from jaxloop.compiled import step_flops, working_set
+from jaxloop.traced import step_flops, working_set
 
 MATRICES = (128, 256, 512, 1024)
 MOST_SECONDS = 15.0  # of one timed call

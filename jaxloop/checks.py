@@ -7,13 +7,13 @@ import numpy as np
 
 from jaxloop import contract
 from jaxloop.bucket import Bucket, undivided
-from jaxloop.compiled import batch_shapes, measured_shapes, params_extents, resident
 from jaxloop.declared import direction
 from jaxloop.errors import SweepError, told, unknown
 from jaxloop.member import length
 from jaxloop.sizes import Size
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
+from jaxloop.traced import batch_shapes, measured_shapes, params_extents, resident
 
 
 def check(sweep: Sweep, task: Task) -> tuple[str, str]:

@@ -3,20 +3,18 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from jaxloop import devices, padding
+from jaxloop import devices
 from jaxloop.bucket import SIZE_CLASS, Bucket
+from jaxloop.chunks import chunked
 from jaxloop.errors import ResourceError, is_out_of_device_memory
-from jaxloop.keys import threefry
-from jaxloop.member import Member, TrainState, as_size, chunked, member, raveled
-from jaxloop.optim import Layout, Shape
-from jaxloop.optimizers import SHAPE_AWARE
+from jaxloop.member import TrainState
 from jaxloop.population import (
     MEMBER,
     SHARED,
@@ -31,14 +29,11 @@ from jaxloop.population import (
     spread,
     streamed,
 )
-from jaxloop.sizes import Size
 from jaxloop.sweep import Sweep
-from jaxloop.task import Hparams, Task
+from jaxloop.task import Task
+from jaxloop.traced import is_elementwise, one_member, params_shapes, resident, working_set
 
 Tuned = Callable[[int, int], int]
-# How often a step touches a byte that it keeps as compiled: 19 to 34 times in an MLP, a CNN and a GPT,
-# 4 times in a GRU, whose loop XLA counts once (benchmarks/LOG.md).
-TIMES_TOUCHED = 30.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class CompiledProgram:
 
     def tree(self, params: Any, size_class: int = 0) -> Any:
         """Parameters in the task's own structure, from the state's (..., ) host arrays; padding and all."""
-        if not _is_elementwise(self.bucket):
+        if not is_elementwise(self.bucket):
             return params
         own, offset = self.params[size_class], 0
         leaves = []
@@ -87,100 +82,9 @@ class CompiledProgram:
         return jax.tree.unflatten(jax.tree.structure(own), leaves)
 
 
-def params_shapes(task: Task, bucket: Bucket) -> Any:
-    """The shapes of one member's parameters, in the task's own structure."""
-    return jax.eval_shape(
-        lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
-    )
-
-
-def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
-    """The splits that a bucket's program reads; with folds, training and validation examples are one pool."""
-    splits = task.data.splits()
-    if "folds" in bucket.static:
-        validation = splits.pop("validation")
-        splits["train"] = {name: np.concatenate([x, validation[name]]) for name, x in splits["train"].items()}
-    return splits
-
-
 def shared(task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, dict[str, jax.Array]]:
     """The splits that a bucket's program reads, on every device; the call does not wait for their transfer."""
     return jax.device_put(resident(task, bucket), NamedSharding(mesh, SHARED))
-
-
-def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
-    """One training batch, as the task's loss sees it."""
-    batch_size = bucket.hparams(bucket.traced)["batch_size"]
-    size = as_size(batch_size)
-    shapes = {
-        name: jax.ShapeDtypeStruct((size.max, *x.shape[1:]), jax.dtypes.canonicalize_dtype(x.dtype))
-        for name, x in task.data.train.items()
-    }
-    if isinstance(batch_size, Size):
-        shapes["weight"] = jax.ShapeDtypeStruct((size.max,), np.float32)
-    return shapes
-
-
-def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
-    return {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
-
-
-def measured_shapes(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
-    """What a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
-    one, hparams = one_member(sweep, task, bucket)
-    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
-    measured = {
-        "train": jax.eval_shape(chunked(one, 1).step, hparams, state, data)[1],
-        "validation": jax.eval_shape(one.validate, hparams, state, data),
-        "test": jax.eval_shape(one.test, hparams, state, data),
-    }
-    return {f"{split}/{name}": leaf for split, values in measured.items() for name, leaf in values.items()}
-
-
-def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """FLOPs of one member's step, as XLA counts them; a loop counts once."""
-    return _step_cost(sweep, task, bucket, "flops")
-
-
-def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """Bytes that one member's step keeps in use, estimated from those that XLA counts as read and written."""
-    return _step_cost(sweep, task, bucket, "bytes accessed") / TIMES_TOUCHED
-
-
-def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
-    """What XLA counts of one member's step, before it is compiled."""
-    one, hparams = one_member(sweep, task, bucket)
-    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
-    step = jax.jit(one.step).lower(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
-    return float((step.cost_analysis() or {}).get(what, 0.0))
-
-
-def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Member, dict[str, jax.ShapeDtypeStruct]]:
-    """The program of one member, and its traced hparams as shapes."""
-    batch = sweep.document.evaluate.batch_size
-    if _is_elementwise(bucket):
-        return member(raveled(task, params_shapes(task, bucket)), bucket.hparams, batch), _scalars(bucket)
-    return member(task, bucket.hparams, batch, _layout(task, bucket)), _scalars(bucket)
-
-
-def _is_elementwise(bucket: Bucket) -> bool:
-    """Whether the optimizer does not care which array an element of the parameters stands in."""
-    return bucket.static["optimizer"] not in SHAPE_AWARE and bucket.static["weight_decay_on"] == "all"
-
-
-def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
-    """What optimizers that look at whole arrays know of the bucket's parameters, from a member's hparams."""
-    shapes = params_shapes(task, bucket)
-    weights, hidden = task.weights(shapes, bucket.static), task.hidden(shapes, bucket.static)
-    extents = params_extents(task, bucket)
-    return lambda hparams: Layout(
-        weights, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
-    )
-
-
-def params_extents(task: Task, bucket: Bucket) -> Any:
-    """How the shapes of the bucket's parameters follow from its padded sizes."""
-    return padding.extents(lambda sizes: params_shapes(task, replace(bucket, sizes=dict(sizes))), bucket.sizes)
 
 
 def compiled(

@@ -9,10 +9,11 @@ import jax
 from jaxloop import declared, devices, planner, retired, tune
 from jaxloop.bucket import Bucket
 from jaxloop.checks import check
-from jaxloop.compiled import CompiledProgram, compiled, step_flops
+from jaxloop.compiled import CompiledProgram, compiled
 from jaxloop.sizes import plain
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
+from jaxloop.traced import step_flops
 
 PREFIXES = ["", "k", "M", "G", "T", "P", "E"]
 

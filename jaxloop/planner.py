@@ -13,10 +13,10 @@ from typing import NamedTuple
 import jax
 
 from jaxloop.bucket import Bucket, bucket_of, compatible, divided
-from jaxloop.compiled import params_shapes, step_flops
 from jaxloop.devices import NARROWEST
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
+from jaxloop.traced import params_shapes, step_flops
 
 # Measured by benchmarks/planner.py on 2 CPU cores: see benchmarks/LOG.md.
 COMPILE_SECONDS = 4.5  # of each size class

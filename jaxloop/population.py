@@ -14,7 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxloop import padding
 from jaxloop.bucket import SIZE_CLASS
-from jaxloop.member import Program, TrainState
+from jaxloop.chunks import Program
+from jaxloop.member import TrainState
 from jaxloop.task import Hparams
 
 MEMBER = PartitionSpec("member")

@@ -7,11 +7,11 @@ from typing import Any
 from jaxloop import checkpoints, summaries
 from jaxloop.bucket import alone
 from jaxloop.checkpoints import Final
-from jaxloop.compiled import params_shapes
 from jaxloop.errors import NotFoundError
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
+from jaxloop.traced import params_shapes
 
 BEST_CONFIGS, BEST_SEEDS = 8, 8  # of each of the best configs, so many members get folders of their own
 

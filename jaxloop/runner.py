@@ -17,7 +17,7 @@ from jaxloop import checkpoints, devices, planner, provenance, report, retired, 
 from jaxloop.bucket import Bucket, alone
 from jaxloop.checkpoints import Final, Finals
 from jaxloop.checks import check
-from jaxloop.compiled import CompiledProgram, compiled, narrowest_width, params_shapes, shared
+from jaxloop.compiled import CompiledProgram, compiled, narrowest_width, shared
 from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError, is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
@@ -28,6 +28,7 @@ from jaxloop.store import LOCK, Status, Store, exists
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
 from jaxloop.tasks.load import code_hash
+from jaxloop.traced import params_shapes
 
 BEST_TOLD = 8  # configs in a run's summary
 

@@ -17,12 +17,13 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop import devices
 from jaxloop.bucket import Bucket
-from jaxloop.compiled import one_member, resident, shared, step_flops
-from jaxloop.member import chunked
+from jaxloop.chunks import chunked
+from jaxloop.compiled import shared
 from jaxloop.population import MEMBER, grouped, jitted, populated, spread
 from jaxloop.provenance import processor
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
+from jaxloop.traced import one_member, resident, step_flops
 
 WORTH_SECONDS = 120.0  # of training, from which on to compile a few widths pays
 FLOPS_PER_SECOND = 50e9  # of a device, for that estimate alone

@@ -10,8 +10,8 @@ from test_padding import as_trees
 
 from jaxloop import api, sweep
 from jaxloop.bucket import alone
-from jaxloop.compiled import one_member, params_shapes
-from jaxloop.member import chunked
+from jaxloop.chunks import chunked
+from jaxloop.traced import one_member, params_shapes
 
 WIDTHS = [64, 256, 1024]
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from jaxloop import api, padding, sweep
 from jaxloop.bucket import alone, undivided
-from jaxloop.compiled import one_member, params_shapes
-from jaxloop.member import chunked
+from jaxloop.chunks import chunked
 from jaxloop.sizes import Size
+from jaxloop.traced import one_member, params_shapes
 
 STEPS, CHUNK = 100, 10
 SIZES = {  # by model: the sizes of two members, the first smaller in each
