@@ -12,6 +12,7 @@ from jaxloop.checkpoints import Final
 from jaxloop.declared import Namespace
 from jaxloop.devices import prepare
 from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.progress import Observer
 from jaxloop.store import Member, Store, exists
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
@@ -57,7 +58,7 @@ def run(
     *,
     out: str | Path | None = None,
     overrides: tuple[str, ...] = (),
-    observe: runner.Observer = lambda progress: None,
+    observe: Observer = lambda progress: None,
 ) -> "Run":
     """Trains a whole sweep and returns the finished run.
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from jaxloop.declared import REPLICATES
 
 if TYPE_CHECKING:
-    from jaxloop.runner import Progress
+    from jaxloop.progress import Progress
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
 WIDE = 500  # columns where there is no terminal

@@ -2,9 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,50 +13,22 @@ import jax
 import numpy as np
 
 from jaxloop import checkpoints, devices, planner, provenance, report, retired, tune
-from jaxloop.bucket import Bucket, alone
-from jaxloop.checkpoints import Final, Finals
+from jaxloop.bucket import Bucket
 from jaxloop.checks import check
 from jaxloop.compiled import CompiledProgram, compiled, narrowest_width, shared
 from jaxloop.declared import REPLICATES
 from jaxloop.errors import LockedError, SweepError, is_out_of_device_memory
+from jaxloop.finals import ended_with
 from jaxloop.interrupt import Interrupt
-from jaxloop.padding import cropped
+from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Snapshot, Turn
 from jaxloop.slots import Slots
 from jaxloop.store import LOCK, Status, Store, exists
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
 from jaxloop.tasks.load import code_hash
-from jaxloop.traced import params_shapes
 
 BEST_TOLD = 8  # configs in a run's summary
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What an observer sees after each turn; `seconds` are of training, without compiling."""
-
-    store: Store
-    earlier_member_steps: int  # recorded when this process began
-    member_steps: int  # by this process
-    remaining_member_steps: int
-    seconds: float
-    program: int
-    programs: int
-    notes: list[str]  # what the user should know, in order
-
-    @property
-    def share_done(self) -> float:
-        """Of the run's steps, by this process or earlier ones."""
-        done = self.earlier_member_steps + self.member_steps
-        return done / max(1, done + self.remaining_member_steps)
-
-    @property
-    def member_steps_per_second(self) -> float:
-        return self.member_steps / self.seconds if self.seconds > 0 else 0.0
-
-
-Observer = Callable[[Progress], None]
 
 
 def create(sweep: Sweep, task: Task, run: Path) -> None:
@@ -234,7 +205,7 @@ class _Training:
         leaving = np.flatnonzero(diverged | (steps >= budgets))
         finals = []
         if len(leaving) and self.sweep.document.checkpoint.keep != "none":
-            finals = self._finals(program, state, seated[leaving], members[leaving])
+            finals = ended_with(self.sweep, self.task, program, state, seated[leaving], members[leaving])
         slots.free(seated[leaving])
         return Turn(
             number=self.turn,
@@ -248,35 +219,6 @@ class _Training:
             leavers={int(members[i]): Status.DIVERGED if diverged[i] else Status.FINISHED for i in leaving},
             finals=finals,
         )
-
-    def _finals(
-        self, program: CompiledProgram, state: Any, slots: np.ndarray, members: np.ndarray
-    ) -> list[Finals]:
-        """What leavers end with, those of one size together: parameters as the task has them, without padding."""
-        kinds: dict[Final, Any] = {"params": state.params, "average": state.average}
-        saved = jax.device_get({what: tree for what, tree in kinds.items() if jax.tree.leaves(tree)})
-        alike: dict[tuple, list[int]] = {}
-        for row, number in enumerate(members.tolist()):
-            sizes = tuple(self.sweep.members[number][name] for name in program.bucket.sizes)
-            alike.setdefault(sizes, []).append(row)
-        return [self._alike(program, saved, slots[rows], members[rows]) for rows in alike.values()]
-
-    def _alike(
-        self, program: CompiledProgram, saved: dict[Final, Any], slots: np.ndarray, members: np.ndarray
-    ) -> Finals:
-        """What leavers of the same sizes end with, from the state of all slots."""
-        first = int(members[0])
-        trees: dict[Final, Any] = {
-            what: program.tree(jax.tree.map(lambda leaf: leaf[slots], tree), program.bucket.class_of[first])
-            for what, tree in saved.items()
-        }
-        if program.bucket.sizes:
-            own = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct((len(members), *leaf.shape), leaf.dtype),
-                params_shapes(self.task, alone(self.sweep, first)),
-            )
-            trees = {what: cropped(tree, own) for what, tree in trees.items()}
-        return Finals(members, trees)
 
     def _due(self) -> bool:
         """Whether the interval between checkpoints is over."""

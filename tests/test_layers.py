@@ -41,7 +41,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
     },
     {"store", "checkpoints", "summaries", "provenance", "tune", "interrupt"},
     {"report", "retired"},
-    {"recorder", "replay", "planned", "runner"},
+    {"finals", "progress", "recorder", "replay", "planned", "runner"},
     {"api", "panel", "cli", "__init__"},
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
