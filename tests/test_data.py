@@ -9,6 +9,7 @@ from jaxloop.data import batch_index, permuted
 from jaxloop.sizes import Size
 from jaxloop.task import Data
 from jaxloop.tasks import digits, mnist1d
+from jaxloop.tasks.generated import remembered
 
 
 @given(st.integers(2, 3000), st.integers(0, 2**31))
@@ -83,3 +84,31 @@ def test_label_noise_changes_its_share_of_training_labels_alone():
 def test_ragged_data_is_refused():
     with pytest.raises(ValueError, match=r"data\.train"):
         Data(train={"x": np.zeros(3), "y": np.zeros(2)}, validation={"x": np.zeros(1)}, test={"x": np.zeros(1)})
+
+
+def test_generated_data_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = []
+
+    def generate():
+        made.append(1)
+        return {"x": np.arange(1000, dtype=np.float32)}
+
+    for _ in range(2):
+        np.testing.assert_array_equal(remembered("a", generate)["x"], np.arange(1000))
+    assert len(made) == 1
+    remembered("b", generate)
+    assert len(made) == 2, "another recipe"
+
+
+@pytest.mark.parametrize("place", [0, 40, 2000, -30])
+def test_damaged_generated_data_are_made_again(tmp_path, monkeypatch, place):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    wanted = np.arange(1000, dtype=np.float32)
+    remembered("a", lambda: {"x": wanted})
+    (file,) = tmp_path.rglob("*.npz")
+    damaged = bytearray(file.read_bytes())
+    damaged[place] ^= 0x10
+    file.write_bytes(damaged)
+    for _ in range(2):
+        np.testing.assert_array_equal(remembered("a", lambda: {"x": wanted})["x"], wanted)

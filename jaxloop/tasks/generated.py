@@ -1,0 +1,35 @@
+"""Data that took a generator seconds to make, kept in the user's cache folder."""
+
+import os
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from jaxloop.sweep import digest
+
+
+def remembered(recipe: Any, generate: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What `generate` gives: read back where an earlier process made it, else made and kept.
+
+    A damaged file (its format carries checksums), or a folder that cannot be written, costs generating again.
+
+    Args:
+      recipe: plain data that the arrays follow from: the generator's name, version and options.
+    """
+    file = platformdirs.user_cache_path("jaxloop") / "data" / f"{digest(recipe)}.npz"
+    try:
+        with np.load(file) as kept:
+            return dict(kept)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        arrays = generate()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.npz")
+        np.savez(part, allow_pickle=False, **arrays)
+        part.replace(file)
+    except OSError:
+        pass
+    return arrays
