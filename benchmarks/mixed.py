@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from jaxloop import api, runner, sweep
+from jaxloop import api, create, runner, sweep
 from jaxloop.bucket import alone
 from jaxloop.devices import use_every_core
 from jaxloop.traced import step_flops
@@ -38,7 +38,7 @@ def trained(sizes: str, steps: int):
     task = api.task_of(swept)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        runner.create(swept, task, run)
+        create.create(swept, task, run)
         return runner.train(run, swept, task), swept, task
 
 

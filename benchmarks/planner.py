@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxloop import api, planner, runner, sweep
+from jaxloop import api, create, planner, runner, sweep
 from jaxloop.bucket import divided
 from jaxloop.compiled import compiled
 from jaxloop.devices import member_mesh, use_every_core
@@ -62,7 +62,7 @@ def main() -> None:
         swept, task, bucket = read([width], steps)
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
-            runner.create(swept, task, run)
+            create.create(swept, task, run)
             found = runner.train(run, swept, task)
         flops = step_flops(swept, task, bucket)
         seconds = found["seconds"] / (64 * steps)

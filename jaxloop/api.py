@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop import retired, runner, sweep
+from jaxloop import create, drift, retired, runner, sweep
 from jaxloop.checkpoints import Final
 from jaxloop.declared import Namespace
 from jaxloop.devices import prepare
-from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.errors import DamagedError, NotFoundError, SweepError
 from jaxloop.progress import Observer
 from jaxloop.store import Member, Store, exists
 from jaxloop.sweep import Sweep
@@ -45,11 +45,11 @@ def task_of(checked: Sweep) -> Task:
         raise SweepError(checked.places.say(("data",), str(error))) from error
 
 
-def free_folder(name: str) -> Path:
+def free_folder(name: str, parent: Path = Path("runs")) -> Path:
     """`runs/name`, or with the first free number behind it."""
-    folder, number = Path("runs") / name, 2
+    folder, number = parent / name, 2
     while folder.exists():
-        folder, number = Path("runs") / f"{name}-{number}", number + 1
+        folder, number = parent / f"{name}-{number}", number + 1
     return folder
 
 
@@ -76,8 +76,45 @@ def run(
     else:
         checked, task = swept, task_of(swept)
     folder = Path(out) if out else free_folder(checked.name)
-    runner.create(checked, task, folder)
+    create.create(checked, task, folder)
     return Run(folder, runner.train(folder, checked, task, observe))
+
+
+def resume(
+    path: str | Path,
+    *,
+    overrides: tuple[str, ...] = (),
+    allow_drift: bool = False,
+    observe: Observer = lambda progress: None,
+) -> "Run":
+    """Goes on with a run from its last whole checkpoint.
+
+    Args:
+      overrides: such as "axes.seed.count=8": a run may get more members, and other intervals, capacity or metric.
+      allow_drift: to go on although code, data or libraries have changed since it began, which is recorded.
+      observe: called after each turn.
+    """
+    prepare()
+    run = load(path)
+    checked, task = run.changed(overrides)
+    run.summary = runner.train(run.path, checked, task, observe, allow_drift=allow_drift)
+    return run
+
+
+def fork(
+    path: str | Path, *, overrides: tuple[str, ...] = (), out: str | Path | None = None
+) -> tuple[Path, Sweep, Task]:
+    """Creates a new run from the sweep of another, some keys overridden; `resume` trains it.
+
+    Args:
+      out: the new run's own folder; by default a free one beside the other.
+    """
+    prepare()
+    with load(path) as run:
+        checked, task = run._read(overrides)
+        folder = Path(out) if out else free_folder(run.path.name, run.path.parent)
+        create.create(checked, task, folder, forked_from=str(run.path.absolute()))
+    return folder, checked, task
 
 
 class Run:
@@ -103,11 +140,33 @@ class Run:
 
     @cached_property
     def sweep_and_task(self) -> tuple[Sweep, Task]:
-        """The sweep as run, and its task."""
-        file, folder = self.path / "sweep.toml", Path(self.store.get("folder"))
-        return _with_task(
-            lambda names_of: sweep.parse(file.read_text(), (), str(file), folder, self.path.name, names_of)
-        )
+        """The sweep as run, its members in the order of their numbers, and its task."""
+        return self.changed(())
+
+    def changed(self, overrides: tuple[str, ...]) -> tuple[Sweep, Task]:
+        """The sweep with some keys overridden, what it has more of behind the run's members; and its task.
+
+        Raises:
+          SweepError: a rule is broken, or the sweep has lost a member of the run.
+          DamagedError: the task's code lies in the run's folder: jaxloop runs nothing from there.
+        """
+        checked, task = self._read(overrides)
+        return create.aligned(checked, self.store), task
+
+    def _read(self, overrides: tuple[str, ...]) -> tuple[Sweep, Task]:
+        text, folder = self.store.get("sweep"), Path(self.store.get("folder"))
+        source = str(self.path / drift.SWEEP)
+
+        def read(names_of: sweep.NamesOf) -> Sweep:
+            def of_ours(name: str, *rest: Any) -> Namespace:
+                file = (folder / name.rpartition(":")[0]).resolve()
+                if file.is_relative_to(self.path.resolve()):
+                    raise DamagedError(f"{file}: lies in the run's folder, and jaxloop runs no code from there")
+                return names_of(name, *rest)
+
+            return sweep.parse(text, overrides, source, folder, self.path.name, of_ours)
+
+        return _with_task(read)
 
     @property
     def members(self) -> list[Member]:

@@ -1,6 +1,6 @@
 """Buckets: members that one compiled program can train."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -63,11 +63,11 @@ class Bucket:
         return {**self.static, **own, **wrapped}
 
 
-def compatible(sweep: Sweep) -> list[list[int]]:
-    """The numbers of members that one program could train, in order of first appearance."""
+def compatible(sweep: Sweep, members: Iterable[int] | None = None) -> list[list[int]]:
+    """The numbers of members (by default all) that one program could train, in order of first appearance."""
     groups: dict[tuple, list[int]] = {}
-    for number, hparams in enumerate(sweep.members):
-        groups.setdefault(_must_agree(sweep, hparams), []).append(number)
+    for number in range(len(sweep.members)) if members is None else members:
+        groups.setdefault(_must_agree(sweep, sweep.members[number]), []).append(number)
     return list(groups.values())
 
 

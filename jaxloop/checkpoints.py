@@ -1,8 +1,11 @@
-"""Orbax, behind three needs: resume a population, keep final parameters, export one member."""
+"""Orbax, behind three needs: resume a population, keep final parameters, export one member.
+
+Every folder is sealed with digests when it is whole, and compared with them before anything of it is restored.
+"""
 
 import logging
 import shutil
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,9 +13,39 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxloop import digests
 from jaxloop.errors import DamagedError
 
 Final = Literal["params", "average"]  # what a member ends with; the second is of the first, over steps
+
+
+START = {"turn": 0, "parts": []}  # the checkpoint of a run that has none yet: all members wait
+
+
+class Snapshot(NamedTuple):
+    """Members in the middle of their training: what it takes to go on with them, in whatever slots.
+
+    members: (N,) int32 numbers.
+    state: of (N, ...) host arrays.
+    """
+
+    members: np.ndarray
+    state: Any
+
+    def rows(self, index: Any) -> "Snapshot":
+        """Some of them, by whatever indexes the first axis of an array."""
+        return Snapshot(self.members[index], jax.tree.map(lambda leaf: leaf[index], self.state))
+
+
+def joined(parts: list[Snapshot]) -> Snapshot | None:
+    """The members of all parts; None if there are none."""
+    if not parts:
+        return None
+    states = [part.state for part in parts]
+    return Snapshot(
+        np.concatenate([part.members for part in parts]),
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), *states),
+    )
 
 
 class Finals(NamedTuple):
@@ -25,36 +58,83 @@ class Finals(NamedTuple):
     members: np.ndarray
     trees: dict[Final, Any]
 
-    def folders(self) -> Iterator["Finals"]:
-        """In parts of at most `FOLDER_BYTES`, since who restores one member reads its part."""
-        leaves = jax.tree.leaves(self.trees)
-        most = max(1, FOLDER_BYTES * len(self.members) // max(1, sum(leaf.nbytes for leaf in leaves)))
-        for start in range(0, len(self.members), most):
-            part = slice(start, start + most)
-            yield Finals(self.members[part], jax.tree.map(lambda leaf, part=part: leaf[part], self.trees))
-
-
-# Of final parameters: plain orbax restores one of a folder's members in 30 ms (benchmarks/LOG.md).
-FOLDER_BYTES = 16 << 20
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
 
 
 def _checkpointer() -> ocp.Checkpointer:
+    """Of this process alone: where there are several, each writes folders of its own."""
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(process, {process}, f"process-{process}")
     # to compress took five times as long, on cores that train, for a tenth of the bytes (benchmarks/LOG.md)
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False))
+    handler = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
-def save_population(folder: Path, turn: int, state: Any, slots: np.ndarray) -> None:
-    """Commits a whole population's state and who sits in which slot, under `folder/turn`.
-
-    Args:
-      state: pytree of (M, ...) host arrays.
-      slots: (M,) int32 numbers of the members; -1 for an idle slot.
-    """
-    path = folder.absolute() / f"{turn:08d}"
+def _save(folder: Path, tree: Any) -> None:
+    """Commits a tree to a folder, which counts from its seal on; what is there already is replaced."""
     with _checkpointer() as checkpointer:
-        checkpointer.save(path, ocp.args.PyTreeSave({"state": state, "slots": slots}), force=True)
+        checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
+    digests.seal(folder)
+
+
+def _restored(folder: Path, like: Any, what: str) -> Any:
+    """The part of a checkpoint that `like` names, as host arrays in its structure.
+
+    Raises:
+      DamagedError: a file is not what was written, or orbax does not find in it what `like` names.
+    """
+    digests.check(folder)
+    arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
+    try:
+        with _checkpointer() as checkpointer:
+            restore = ocp.args.PyTreeRestore(like, arrays, partial_restore=True)
+            return checkpointer.restore(folder.absolute(), restore)
+    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
+        raise DamagedError(f"{folder}: {what} cannot be restored: {error}") from error
+
+
+def save_population(folder: Path, turn: int, part: int, snapshot: Snapshot) -> None:
+    """Commits one process's part of a turn's checkpoint, under `folder/turn/part`."""
+    _save(_turn_folder(folder, turn) / str(part), {"state": snapshot.state, "members": snapshot.members})
+
+
+def check_population(folder: Path, turn: int, parts: list[int]) -> None:
+    """Compares all parts of a turn's checkpoint with their digests.
+
+    Raises:
+      DamagedError: one is missing, or not what was written.
+    """
+    for part in parts:
+        digests.check(_turn_folder(folder, turn) / str(part))
+
+
+def restore_population(folder: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:
+    """The members of all parts of a turn's checkpoint, in `like`'s structure (shapes of one member's state)."""
+    return joined([_restored_part(_turn_folder(folder, turn) / str(part), like) for part in parts])
+
+
+def _restored_part(path: Path, like: Any) -> Snapshot:
+    saved = _restored(path, {"state": like, "members": np.zeros(0, np.int32)}, "this checkpoint")
+    found = [leaf.shape for leaf in jax.tree.leaves(saved["state"])]
+    wanted = [(len(saved["members"]), *leaf.shape) for leaf in jax.tree.leaves(like)]
+    if found != wanted:
+        raise DamagedError(f"{path}: state of shapes {found}, this program has {wanted}")
+    return Snapshot(saved["members"], saved["state"])
+
+
+def steps(folder: Path, turn: int, parts: list[int]) -> dict[int, int]:
+    """The members in all parts of a turn's checkpoint, by number, and the steps that each had taken.
+
+    Raises:
+      DamagedError: a part is missing, or not what was written.
+    """
+    like = {"state": {"step": np.zeros(0, np.int32)}, "members": np.zeros(0, np.int32)}
+    found: dict[int, int] = {}
+    for part in parts:
+        saved = _restored(_turn_folder(folder, turn) / str(part), like, "this checkpoint")
+        found |= dict(zip(saved["members"].tolist(), saved["state"]["step"].tolist(), strict=True))
+    return dict(sorted(found.items()))
 
 
 def keep_only(folder: Path, turns: Container[int]) -> None:
@@ -64,31 +144,13 @@ def keep_only(folder: Path, turns: Container[int]) -> None:
             shutil.rmtree(path)
 
 
-def restore_population(folder: Path, turn: int, like: Any) -> tuple[Any, np.ndarray]:
-    """The state and slots of a turn, as host arrays in `like`'s structure and shapes."""
-    path = folder.absolute() / f"{turn:08d}"
-    saved = _restored(path, {"state": like, "slots": np.zeros(0, np.int32)}, "this checkpoint")
-    found, wanted = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (saved["state"], like))
-    if found != wanted:
-        raise DamagedError(f"{path}: state of shapes {found}, this program has {wanted}")
-    return saved["state"], saved["slots"]
-
-
-def _restored(path: Path, like: Any, what: str) -> Any:
-    """The part of a checkpoint that `like` names, as host arrays in its structure."""
-    arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-    try:
-        with _checkpointer() as checkpointer:
-            return checkpointer.restore(path, ocp.args.PyTreeRestore(like, arrays, partial_restore=True))
-    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
-        raise DamagedError(f"{path}: {what} cannot be restored: {error}") from error
+def _turn_folder(folder: Path, turn: int) -> Path:
+    return folder / f"{turn:08d}"
 
 
 def save_finals(folder: Path, finals: Finals) -> None:
     """Commits what members end with: "members", and by its name each kind of tree."""
-    with _checkpointer() as checkpointer:
-        tree = {"members": finals.members, **finals.trees}
-        checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
+    _save(folder, {"members": finals.members, **finals.trees})
 
 
 def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
@@ -97,19 +159,27 @@ def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
     Raises:
       DamagedError: the folder cannot be read, or the member is not in it.
     """
-    saved = _restored(folder.absolute(), {"members": np.zeros(0, np.int32), what: like}, "these final parameters")
+    saved = _restored(folder, {"members": np.zeros(0, np.int32), what: like}, "these final parameters")
     rows = np.flatnonzero(saved["members"] == number)
     if len(rows) != 1:
         raise DamagedError(f"{folder}: needs to hold member {number} once, holds members {saved['members']}")
     return jax.tree.map(lambda leaf: leaf[rows[0]], saved[what])
 
 
+def members(folder: Path) -> list[int]:
+    """The numbers of the members whose final trees a folder holds.
+
+    Raises:
+      DamagedError: the folder is not what was written.
+    """
+    return _restored(folder, {"members": np.zeros(0, np.int32)}, "these final parameters")["members"].tolist()
+
+
 def save_one(folder: Path, params: Any) -> None:
     """Commits one member's parameters as a checkpoint of their own."""
-    with _checkpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(params), force=True)
+    _save(folder, params)
 
 
 def restore_one(folder: Path, like: Any) -> Any:
     """A member's own checkpoint folder, as host arrays in `like`'s structure."""
-    return _restored(folder.absolute(), like, "this checkpoint")
+    return _restored(folder, like, "this checkpoint")

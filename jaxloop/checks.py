@@ -1,7 +1,7 @@
 """What a sweep asks of its task, checked before anything is compiled or written."""
 
 from collections.abc import Container, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,26 +16,44 @@ from jaxloop.task import Task
 from jaxloop.traced import batch_shapes, measured_shapes, params_extents, resident
 
 
-def check(sweep: Sweep, task: Task) -> tuple[str, str]:
-    """Checks a sweep against its task, and gives the metric to rank by.
+class Checked(NamedTuple):
+    """What a sweep that passed measures, and ranks by.
 
-    Returns:
-      The metric, and what is better, "max" or "min".
+    measured: names of values, "validation/loss".
+    metric: of those, the one to rank by.
+    mode: what is better, "max" or "min".
+    """
+
+    measured: list[str]
+    metric: str
+    mode: str
+
+
+def check(sweep: Sweep, task: Task) -> Checked:
+    """Checks a sweep against its task.
 
     Raises:
       SweepError: all that is wrong, a line each.
     """
-    metrics: list[str] = []
-    problems = {
-        sweep.places.say(path, rule): None
-        for bucket in undivided(sweep)
-        for path, rule in _broken(sweep, task, bucket, metrics)
-    }
+    measured: dict[str, None] = {}
+    problems: dict[str, None] = {}
+    for bucket in undivided(sweep):
+        broken = [sweep.places.say(path, rule) for path, rule in _broken(sweep, task, bucket)]
+        if not broken:
+            try:
+                params_extents(task, bucket)
+                found = list(measured_shapes(sweep, task, bucket))
+                measured |= dict.fromkeys(found)
+                broken = [sweep.places.say(path, rule) for path, rule in _unranked(sweep, found)]
+            except Exception as error:  # what an optimizer says, or the user's functions over a whole step
+                broken = [sweep.places.say(("run", "task"), told(error))]
+        problems |= dict.fromkeys(broken)
     if problems:
         raise SweepError("\n".join(problems))
-    metric, mode = metrics[0], direction(metrics[0], sweep.document.evaluate.mode)
-    assert mode is not None, "_broken tells of it"
-    return metric, mode
+    metric = _metric(sweep, measured)
+    mode = direction(metric, sweep.document.evaluate.mode)
+    assert mode is not None, "_unranked tells of it"
+    return Checked(list(measured), metric, mode)
 
 
 def _metric(sweep: Sweep, measured: Container[str]) -> str:
@@ -45,8 +63,8 @@ def _metric(sweep: Sweep, measured: Container[str]) -> str:
     return "validation/accuracy" if "validation/accuracy" in measured else "validation/loss"
 
 
-def _broken(sweep: Sweep, task: Task, bucket: Bucket, metrics: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What is wrong with a bucket, by the place in the sweep; its metric to rank by goes to `metrics`."""
+def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with a bucket's members, data and functions, by the place in the sweep."""
     if "folds" in bucket.static and (rule := _unlike(task.data.train, task.data.validation)):
         yield ("axes", "fold"), rule
         return
@@ -59,16 +77,13 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket, metrics: list[str]) -> Ite
         yield ("run", "task"), "the data have a `weight`, which a batch of padded size gets from jaxloop"
         return
     member = sweep.members[bucket.numbers[0]]
-    if rules := list(contract.broken(task, bucket, bucket.columns(member), batch_shapes(task, bucket))):
-        yield from ((("run", "task"), rule) for rule in rules)
-        return
-    try:
-        params_extents(task, bucket)
-        measured = measured_shapes(sweep, task, bucket)
-    except Exception as error:  # what an optimizer says, or the user's functions over a whole step
-        yield ("run", "task"), told(error)
-        return
-    metrics.append(metric := _metric(sweep, measured))
+    for rule in contract.broken(task, bucket, bucket.columns(member), batch_shapes(task, bucket)):
+        yield ("run", "task"), rule
+
+
+def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What keeps members from being ranked by what is measured of them."""
+    metric = _metric(sweep, measured)
     if metric not in measured:
         rule = unknown("metric", metric, measured)
         if sweep.document.evaluate.metric == "auto":

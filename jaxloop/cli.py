@@ -4,10 +4,12 @@ Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible
 disk, 6 no member finished finite, 7 run is locked, 130/143 interrupted (state saved).
 """
 
+import functools
 import json
 import math
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +34,61 @@ sweep_file = click.argument("file", type=click.Path(path_type=Path))
 run_folder = click.argument("run", type=click.Path(path_type=Path))
 
 
+Together = tuple[str | None, int | None, int | None]  # coordinator, processes, process
+ALONE: Together = (None, None, None)
+
+
+def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of a process that trains a run together with others, as its `together`."""
+
+    @click.option("--coordinator", metavar="HOST:PORT", help="Where the first of several processes listens.")
+    @click.option("--processes", type=click.IntRange(1), help="How many processes train the run together.")
+    @click.option("--process", type=click.IntRange(0), help="Which of them this is, from 0 on.")
+    @functools.wraps(command)
+    def checked(coordinator: str | None, processes: int | None, process: int | None, **arguments: Any) -> None:
+        if None in (coordinator, processes, process) and (coordinator, processes, process) != ALONE:
+            raise click.UsageError("--coordinator, --processes and --process go together")
+        if process is not None and processes is not None and process >= processes:
+            raise click.UsageError(f"--process: needs to be below --processes {processes}, got {process}")
+        command(**arguments, together=(coordinator, processes, process))
+
+    return checked
+
+
 def main() -> None:
     """The `jaxloop` command: errors a user can act on are one message and an exit code."""
+    code = _code()
+    if code and code < INTERRUPTED and "jaxloop.processes" in sys.modules:
+        from jaxloop import processes
+
+        if processes.are_several():
+            processes.leave(code)
+    sys.exit(code)
+
+
+def _code() -> int:
+    """Runs the command; its exit code."""
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except click.Abort:
-        sys.exit(INTERRUPTED + 2)
+        return INTERRUPTED + 2
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
+    except SystemExit as stop:
+        return int(stop.code or 0)
     except JaxloopError as error:
         click.echo(f"jaxloop: {error}", err=True)
-        sys.exit(error.code)
+        return error.code
     except Exception as error:  # libraries say it in their own types
         if not is_out_of_resources(error):
             raise
         hint = "The last checkpoint is whole: make room, then `jaxloop resume RUN` goes on from it."
         click.echo(f"jaxloop: out of memory or disk: {error}\n{hint}", err=True)
-        sys.exit(ResourceError.code)
+        return ResourceError.code
+    return 0
 
 
 @click.group(epilog=EPILOG)
@@ -80,6 +117,7 @@ def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: boo
 @click.option("--name", help="The run's name under runs/; by default the sweep file's.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's own folder.")
 @click.option("--seeds", type=click.IntRange(1), help="Short for --set axes.seed.count=N.")
+@one_of_several
 @as_json
 def population(
     file: Path,
@@ -87,51 +125,80 @@ def population(
     name: str | None,
     out: Path | None,
     seeds: int | None,
+    together: Together,
     as_json: bool,
 ) -> None:
     """Train all members of a sweep at the same time."""
-    checked, task = _read(file, overrides, seeds)
-    from jaxloop import api, runner
+    checked, task = _read(file, overrides, seeds, together)
+    from jaxloop import api, create
 
     folder = out or (Path("runs") / name if name else api.free_folder(checked.name))
-    runner.create(checked, task, folder)
+    create.create(checked, task, folder)
     _train(folder, checked, task, as_json)
 
 
-def _read(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[Any, Any]:
+def _read(
+    file: Path, overrides: tuple[str, ...], seeds: int | None, together: Together = ALONE
+) -> tuple[Any, Any]:
     """A sweep and its task; what is wrong in the file is told before JAX is loaded."""
     from jaxloop.sweep import load
 
     overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
     load(file, overrides)
     from jaxloop import api
+
+    _start_jax(together)
+    return api.read(file, overrides)
+
+
+def _start_jax(together: Together = ALONE) -> None:
+    from jaxloop import processes
     from jaxloop.devices import prepare
 
     prepare()
-    return api.read(file, overrides)
+    processes.join(*together)
 
 
 @cli.command()
 @run_folder
+@overrides
+@click.option("--allow-drift", is_flag=True, help="Go on although code, data or libraries have changed.")
+@one_of_several
 @as_json
-def resume(run: Path, as_json: bool) -> None:
-    """Go on with a run from its last checkpoint."""
+def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: Together, as_json: bool) -> None:
+    """Go on with a run from its last whole checkpoint; --set may give it more members."""
     from jaxloop import api
-    from jaxloop.devices import prepare
 
     loaded = api.load(run)
-    if loaded.store.get("status") == "finished":
+    if loaded.store.get("status") == "finished" and not overrides:
         click.echo(f"{run} is finished already: nothing is left to train", err=True)
-    prepare()
-    _train(run, *loaded.sweep_and_task, as_json)
+    _start_jax(together)
+    _train(run, *loaded.changed(overrides), as_json, allow_drift=allow_drift)
 
 
-def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
-    from jaxloop import runner
+@cli.command()
+@run_folder
+@overrides
+@click.option("--out", type=click.Path(path_type=Path), help="The new run's own folder; by default beside RUN.")
+@as_json
+def fork(run: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Start a new run from the sweep of another, with today's code, data and libraries."""
+    from jaxloop import api
+
+    folder, checked, task = api.fork(run, overrides=overrides, out=out)
+    _train(folder, checked, task, as_json)
+
+
+def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift: bool = False) -> None:
+    from jaxloop import processes, runner
     from jaxloop.panel import Panel, best_table
 
+    if not processes.leads():
+        if signal := runner.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
+            sys.exit(INTERRUPTED + signal)
+        return
     with Panel(checked.varied, to_stderr=as_json) as panel:
-        summary = runner.train(folder, checked, task, panel)
+        summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
     signal = summary.pop("signal")
     if as_json:
         click.echo(_json(summary))
@@ -154,6 +221,32 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool) -> None:
     if summary["finished"] == 0:
         click.echo("jaxloop: no member finished: all diverged", err=True)
         sys.exit(NO_MEMBER_FINISHED)
+
+
+@cli.command()
+@run_folder
+@as_json
+def verify(run: Path, as_json: bool) -> None:
+    """Check that all in a run's folder is what was written, and agrees; exit code 4 if not."""
+    from jaxloop import verify as verification
+    from jaxloop.errors import DamagedError
+
+    found = verification.verify(run)
+    told = ", ".join(f"{count} {kind}" for kind, count in found["checked"].items())
+    click.echo(_json(found) if as_json else f"{run}: checked {told}")
+    if found["problems"]:
+        raise DamagedError("\n".join(found["problems"]))
+
+
+@cli.command()
+@as_json
+def doctor(as_json: bool) -> None:
+    """What this machine gives a run, and what is missing: devices, memory, versions, cache, disk, clock."""
+    from jaxloop import doctor as examination
+
+    _start_jax()
+    found = examination.doctor(Path("runs"))
+    click.echo(_json(found) if as_json else examination.text(found))
 
 
 @cli.command()
@@ -255,12 +348,11 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
 def replay(run: Path, member: str, as_json: bool) -> None:
     """Train one member alone and compare its curve with the recorded one."""
     from jaxloop import api
-    from jaxloop.devices import prepare
     from jaxloop.replay import train_alone
 
     loaded = api.load(run)
     number = loaded.store.member(member).number
-    prepare()
+    _start_jax()
     found = train_alone(*loaded.sweep_and_task, loaded.store, number)
     text = (
         "member {member}: {steps} steps alone, {points} points, {missing} of them in one curve only, "

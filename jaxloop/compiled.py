@@ -96,6 +96,8 @@ def compiled(
     capacity: int | None = None,
     width: int | None = None,
     tuned: Tuned = lambda first, most: first,
+    memory_bytes: float | None = None,
+    processes: int = 1,
 ) -> CompiledProgram:
     """Compiles a bucket's turn; nothing is allocated on a device.
 
@@ -104,6 +106,8 @@ def compiled(
     Args:
       capacity, width: instead of the sweep's own.
       tuned: gives the width where nobody chose it, from a first guess and the widest.
+      memory_bytes: that each device may use, instead of what is free here.
+      processes: how many share the members; each program has its part of the slots.
 
     Raises:
       ResourceError: the program does not fit on a device.
@@ -112,10 +116,10 @@ def compiled(
     state = jax.eval_shape(one.init, hparams)
     chosen = capacity is not None or sweep.document.population.capacity != "auto"
     narrowest = width or narrowest_width(sweep)
-    capacity, width = _slots(sweep, task, bucket, mesh, capacity, width, tuned)
+    capacity, width = _slots(sweep, task, bucket, mesh, capacity, width, tuned, processes)
     if chosen:
         return _compiled(sweep, task, bucket, mesh, state, capacity, width)
-    limit = devices.memory_bytes(mesh) or math.inf
+    limit = memory_bytes or devices.memory_bytes(mesh) or math.inf
     while True:
         try:
             program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
@@ -191,14 +195,17 @@ def _slots(
     capacity: int | None,
     width: int | None,
     tuned: Tuned,
+    processes: int,
 ) -> tuple[int, int]:
     """The program's capacity and width: the caller's, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
-    wanted = capacity or (settings.capacity if isinstance(settings.capacity, int) else None)
-    slots = devices.choose_slots(len(bucket.numbers), wanted, cpu=cpu)
+    if capacity is None and isinstance(settings.capacity, int):
+        capacity = math.ceil(settings.capacity / processes)
+    slots = devices.choose_slots(math.ceil(len(bucket.numbers) / processes), capacity, cpu=cpu)
     width = width or (settings.width if isinstance(settings.width, int) else None)
     if width is None:
-        alike = min(len(part.numbers) for part in bucket.size_classes)  # a group holds members of one class
+        # a group holds members of one class
+        alike = math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
         most = devices.widest(min(slots, alike), mesh.size, cpu=cpu)
         first = devices.choose_width(working_set(sweep, task, bucket), most) if cpu else most
         width = tuned(first, most)

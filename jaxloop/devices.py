@@ -53,8 +53,8 @@ def use_every_core() -> None:
 
 
 def member_mesh(count: int | None = None) -> jax.sharding.Mesh:
-    """A one-axis mesh named "member" over this host's devices (or the first `count` of them)."""
-    devices = np.asarray(jax.devices()[:count])
+    """A one-axis mesh named "member" over this process's devices (or the first `count` of them)."""
+    devices = np.asarray(jax.local_devices()[:count])
     return jax.sharding.Mesh(devices, ("member",), axis_types=(jax.sharding.AxisType.Auto,))
 
 

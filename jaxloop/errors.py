@@ -42,6 +42,12 @@ class LockedError(JaxloopError):
     code = 7
 
 
+class PeerError(JaxloopError):
+    """Another of several processes that train a run together has stopped."""
+
+    code = 8
+
+
 def told(error: BaseException) -> str:
     """An exception from a user's code in one line: its type, what it says first, the innermost line of theirs."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -56,10 +62,10 @@ def told(error: BaseException) -> str:
 
 
 def is_out_of_resources(error: BaseException) -> bool:
-    """Whether memory, device memory or disk ran out, in the words of Python, SQLite, tensorstore or XLA."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    """Whether memory or disk ran out or failed, in the words of Python, SQLite, tensorstore or XLA."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return True
-    told = ("No space left", "disk is full", "Disk quota exceeded")
+    told = ("No space left", "disk is full", "Disk quota exceeded", "disk I/O error", "Input/output error")
     return any(words in str(error) for words in told) or is_out_of_device_memory(error)
 
 

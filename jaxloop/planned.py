@@ -1,12 +1,11 @@
 """`jaxloop plan`: what a sweep would cost, from its compiled programs. Nothing is run."""
 
-import math
 from functools import partial
 from typing import Any
 
 import jax
 
-from jaxloop import declared, devices, planner, retired, tune
+from jaxloop import declared, devices, planner, space, tune
 from jaxloop.bucket import Bucket
 from jaxloop.checks import check
 from jaxloop.compiled import CompiledProgram, compiled
@@ -14,17 +13,16 @@ from jaxloop.sizes import plain
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import step_flops
-
-PREFIXES = ["", "k", "M", "G", "T", "P", "E"]
+from jaxloop.units import scaled
 
 
 def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     """Members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
-    check(sweep, task)
+    checked, buckets = check(sweep, task), planner.buckets(sweep, task)
     mesh = devices.member_mesh()
     programs = [
         compiled(sweep, task, bucket, mesh, tuned=partial(tune.remembered, sweep, task, bucket, mesh))
-        for bucket in planner.buckets(sweep, task)
+        for bucket in buckets
     ]
     told = [_program(sweep, task, program) for program in programs]
     axes = {}
@@ -37,7 +35,7 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
         "axes": axes,
         "devices": [str(device) for device in mesh.devices.flat],
         "programs": told,
-        "disk_bytes": sum(_disk_bytes(sweep, program) for program in programs),
+        "disk_bytes": space.needed(sweep, task, buckets, len(checked.measured)),
         "total_flops": sum(part["flops"] for program in told for part in program["size_classes"]),
     }
 
@@ -72,23 +70,6 @@ def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket, params: 
     }
 
 
-def _disk_bytes(sweep: Sweep, program: CompiledProgram) -> int:
-    """What a program's members and checkpoints take, before compression and the copies of the best.
-
-    "best:K" needs as much as "all" until the run ends: who is best is known then.
-    """
-    checkpoints = 3 * _bytes(program.state)  # two are kept, and the next is whole before the oldest goes
-    if sweep.document.checkpoint.keep == "none":
-        return checkpoints
-    parts = zip(program.bucket.size_classes, program.params, strict=True)
-    trees = {number: len(retired.finals(sweep, number)) for number in program.bucket.numbers}
-    return checkpoints + sum(_bytes(params) * trees[number] for part, params in parts for number in part.numbers)
-
-
-def _bytes(shapes: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-
-
 def text(found: dict[str, Any]) -> str:
     """The plan for a person."""
     programs = found["programs"]
@@ -102,7 +83,7 @@ def text(found: dict[str, Any]) -> str:
         padding = f", {program['padding']:.0%} of the work is padding" if program["padding"] else ""
         lines.append(
             f"  program{named}: {program['members']} members on {program['capacity']} slots, "
-            f"vmapped {program['width']} at a time, {_scaled(program['memory_bytes_per_device'])}B a device, "
+            f"vmapped {program['width']} at a time, {scaled(program['memory_bytes_per_device'])}B a device, "
             f"compiled in {program['compile_seconds']} s{padding}"
         )
         for part in program["size_classes"]:
@@ -110,14 +91,8 @@ def text(found: dict[str, Any]) -> str:
             padded = f" padded to {sizes} ({part['padding']:.0%} of its work)" if sizes else ""
             lines.append(
                 f"    {part['members']} members{padded}: {part['parameters']:,} parameters each, "
-                f"{_scaled(part['flops_per_member_step'])}FLOP a member-step"
+                f"{scaled(part['flops_per_member_step'])}FLOP a member-step"
             )
-    lines.append(f"  disk: at most about {_scaled(found['disk_bytes'])}B of parameters and checkpoints at a time")
-    lines.append(f"  in all: {_scaled(found['total_flops'])}FLOP")
+    lines.append(f"  disk: at most about {scaled(found['disk_bytes'])}B at a time")
+    lines.append(f"  in all: {scaled(found['total_flops'])}FLOP")
     return "\n".join(lines)
-
-
-def _scaled(value: float) -> str:
-    """A number with three digits and a prefix, for a unit to follow: "6.91 T"."""
-    power = min(max(0, math.floor(math.log10(max(value, 1.0)) / 3)), len(PREFIXES) - 1)
-    return f"{value / 1000**power:.3g} {PREFIXES[power]}"

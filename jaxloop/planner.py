@@ -5,7 +5,7 @@ to compile, and slots that stay idle. The estimate is coarse on purpose, and the
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
@@ -34,11 +34,15 @@ class Part(NamedTuple):
     seconds: float
 
 
-def buckets(sweep: Sweep, task: Task) -> list[Bucket]:
-    """A sweep in as few programs as can be, each with the size classes that are estimated to save time."""
+def buckets(sweep: Sweep, task: Task, members: Iterable[int] | None = None) -> list[Bucket]:
+    """A sweep in as few programs as can be, each with the size classes that are estimated to save time.
+
+    Args:
+      members: numbers of those to train, instead of all.
+    """
     return [
         divided(sweep, bucket_of(sweep, numbers), sorted(_parts(sweep, task, numbers)))
-        for numbers in compatible(sweep)
+        for numbers in compatible(sweep, members)
     ]
 
 

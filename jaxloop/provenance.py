@@ -26,7 +26,7 @@ PACKAGES = (
 def collect(code: Path) -> dict[str, Any]:
     """Versions, devices, process, and the git commit and uncommitted diff of the folder `code`."""
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": versions(),
         "devices": [str(device) for device in jax.devices()],
         "device_kind": jax.devices()[0].device_kind,
         "processor": processor(),
@@ -37,6 +37,11 @@ def collect(code: Path) -> dict[str, Any]:
         "git_commit": _git(code, "rev-parse", "HEAD"),
         "git_diff": _git(code, "diff", "HEAD"),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and the packages that numbers may depend on."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def processor() -> str:

@@ -3,26 +3,18 @@
 import shutil
 import time
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxloop import checkpoints, summaries
+from jaxloop import checkpoints, processes, summaries
+from jaxloop.errors import DamagedError
 from jaxloop.store import Status, Store
 from jaxloop.sweep import Sweep
 
 # Between writes to TensorBoard's files: to write each turn took three times as long (benchmarks/LOG.md).
 FLUSH_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A population to resume from: its state as host arrays, and who sits in which of the M slots."""
-
-    state: Any
-    members: np.ndarray  # (M,) int32
 
 
 @dataclass(frozen=True)
@@ -32,23 +24,33 @@ class Turn:
     Attributes:
       admitted: members that started in it.
       members: (K,) int32 numbers of all that trained in it.
+      own: (K,) bool, those that this process trained.
       steps: (K,) int64 steps that each has taken.
+      taken: steps of all in this turn.
+      given_up: steps that those that diverged in it will not take.
       metrics: by name, (K,) float32 values.
       leavers: those that ended in it, and how.
-      finals: what the leavers end with, where it is kept.
-      snapshot: where a checkpoint is due.
-      settled: nobody of the program's members sits or waits any more, so that to resume needs no state.
+      folders: of what the leavers end with, where that is kept, relative to the run's.
+      finals: the contents of those folders that this process writes.
+      settled: nobody of the program's members sits or waits any more.
+      parts: where a checkpoint is due, the processes that have a part of it; none, where nobody is in training.
+      snapshot: this process's part.
     """
 
     number: int
     admitted: list[int]
     members: np.ndarray
+    own: np.ndarray
     steps: np.ndarray
+    taken: int
+    given_up: int
     metrics: dict[str, np.ndarray]
     leavers: dict[int, Status]
-    finals: list[checkpoints.Finals]
-    snapshot: Snapshot | None = None
-    settled: bool = False
+    folders: dict[int, str]
+    finals: list[tuple[str, checkpoints.Finals]]
+    settled: bool
+    parts: list[int] | None = None
+    snapshot: checkpoints.Snapshot | None = None
 
 
 class Recorder:
@@ -56,44 +58,76 @@ class Recorder:
 
     def __init__(self, run: Path, sweep: Sweep, store: Store):
         self.run, self.sweep, self.store = run, sweep, store
-        self.configs = {member.number: member.config for member in store.members()}
+        self.members = {member.number: member for member in store.members()}
         self.summaries: dict[int, summaries.MemberSummaries] = {}
         self.flushed_at = time.monotonic()
 
     def announce(self, metrics: list[str]) -> None:
         """Declares a program's metrics to the store and to TensorBoard, before its first turn."""
-        self.store.add_metrics(metrics)
-        examples = {name: value for hparams in self.sweep.members for name, value in hparams.items()}
-        summaries.write_experiment(self.run / "members", examples, self.store.metric_names())
+        if processes.leads():
+            self.store.add_metrics(metrics)
+            examples = {name: value for hparams in self.sweep.members for name, value in hparams.items()}
+            summaries.write_experiment(self.run / "members", examples, self.store.metric_names())
 
     def write(self, turn: Turn) -> None:
         """Commits a turn; it counts whole or not at all.
 
         Events wait for the next flush, at the latest that of a checkpoint: what a resumed run keeps is on disk.
         """
-        finished = self._save_finals(turn)
+        for folder, finals in turn.finals:
+            checkpoints.save_finals(self.run / folder, finals)
         self._write_summaries(turn)
-        if turn.snapshot or turn.settled or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
+        if turn.parts is not None or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
             self._flush()
         if turn.snapshot:
-            snapshot = turn.snapshot
-            checkpoints.save_population(self.checkpoints, turn.number, snapshot.state, snapshot.members)
-        previous = self.store.get("checkpoint", {"turn": 0})["turn"]
+            checkpoints.save_population(self.checkpoints, turn.number, processes.index(), turn.snapshot)
+        processes.barrier(f"turn {turn.number}")
+        if processes.leads():
+            self._commit(turn)
+
+    def _commit(self, turn: Turn) -> None:
+        """The transaction that makes what all processes wrote count; then drops the checkpoint before the last."""
+        previous = self.store.get("checkpoint", checkpoints.START)
         with self.store.transaction():
             self.store.admit(turn.admitted, turn.number)
             self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
-            self.store.retire(turn.number, turn.leavers, finished)
-            if turn.snapshot or turn.settled:
-                self.store.put(checkpoint={"turn": turn.number})
-        if turn.snapshot or turn.settled:
-            checkpoints.keep_only(self.checkpoints, {previous, turn.number} if turn.snapshot else ())
+            self.store.retire(turn.number, turn.leavers, turn.folders)
+            if turn.parts is not None:
+                checkpoint = {"turn": turn.number, "parts": turn.parts}
+                if turn.parts:  # else none is needed, and none is kept
+                    checkpoint["previous"] = {name: previous[name] for name in checkpoints.START}
+                self.store.put(checkpoint=checkpoint)
+        if turn.parts is not None:
+            checkpoints.keep_only(self.checkpoints, {previous["turn"], turn.number} if turn.parts else ())
 
-    def rewind(self, turn: int) -> None:
-        """Forgets what came after a turn, in the store and in files."""
-        self.store.rewind(turn)
+    def whole_checkpoint(self) -> tuple[dict[str, Any], str | None]:
+        """The newest checkpoint that is whole, and what is wrong with the one after it.
+
+        Raises:
+          DamagedError: the last two are both damaged.
+        """
+        newest = self.store.get("checkpoint", checkpoints.START)
+        try:
+            checkpoints.check_population(self.checkpoints, newest["turn"], newest["parts"])
+            return newest, None
+        except DamagedError as error:
+            damage = str(error)
+        if (previous := newest.get("previous")) is None:
+            raise DamagedError(f"{damage}\nno checkpoint before it is kept: `jaxloop fork {self.run}` trains anew")
+        try:
+            checkpoints.check_population(self.checkpoints, previous["turn"], previous["parts"])
+        except DamagedError as error:
+            hint = f"no whole checkpoint is left: `jaxloop fork {self.run}` trains anew"
+            raise DamagedError(f"{damage}\n{error}\n{hint}") from None
+        return previous, damage
+
+    def rewind(self, checkpoint: dict[str, Any]) -> None:
+        """Forgets what came after a checkpoint, in the store and in files."""
+        turn = checkpoint["turn"]
+        self.store.rewind(turn, checkpoint)
         checkpoints.keep_only(self.checkpoints, range(turn + 1))
         for member in self.store.members():
-            folder = self.member_folder(member.number)
+            folder = self.run / "members" / member.folder
             if member.status == Status.WAITING and folder.exists():
                 shutil.rmtree(folder)
             elif member.status == Status.RUNNING:
@@ -106,18 +140,6 @@ class Recorder:
     def checkpoints(self) -> Path:
         return self.run / "checkpoints"
 
-    def member_folder(self, number: int) -> Path:
-        return summaries.member_folder(self.run, number, self.sweep.members[number], self.sweep.varied)
-
-    def _save_finals(self, turn: Turn) -> dict[int, str]:
-        """Saves what the leavers end with; gives each one's folder, relative to the run's."""
-        folders = {}
-        for count, finals in enumerate(chain.from_iterable(finals.folders() for finals in turn.finals)):
-            folder = f"finished/{turn.number:08d}-{count}"
-            checkpoints.save_finals(self.run / folder, finals)
-            folders |= dict.fromkeys(finals.members.tolist(), folder)
-        return folders
-
     def _flush(self) -> None:
         """Writes what TensorBoard has not seen yet."""
         self.flushed_at = time.monotonic()
@@ -125,12 +147,13 @@ class Recorder:
             writer.flush()
 
     def _write_summaries(self, turn: Turn) -> None:
-        for number in turn.admitted:
-            self.summaries[number] = self._open(number, announce=True)
+        admitted = set(turn.admitted)
         columns = {name: values.tolist() for name, values in turn.metrics.items()}
-        for row, (number, step) in enumerate(zip(turn.members.tolist(), turn.steps.tolist(), strict=True)):
-            if number not in self.summaries:  # admitted before this process resumed the run
-                self.summaries[number] = self._open(number, announce=False)
+        numbers, steps = turn.members.tolist(), turn.steps.tolist()
+        for row in np.flatnonzero(turn.own).tolist():
+            number, step = numbers[row], steps[row]
+            if number not in self.summaries:  # it starts, or was admitted before this process resumed the run
+                self.summaries[number] = self._open(number, announce=number in admitted)
             writer = self.summaries[number]
             measured = {name: column[row] for name, column in columns.items() if not np.isnan(column[row])}
             writer.scalars(step, measured)
@@ -140,6 +163,6 @@ class Recorder:
                 del self.summaries[number]
 
     def _open(self, number: int, *, announce: bool) -> summaries.MemberSummaries:
-        return summaries.MemberSummaries(
-            self.member_folder(number), self.sweep.members[number], self.configs[number], announce=announce
-        )
+        member = self.members[number]
+        folder = self.run / "members" / member.folder
+        return summaries.MemberSummaries(folder, member.hparams, member.config, announce=announce)

@@ -4,11 +4,11 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import filelock
 import numpy as np
 
+from jaxloop import lock
 from jaxloop.declared import REPLICATES
-from jaxloop.store import LOCK, Member, Status, Store
+from jaxloop.store import Member, Status, Store
 
 
 def ranked(
@@ -58,11 +58,7 @@ def status(store: Store) -> str:
     """created, running, interrupted or finished; a run that nobody trains any more was interrupted."""
     found = store.get("status")
     if found in ("created", "running"):
-        try:
-            with filelock.FileLock(store.path.parent / LOCK, timeout=0):
-                return "interrupted"
-        except filelock.Timeout:
-            return "running"
+        return "running" if lock.is_held(store.path.parent) else "interrupted"
     return found
 
 

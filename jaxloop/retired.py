@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jaxloop import checkpoints, summaries
+from jaxloop import checkpoints
 from jaxloop.bucket import alone
 from jaxloop.checkpoints import Final
+from jaxloop.digests import is_sealed
 from jaxloop.errors import NotFoundError
-from jaxloop.store import Store
+from jaxloop.store import Member, Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import params_shapes
@@ -28,7 +29,7 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
         raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
     if member.finished is not None:
         return checkpoints.restore_final(run / member.finished, number, what, like)
-    own = _own_folder(run, sweep, number, what)
+    own = _own_folder(run, member, what)
     if own.exists():
         return checkpoints.restore_one(own, like)
     raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
@@ -50,9 +51,10 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
             number for config in ranked[: int(wanted.removeprefix("best:"))] for number in config["members"]
         ]
     for number in numbers:
+        (member,) = store.members("number = ?", (number,))
         for what in finals(sweep, number):
-            target = _own_folder(run, sweep, number, what)
-            if not target.exists():
+            target = _own_folder(run, member, what)
+            if member.finished and not is_sealed(target):  # dropped: another was better before the run grew
                 checkpoints.save_one(target, final(run, sweep, task, store, number, what))
     if wanted.startswith("best:"):
         store.drop_finished()
@@ -64,6 +66,5 @@ def finals(sweep: Sweep, number: int) -> tuple[Final, ...]:
     return ("params", "average") if "ema_decay" in sweep.members[number] else ("params",)
 
 
-def _own_folder(run: Path, sweep: Sweep, number: int, what: Final) -> Path:
-    folder = summaries.member_folder(run, number, sweep.members[number], sweep.varied)
-    return folder / ("checkpoint" if what == "params" else what)
+def _own_folder(run: Path, member: Member, what: Final) -> Path:
+    return run / "members" / member.folder / ("checkpoint" if what == "params" else what)

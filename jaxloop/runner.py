@@ -1,6 +1,7 @@
 """The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
 
 import json
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -8,73 +9,58 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
 import jax
 import numpy as np
 
-from jaxloop import checkpoints, devices, planner, provenance, report, retired, tune
+from jaxloop import checkpoints, devices, drift, lock, planner, processes, provenance, report, retired, tune
 from jaxloop.bucket import Bucket
-from jaxloop.checks import check
-from jaxloop.compiled import CompiledProgram, compiled, narrowest_width, shared
-from jaxloop.declared import REPLICATES
-from jaxloop.errors import LockedError, SweepError, is_out_of_device_memory
-from jaxloop.finals import ended_with
+from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
+from jaxloop.create import grow
+from jaxloop.digests import refuse_links, write_whole
+from jaxloop.errors import is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
-from jaxloop.recorder import Recorder, Snapshot, Turn
-from jaxloop.slots import Slots
-from jaxloop.store import LOCK, Status, Store, exists
+from jaxloop.recorder import Recorder, Turn
+from jaxloop.store import Status, Store
+from jaxloop.stream import Stream
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
-from jaxloop.tasks.load import code_hash
 
 BEST_TOLD = 8  # configs in a run's summary
 
 
-def create(sweep: Sweep, task: Task, run: Path) -> None:
-    """Makes a run's folder with all its members waiting.
-
-    Raises:
-      SweepError: the folder is taken, or the sweep asks of the task what it has not.
-    """
-    metric, mode = check(sweep, task)
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        hint = f"`jaxloop resume {run}` goes on with it; else " if exists(run) else ""
-        raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "sweep.toml").write_text(sweep.toml())
-    document = sweep.document
-    code, data = code_hash(document.run.task, sweep.folder), task.data.fingerprint()
-    facts = {"name": run.name, "folder": str(sweep.folder), "code": code, "data": data}
-    (run / "run.json").write_text(json.dumps({**facts, **provenance.collect(sweep.folder)}, indent=1))
-    identity = [document.run.task, code, data, document.run.evaluate_every]
-    with Store(run, create=True) as store:
-        store.add_members(
-            (
-                digest([hparams, *identity]),
-                digest({k: v for k, v in hparams.items() if k not in REPLICATES}),
-                hparams,
-            )
-            for hparams in sweep.members
-        )
-        store.put(**facts, varied=sweep.varied, metric=metric, mode=mode, status="created")
-
-
-def train(run: Path, sweep: Sweep, task: Task, observe: Observer = lambda progress: None) -> dict[str, Any]:
+def train(
+    run: Path,
+    sweep: Sweep,
+    task: Task,
+    observe: Observer = lambda progress: None,
+    *,
+    allow_drift: bool = False,
+) -> dict[str, Any]:
     """Trains every member that has not ended, from the last checkpoint on.
+
+    Args:
+      sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
+      allow_drift: to go on although code, data or libraries have changed since the run began.
 
     Returns:
       The summary that `population --json` prints; `signal` is set where a signal ended it early.
 
     Raises:
       LockedError: another process trains this run.
+      DamagedError: the run's folder, or what has changed since it began, does not allow to go on.
     """
     with ExitStack() as stack:
-        try:
-            stack.enter_context(filelock.FileLock(run / LOCK, timeout=0))
-        except filelock.Timeout:
-            raise LockedError(f"{run}: locked by a running jaxloop; wait for it, or stop it") from None
+        if processes.leads():
+            refuse_links(run)
+            stack.enter_context(lock.held(run))
+        origin = drift.origin(sweep, task)
+        processes.agree(digest([sweep.toml(), origin]))
         store = stack.enter_context(Store(run))
+        if processes.leads():
+            drift.check(run, store, origin, allowed=allow_drift)
+            grow(run, sweep, task, store)
+        processes.barrier("begun")
         interrupt = stack.enter_context(Interrupt().listening())
         return _Training(run, sweep, task, store, observe, interrupt).train()
 
@@ -82,26 +68,21 @@ def train(run: Path, sweep: Sweep, task: Task, observe: Observer = lambda progre
 class _Training:
     """One process's share of a run: from its last checkpoint to its end, or to a signal."""
 
-    def __init__(self, run, sweep: Sweep, task: Task, store: Store, observe: Observer, interrupt: Interrupt):
+    def __init__(self, run: Path, sweep: Sweep, task: Task, store: Store, observe: Observer, interrupt: Interrupt):
         self.run, self.sweep, self.task, self.store = run, sweep, task, store
         self.observe, self.interrupt = observe, interrupt
+        self.signal: int | None = None  # of any process
+        self.notes: list[str] = []
         self.recorder = Recorder(run, sweep, store)
-        self.mesh = devices.member_mesh(store.get("devices"))
-        if (numbers := store.get("size_classes")) is None:
-            numbers = planner.numbers(planner.buckets(sweep, task))
-            store.put(size_classes=numbers)
-        self.buckets = planner.recorded(sweep, numbers)
+        self.mesh = devices.member_mesh(self._own_devices())
+        self.buckets = planner.recorded(sweep, store.get("size_classes"))
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
-        self.notes: list[str] = []
         self.saved_turn, self.saved_at = 0, time.monotonic()
 
     def train(self) -> dict[str, Any]:
-        checkpoint = self.store.get("checkpoint", {"turn": 0})
+        checkpoint = self._rested()
         self.turn = self.saved_turn = checkpoint["turn"]
-        if self.store.get("status") != "created":
-            self.recorder.rewind(self.turn)
-        self.store.put(status="running", devices=self.mesh.size)
         statuses = {}
         for member in self.store.members():
             statuses[member.number] = member.status
@@ -111,21 +92,53 @@ class _Training:
         for index, bucket in enumerate(self.buckets):
             waiting = [n for n in bucket.numbers if statuses[n] == Status.WAITING]
             running = any(statuses[n] == Status.RUNNING for n in bucket.numbers)
-            if (waiting or running) and not self.interrupt.signal:
-                self._train_bucket(index, bucket, waiting, restore=self.turn if running else None)
+            if (waiting or running) and not self.signal:
+                self._train_bucket(index, bucket, waiting, checkpoint if running else None)
         return self._summary()
 
-    def _train_bucket(self, index: int, bucket: Bucket, waiting: list[int], restore: int | None) -> None:
+    def _own_devices(self) -> int | None:
+        """How many of its devices this process uses: its share of those that the run had, or all."""
+        had, here = self.store.get("devices"), len(jax.local_devices())
+        if not had or had % processes.count() or had // processes.count() > here:
+            return None
+        return had // processes.count()
+
+    def _rested(self) -> dict[str, Any]:
+        """Brings store and files back to the newest whole checkpoint; gives its turn and parts."""
+        checkpoint, damage = self.recorder.whole_checkpoint()
+        if damage:
+            turn = f"turn {checkpoint['turn']}" if checkpoint["turn"] else "the beginning"
+            self.notes.append(f"the last checkpoint is damaged: {damage}: going on from {turn}, the one before it")
+        place = {
+            "devices": self.mesh.size * processes.count(),
+            "kind": self.mesh.devices.flat[0].device_kind,
+            "processor": provenance.processor(),
+        }
+        had = self.store.get("place", place)
+        if place != had:
+            moved = ", ".join(f"{name} {had[name]} -> {place[name]}" for name in place if place[name] != had[name])
+            self.notes.append(f"resumed elsewhere ({moved}): last bits may differ from those of one run through")
+        processes.barrier("read")
+        if processes.leads():
+            if self.store.get("status") != "created":
+                self.recorder.rewind(checkpoint)
+            noted = [*self.store.get("notes", []), *self.notes]
+            self.store.put(status="running", devices=place["devices"], place=place, notes=noted)
+        processes.barrier("rested")
+        return checkpoint
+
+    def _train_bucket(
+        self, index: int, bucket: Bucket, waiting: list[int], checkpoint: dict[str, Any] | None
+    ) -> None:
         """Trains a bucket's members; where its first turn finds too little device memory, with half the slots."""
         data = shared(self.task, bucket, self.mesh)  # on their way while the program compiles
         while True:
             program, before = self._compile(index, bucket), self.turn
             try:
-                return self._stream(index, program, data, waiting, restore)
+                return self._stream(index, program, data, waiting, checkpoint)
             except Exception as error:
-                begun = restore is not None or self.turn > before
-                chosen = self.sweep.document.population.capacity != "auto"
-                if begun or chosen or not is_out_of_device_memory(error):
+                chosen = self.sweep.document.population.capacity != "auto" or processes.count() > 1
+                if self.turn > before or chosen or not is_out_of_device_memory(error):
                     raise
                 narrowest = narrowest_width(self.sweep)
                 smaller = devices.shrunk(program.capacity, program.width, narrowest, self.mesh.size, 0.5)
@@ -140,85 +153,72 @@ class _Training:
             del program
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
-        layout = self.store.get(f"layout/{index}", {})  # a resumed run keeps its capacity and width
-        tuned = partial(tune.width, self.sweep, self.task, bucket, self.mesh)
-        program = compiled(self.sweep, self.task, bucket, self.mesh, **layout, tuned=tuned)
+        """The bucket's program, of this process's share of the slots; a resumed run keeps capacity and width."""
+        count = processes.count()
+        layout = self.store.get(f"layout/{index}") or {}
+        capacity, width = layout.get("capacity"), layout.get("width")
+        program = compiled(
+            self.sweep,
+            self.task,
+            bucket,
+            self.mesh,
+            capacity=capacity and -(-capacity // count),
+            width=width,
+            tuned=self._tuned(bucket),
+            memory_bytes=processes.least(devices.memory_bytes(self.mesh) or math.inf),
+            processes=count,
+        )
         self.compile_seconds += program.compile_seconds
-        layout = {"capacity": program.capacity, "width": program.width}
-        self.store.put(**layout, **{f"layout/{index}": layout})
+        if processes.leads():
+            layout = {"capacity": program.capacity * count, "width": program.width}
+            self.store.put(**layout, **{f"layout/{index}": layout})
         self.recorder.announce(program.metrics)
         return program
 
+    def _tuned(self, bucket: Bucket) -> Tuned:
+        found = partial(tune.width, self.sweep, self.task, bucket, self.mesh)
+        return lambda first, most: processes.leaders(found(first, most))
+
     def _stream(
-        self, index: int, program: CompiledProgram, data: Any, waiting: list[int], restore: int | None
+        self,
+        index: int,
+        program: CompiledProgram,
+        data: Any,
+        waiting: list[int],
+        checkpoint: dict[str, Any] | None,
     ) -> None:
-        """Trains a bucket's members: those in the slots of a checkpoint, and those that wait."""
-        slots = Slots(program.bucket, self.sweep.members, program.capacity, program.width, waiting, self.mesh.size)
-        state = program.empty()
-        if restore is not None:
-            saved, members = checkpoints.restore_population(self.recorder.checkpoints, restore, program.state)
-            slots.restore(members, saved.step)
-            state = program.place(saved)
-        hparams = program.place(slots.columns)
-        nobody = program.place(np.zeros(program.capacity, bool))
+        """Trains a bucket's members: those of a checkpoint, and those that wait."""
+        resumed = None
+        if checkpoint:
+            like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
+            folder, turn, parts = self.recorder.checkpoints, checkpoint["turn"], checkpoint["parts"]
+            resumed = checkpoints.restore_population(folder, turn, parts, like)
+        stream = Stream(self.sweep, self.task, program, data, waiting, resumed)
         pending: Turn | None = None
-        stopping = False
         started, before = time.perf_counter(), self.seconds
-        while not stopping:
-            newly = slots.admit()
-            if not len(slots.seated):
-                break
-            fresh = nobody
-            if newly.any():
-                fresh, hparams = program.place(newly), program.place(slots.columns)
-            state, record = program.advance(hparams, state, fresh, data)
+        while not self.signal and stream.begin():
             try:
                 if pending:
                     self._write(pending, index)
             finally:  # a failed write must not end the process while its devices compute: that crashes
-                record = jax.device_get(record)
-            pending = self._turn(program, slots, slots.members[newly].tolist(), state, record)
-            stopping = self.interrupt.signal is not None
-            if not slots.waiting and not len(slots.seated):
-                pending = replace(pending, settled=True)
-            elif stopping or self._due():
-                pending = replace(pending, snapshot=self._snapshot(slots, state))
+                record = stream.end()
+            self.turn += 1
+            pending = stream.turn(self.turn, record)
+            self.member_steps += pending.taken
+            self.remaining_member_steps -= pending.taken + pending.given_up
+            self.signal, due = self._votes()
+            if self.signal or due or pending.settled:
+                self.saved_at, self.saved_turn = time.monotonic(), self.turn
+                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot())
             self.seconds = before + time.perf_counter() - started
         if pending:
             self._write(pending, index)
         self.seconds = before + time.perf_counter() - started
 
-    def _turn(self, program: CompiledProgram, slots: Slots, admitted: list[int], state, record) -> Turn:
-        """Reads a finished turn: who has a new point, who leaves; frees the leavers' slots."""
-        self.turn += 1
-        seated = slots.seated
-        members, steps = slots.members[seated], record["step"][seated].astype(np.int64)
-        before = slots.steps[seated]
-        taken = int((steps - before).sum())
-        slots.steps[seated] = steps
-        diverged = record["diverged"][seated]
-        budgets = np.array([self.sweep.members[number]["steps"] for number in members])
-        self.member_steps += taken
-        self.remaining_member_steps -= taken + int((budgets - steps)[diverged].sum())
-
-        stood = (steps == before) & (steps > 0)  # diverged at once: its point is recorded already
-        leaving = np.flatnonzero(diverged | (steps >= budgets))
-        finals = []
-        if len(leaving) and self.sweep.document.checkpoint.keep != "none":
-            finals = ended_with(self.sweep, self.task, program, state, seated[leaving], members[leaving])
-        slots.free(seated[leaving])
-        return Turn(
-            number=self.turn,
-            admitted=admitted,
-            members=members,
-            steps=steps,
-            metrics={
-                name: np.where(stood & name.startswith("validation/"), np.nan, record[name][seated])
-                for name in program.metrics
-            },
-            leavers={int(members[i]): Status.DIVERGED if diverged[i] else Status.FINISHED for i in leaving},
-            finals=finals,
-        )
+    def _votes(self) -> tuple[int | None, bool]:
+        """A signal that any process received, and whether the first finds a checkpoint due."""
+        votes = processes.gathered(np.array([[self.interrupt.signal or 0, self._due()]], np.int32))
+        return int(votes[:, 0].max()) or None, bool(votes[0, 1])
 
     def _due(self) -> bool:
         """Whether the interval between checkpoints is over."""
@@ -227,13 +227,10 @@ class _Training:
             return time.monotonic() - self.saved_at >= seconds
         return (self.turn - self.saved_turn) * self.sweep.document.run.evaluate_every >= int(settings.every)
 
-    def _snapshot(self, slots: Slots, state: Any) -> Snapshot:
-        self.saved_at, self.saved_turn = time.monotonic(), self.turn
-        return Snapshot(jax.tree.map(_copied, jax.device_get(state)), slots.members.copy())
-
     def _write(self, turn: Turn, index: int) -> None:
         self.recorder.write(turn)
-        self.observe(self._progress(index + 1))
+        if processes.leads():
+            self.observe(self._progress(index + 1))
 
     def _progress(self, program: int) -> Progress:
         return Progress(
@@ -250,12 +247,11 @@ class _Training:
     def _summary(self) -> dict[str, Any]:
         """Closes the run's books and gives what `population --json` prints."""
         ranked = report.ranked(self.store)
-        if not self.interrupt.signal:
+        if processes.leads() and not self.signal:
             retired.keep(self.run, self.sweep, self.task, self.store, ranked)
         seconds = self.store.get("seconds", 0.0) + self.seconds
         member_steps = self.store.get("member_steps", 0) + self.member_steps
-        status = "interrupted" if self.interrupt.signal else "finished"
-        self.store.put(status=status, seconds=seconds, member_steps=member_steps)
+        status = "interrupted" if self.signal else "finished"
         counts = self.store.counts()
         summary = {
             "run": str(self.run),
@@ -266,7 +262,8 @@ class _Training:
             "programs": len(self.buckets),
             "capacity": self.store.get("capacity"),
             "width": self.store.get("width"),
-            "devices": self.mesh.size,
+            "devices": self.mesh.size * processes.count(),
+            "processes": processes.count(),
             "metric": self.store.get("metric"),
             "notes": self.notes,
             "share_done": self._progress(len(self.buckets)).share_done,
@@ -275,12 +272,10 @@ class _Training:
             "member_steps_per_second": round(member_steps / seconds, 1) if seconds else 0.0,
             "best": ranked[:BEST_TOLD],
         }
-        path = self.run / "run.json"
-        timings = {name: value for name, value in summary.items() if name != "best"}
-        path.write_text(json.dumps({**json.loads(path.read_text()), **timings}, indent=1))
-        return {**summary, "signal": self.interrupt.signal}
-
-
-def _copied(leaf: np.ndarray) -> np.ndarray:
-    """An array in memory of its own: a view of a CPU device's is written over by the next turn."""
-    return leaf if leaf.flags.owndata else leaf.copy()
+        if processes.leads():
+            path = self.run / "run.json"
+            timings = {name: value for name, value in summary.items() if name != "best"}
+            write_whole(path, json.dumps({**json.loads(path.read_text()), **timings}, indent=1))
+            self.store.put(status=status, seconds=seconds, member_steps=member_steps)
+        processes.barrier("ended")
+        return {**summary, "signal": self.signal}

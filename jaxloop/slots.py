@@ -73,15 +73,6 @@ class Slots:
                 fresh[slot] = True
         return fresh
 
-    def restore(self, members: np.ndarray, steps: np.ndarray) -> None:
-        """Takes the seats that a checkpoint recorded: (M,) numbers and steps."""
-        for slot in np.flatnonzero(members != IDLE).tolist():
-            self._seat(slot, int(members[slot]))
-        for group in self.groups:
-            seated = members[group][members[group] != IDLE]
-            self.columns[SIZE_CLASS][group] = self.bucket.class_of[int(seated[0])] if len(seated) else 0
-        self.steps[:] = steps
-
     def free(self, slots: np.ndarray) -> None:
         """Takes the members in these slots, (K,) indices, from their seats."""
         self.members[slots] = IDLE

@@ -1,19 +1,20 @@
 """The single truth of a run: members, statuses, curves and which checkpoint counts, in one SQLite file."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxloop.errors import DamagedError, NotFoundError
 
-FILE, LOCK = "run.sqlite", ".lock"
-FORMAT = 1
+FILE = "run.sqlite"
+FORMAT = 2
 
 
 class Status(StrEnum):
@@ -21,6 +22,16 @@ class Status(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     DIVERGED = "diverged"
+
+
+class NewMember(NamedTuple):
+    """A member as its run begins: see `Member`."""
+
+    number: int
+    id: str
+    config: str
+    hparams: dict[str, Any]
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class Member:
     hparams: dict[str, Any]
     status: Status
     step: int
+    folder: str  # of its own, in the run's `members`
     finished: str | None  # folder of its final parameters, relative to the run's
     metrics: dict[str, float]
 
@@ -44,6 +56,8 @@ class Store:
         self.path = run / FILE
         if not create and not self.path.exists():
             raise NotFoundError(f"{run}: no run here ({FILE} is missing); `jaxloop ls` lists runs")
+        if self.path.is_symlink():
+            raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
         try:
             self.connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self.connection.execute("pragma journal_mode = wal")
@@ -63,7 +77,7 @@ class Store:
             """begin;
             create table facts(key text primary key, value text not null);
             create table members(number integer primary key, id text unique not null, config text not null,
-              hparams text not null, status text not null, step integer not null,
+              hparams text not null, folder text not null, status text not null, step integer not null,
               admitted integer, retired integer, finished text);
             create table curves(member integer, step integer, turn integer, primary key(member, step))
               without rowid;
@@ -98,16 +112,16 @@ class Store:
         self.connection.execute("begin immediate")
         return self.connection  # sqlite3's own context: commit, or roll back on an exception
 
-    def add_members(self, members: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
+    def add_members(self, members: Iterable[NewMember]) -> None:
+        """Records members that wait, within a transaction."""
         rows = (
-            (number, id, config, json.dumps(hparams), Status.WAITING, 0)
-            for number, (id, config, hparams) in enumerate(members)
+            (new.number, new.id, new.config, json.dumps(new.hparams), new.folder, Status.WAITING, 0)
+            for new in members
         )
-        with self.transaction():
-            self.connection.executemany(
-                "insert into members(number, id, config, hparams, status, step) values(?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        self.connection.executemany(
+            "insert into members(number, id, config, hparams, folder, status, step) values(?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
     def add_metrics(self, names: Iterable[str]) -> None:
         for name in names:
@@ -146,10 +160,11 @@ class Store:
         """Forgets where final parameters are: they have been deleted, or soon will be."""
         self.connection.execute("update members set finished = null")
 
-    def rewind(self, turn: int) -> None:
-        """Forgets all that came after a turn: what a checkpoint does not hold is trained again."""
+    def rewind(self, turn: int, checkpoint: dict[str, Any]) -> None:
+        """Forgets all that came after a turn, whose checkpoint is now the newest: the rest is trained again."""
         with self.transaction():
             execute = self.connection.execute
+            self.put(checkpoint=checkpoint)
             execute("delete from curves where turn > ?", (turn,))
             execute(
                 "update members set status = ?, retired = null, finished = null where retired > ?",
@@ -176,7 +191,7 @@ class Store:
         # The last value of each metric: the point at the member's own step holds all of them.
         last = "".join(f", c.{_quoted(name)}" for name in names)
         rows = self.connection.execute(
-            f"select number, id, config, hparams, status, m.step, finished{last} from members m "
+            f"select number, id, config, hparams, status, m.step, folder, finished{last} from members m "
             f"left join curves c on c.member = m.number and c.step = m.step where {where} order by number",
             parameters,
         )
@@ -188,10 +203,11 @@ class Store:
                 json.loads(hparams),
                 Status(status),
                 step,
-                finished,
+                _within(folder),
+                finished and _within(finished),
                 {name: value for name, value in zip(names, values, strict=True) if value is not None},
             )
-            for number, id, config, hparams, status, step, finished, *values in rows
+            for number, id, config, hparams, status, step, folder, finished, *values in rows
         ]
 
     def member(self, label: str) -> Member:
@@ -207,9 +223,10 @@ class Store:
         found = dict(self.connection.execute("select status, count(*) from members group by status").fetchall())
         return {status: found.get(status, 0) for status in Status}
 
-    def steps(self) -> np.ndarray:
-        """(points,) int64 steps at which any member has a point."""
-        found = self.connection.execute("select distinct step from curves order by step")
+    def steps(self, number: int | None = None) -> np.ndarray:
+        """(points,) int64 steps at which any member, or one, has a point."""
+        one, parameters = ("1", ()) if number is None else ("member = ?", (number,))
+        found = self.connection.execute(f"select distinct step from curves where {one} order by step", parameters)
         return np.array([step for (step,) in found], np.int64)
 
     def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -226,17 +243,36 @@ class Store:
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
 
-    def points(self, number: int) -> dict[tuple[str, int], float]:
-        """One member's curves: its measured values by (metric, step)."""
+    def trained_at(self, turn: int) -> dict[int, int]:
+        """The steps of each member that was being trained at the end of a turn, by number."""
+        rows = self.connection.execute(
+            "select number, coalesce(max(c.step), 0) from members m "
+            "left join curves c on c.member = m.number and c.turn <= ?1 "
+            "where admitted <= ?1 and (retired is null or retired > ?1) group by number",
+            (turn,),
+        )
+        return dict(rows.fetchall())
+
+    def points(self, number: int, turn: int | None = None) -> dict[tuple[str, int], float]:
+        """One member's curves: its measured values by (metric, step), as they were at the end of a turn."""
         names = self.metric_names()
         columns = ", ".join(map(_quoted, names))
-        rows = self.connection.execute(f"select step, {columns} from curves where member = ?", (number,))
+        rows = self.connection.execute(
+            f"select step, {columns} from curves where member = ?1 and turn <= coalesce(?2, turn)", (number, turn)
+        )
         return {
             (name, step): value
             for step, *values in rows
             for name, value in zip(names, values, strict=True)
             if value is not None
         }
+
+
+def _within(path: str) -> str:
+    """A relative path as recorded, refused if it could lead out of the run's folder."""
+    if not re.fullmatch(r"(finished/)?[\w+,=-][\w.+,=-]*", path):
+        raise DamagedError(f"the store names a path that jaxloop never writes: {path!r}")
+    return path
 
 
 def exists(run: Path) -> bool:

@@ -6,13 +6,16 @@
 import re
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import api_pb2, event_pb2, plugin_hparams_pb2
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboardX.record_writer import register_writer_factory
+from tensorboardX.record_writer import masked_crc32c, register_writer_factory
+
+from jaxloop.errors import DamagedError
 
 SCHEME = "jaxloop-append"
 
@@ -112,31 +115,72 @@ def write_experiment(folder: Path, examples: dict[str, Any], metrics: list[str])
     writer.close()
 
 
+def scalars(folder: Path) -> dict[tuple[str, int], float]:
+    """A member's measured values by (metric, step), as its event files have them.
+
+    Raises:
+      DamagedError: an event is not what was written.
+    """
+    found = {}
+    for path in _files(folder):
+        for event, _ in _events(path):
+            values = (value for value in event.summary.value if not value.tag.startswith("_hparams_/"))
+            found |= {(value.tag, event.step): value.simple_value for value in values}
+    return found
+
+
 def cut(folder: Path, step: int) -> None:
-    """Drops a member's events past a step and its end, so that resumed curves have no second branch."""
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data, offset = path.read_bytes(), 0
-        while offset + 12 <= len(data):
-            (length,) = struct.unpack_from("<Q", data, offset)
-            end = offset + 12 + length + 4  # length, its checksum, the event, its checksum
-            if end > len(data):
-                break
-            event = event_pb2.Event.FromString(data[offset + 12 : offset + 12 + length])
+    """Drops a member's events past a step and its end, so that resumed curves have no second branch.
+
+    Raises:
+      DamagedError: an event is not what was written.
+    """
+    for path in _files(folder):
+        kept = 0
+        for event, end in _events(path):
             ended = any(value.tag == "_hparams_/session_end_info" for value in event.summary.value)
             if event.step > step or ended:
                 break
-            offset = end
-        if offset < len(data):
+            kept = end
+        if kept < path.stat().st_size:
             with path.open("r+b") as file:
-                file.truncate(offset)
+                file.truncate(kept)
 
 
-def member_folder(run: Path, number: int, hparams: dict[str, Any], varied: list[str]) -> Path:
-    """ "members/0007-learning_rate=0.001,seed=3": a name that sorts, tells, and is safe as a file's."""
-    label = ",".join(
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("events.out.tfevents.*"))
+
+
+def _events(path: Path) -> Iterator[tuple[event_pb2.Event, int]]:
+    """The events of a file, each with its end in it; a last one that a killed process left unfinished is none.
+
+    An event's record: its length and that's checksum, its bytes and their checksum.
+    """
+    data, offset = path.read_bytes(), 0
+    while offset + 12 <= len(data):
+        header, (length,) = data[offset : offset + 8], struct.unpack_from("<Q", data, offset)
+        start, end = offset + 12, offset + 12 + length + 4
+        whole = struct.unpack_from("<I", data, offset + 8)[0] == masked_crc32c(header)
+        if whole and end > len(data):
+            return
+        if not whole or struct.unpack_from("<I", data, end - 4)[0] != masked_crc32c(data[start : end - 4]):
+            raise DamagedError(
+                f"{path}: the event at byte {offset} is not what was written: its CRC-32C is another"
+            )
+        yield event_pb2.Event.FromString(data[start : end - 4]), end
+        offset = end
+
+
+def label(hparams: dict[str, Any], names: list[str]) -> str:
+    """ "learning_rate=0.001,seed=3": what tells a member from others."""
+    return ",".join(
         f"{name}={hparams[name]:.4g}" if isinstance(hparams[name], float) else f"{name}={hparams[name]}"
-        for name in varied
+        for name in names
         if name in hparams
     )
-    safe = re.sub(r"[^\w.,=+-]", "_", label)[:120]
-    return run / "members" / f"{number:04d}-{safe}".rstrip("-")
+
+
+def folder_name(number: int, hparams: dict[str, Any], varied: list[str]) -> str:
+    """ "0007-learning_rate=0.001,seed=3": a name that sorts, tells, and is safe as a file's."""
+    safe = re.sub(r"[^\w.,=+-]", "_", label(hparams, varied))[:120]
+    return f"{number:04d}-{safe}".rstrip("-")

@@ -16,7 +16,7 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
-from jaxloop import checkpoints, planner, runner, sweep
+from jaxloop import finals, planner, runner, sweep
 from jaxloop.errors import LockedError, NotFoundError, SweepError
 from jaxloop.report import ranked
 from jaxloop.store import Store
@@ -94,7 +94,7 @@ def test_plain_orbax_restores_one_member_by_its_number(tiny, tmp_path):
 
 def test_final_parameters_fill_folders_of_a_bounded_size(tiny, tmp_path, monkeypatch):
     whole = jaxloop.run(tiny, out=tmp_path / "whole")
-    monkeypatch.setattr(checkpoints, "FOLDER_BYTES", 4 * 1500 * 4)  # four members of 1482 float32
+    monkeypatch.setattr(finals, "FOLDER_BYTES", 4 * 1500 * 4)  # four members of 1482 float32
     parted = jaxloop.run(tiny, out=tmp_path / "parted")
     assert len({member.finished for member in whole.members}) == 1
     assert [member.finished.rpartition("-")[2] for member in parted.members] == ["0"] * 4 + ["1"] * 2

@@ -72,13 +72,3 @@ def test_a_slot_that_nobody_took_yet_has_no_steps_to_take():
     slots = Slots(alone(swept, 1), swept.members, 3, 3, [1])
     slots.admit()
     assert slots.columns["steps"].tolist() == [10, 0, 0]
-
-
-def test_restored_seats_are_those_of_the_checkpoint():
-    swept = sweep.parse(SWEEP.format(members=5))
-    (bucket,) = undivided(swept)
-    slots = Slots(bucket, swept.members, 4, 2)
-    slots.restore(np.array([3, IDLE, 0, IDLE], np.int32), np.array([7, 2, 5, 0]))
-    assert slots.seated.tolist() == [0, 2]
-    assert slots.steps.tolist() == [7, 2, 5, 0]
-    assert slots.columns["learning_rate"][0] == np.float32(swept.members[3]["learning_rate"])

@@ -1,0 +1,146 @@
+"""How members enter a run: when it is created, and when it grows. Those it has keep their numbers and results."""
+
+import json
+import shutil
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jaxloop import drift, identity, planner, processes, provenance, space, summaries
+from jaxloop.checks import check
+from jaxloop.digests import write_whole
+from jaxloop.document import Document
+from jaxloop.errors import SweepError
+from jaxloop.store import NewMember, Store, exists
+from jaxloop.sweep import Sweep, digest
+from jaxloop.task import Task
+
+
+def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
+    """Makes a run's folder with all its members waiting; killed on the way, there is no run.
+
+    Args:
+      facts: to record beside the run's own.
+
+    Raises:
+      SweepError: the folder is taken, or the sweep asks of the task what it has not.
+      ResourceError: the disk is too small.
+    """
+    checked, origin = check(sweep, task), drift.origin(sweep, task)
+    processes.agree(digest([sweep.toml(), origin]))
+    if processes.leads():
+        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+            hint = f"`jaxloop resume {run}` goes on with it; else " if exists(run) else ""
+            raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")
+        buckets = planner.buckets(sweep, task)
+        space.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
+        part = run.with_name(f".{run.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        (part / drift.SWEEP).write_text(sweep.toml())
+        facts |= {"name": run.name, "folder": str(sweep.folder), "origin": origin}
+        (part / "run.json").write_text(json.dumps({**facts, **provenance.collect(sweep.folder)}, indent=1))
+        with Store(part, create=True) as store, store.transaction():
+            store.add_members(new_members(sweep, origin, range(len(sweep.members))))
+            store.put(
+                **facts,
+                sweep=sweep.toml(),
+                varied=sweep.varied,
+                metric=checked.metric,
+                mode=checked.mode,
+                size_classes=planner.numbers(buckets),
+                status="created",
+            )
+        part.replace(run)
+    processes.barrier("created")
+
+
+def aligned(sweep: Sweep, store: Store) -> Sweep:
+    """The sweep with its members in the order of their numbers in a run, new ones behind them.
+
+    Raises:
+      SweepError: the run has members that the sweep has not.
+    """
+    recorded = [member.hparams for member in store.members()]
+    if recorded == sweep.members[: len(recorded)]:
+        return sweep
+    wanted = {digest(hparams): hparams for hparams in sweep.members}
+    lost = [hparams for hparams in recorded if wanted.pop(digest(hparams), None) is None]
+    if lost:
+        run, first = store.path.parent, summaries.label(lost[0], store.get("varied"))
+        raise SweepError(
+            f"{run}: {len(lost)} of its {len(recorded)} members are not in this sweep (the first: {first}): "
+            f"a run only grows; `jaxloop fork {run} --set ...` starts another from it"
+        )
+    return replace(sweep, members=[*recorded, *wanted.values()])
+
+
+def new_members(sweep: Sweep, origin: dict[str, str], numbers: Iterable[int]) -> Iterator[NewMember]:
+    """Members of a sweep as a store records them.
+
+    Args:
+      origin: as `drift.origin` gives it.
+    """
+    for number in numbers:
+        hparams = sweep.members[number]
+        yield NewMember(
+            number,
+            identity.member(hparams, sweep.document, origin["code"], origin["data"]),
+            identity.config(hparams),
+            hparams,
+            summaries.folder_name(number, hparams, sweep.varied),
+        )
+
+
+def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
+    """Records a changed sweep and its new members, to be trained next; where nothing changed, does nothing.
+
+    Killed at any instant, the run has them or not.
+
+    Args:
+      sweep: `aligned` with the run.
+
+    Raises:
+      SweepError: the change is one of what all members share, or breaks a rule of the task.
+      ResourceError: the disk is too small.
+    """
+    if (text := sweep.toml()) != store.get("sweep"):
+        before = Document.model_validate(tomllib.loads(store.get("sweep")))
+        _refuse_other_terms(before, sweep)
+        checked, had = check(sweep, task), store.get("size_classes")
+        new = list(range(sum(store.counts().values()), len(sweep.members)))
+        buckets = planner.buckets(sweep, task, new) if new else []
+        space.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
+        with store.transaction():
+            store.add_members(new_members(sweep, store.get("origin"), new))
+            store.put(
+                sweep=text,
+                varied=sweep.varied,
+                metric=checked.metric,
+                mode=checked.mode,
+                size_classes=[*had, *planner.numbers(buckets)],
+                growing=True,
+            )
+            if before.population != sweep.document.population:
+                store.put(**{f"layout/{index}": None for index in range(len(had))})
+    file = run / drift.SWEEP
+    if not file.exists() or file.read_text(errors="replace") != text:
+        write_whole(file, text)
+        store.put(growing=False)
+
+
+def _refuse_other_terms(before: Document, sweep: Sweep) -> None:
+    after = sweep.document
+    shared = {
+        "run.task": (before.run.task, after.run.task),
+        "run.evaluate_every": (before.run.evaluate_every, after.run.evaluate_every),
+        "evaluate.batch_size": (before.evaluate.batch_size, after.evaluate.batch_size),
+        "population.deterministic": (before.population.deterministic, after.population.deterministic),
+        "data": (before.data, after.data),
+    }
+    for key, (was, wanted) in shared.items():
+        if was != wanted:
+            rule = f"needs to stay {was!r}, as the run's members have it, got {wanted!r}; a fork can differ"
+            raise SweepError(sweep.places.say(tuple(key.split(".")), rule))

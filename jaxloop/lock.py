@@ -1,0 +1,59 @@
+"""One process trains a run at a time; readers ask who does, and never wait for it."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import psutil
+
+from jaxloop.digests import write_whole
+from jaxloop.errors import LockedError
+
+FILE, OWNER = ".lock", ".owner.json"
+SAME_START = 2.0  # seconds that a process's start may seem to differ by
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Holds a run's lock, which the system frees when the process dies, however it dies.
+
+    Raises:
+      LockedError: another process holds it.
+    """
+    try:
+        with filelock.FileLock(run / FILE, timeout=0):
+            me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+            write_whole(run / OWNER, json.dumps(me))
+            try:
+                yield
+            finally:
+                (run / OWNER).unlink(missing_ok=True)
+    except filelock.Timeout:
+        who = "process {pid} on {host}".format_map(_owner(run) or {"pid": "?", "host": "this or another host"})
+        raise LockedError(f"{run}: locked by {who}, which trains it: wait for it, or stop it") from None
+
+
+def is_held(run: Path) -> bool:
+    """Whether a process trains the run, as far as can be told from here: of another host it is taken on trust."""
+    owner = _owner(run)
+    if owner is None:
+        return False
+    if owner["host"] != socket.gethostname():
+        return True
+    try:
+        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < SAME_START
+    except psutil.Error:
+        return False
+
+
+def _owner(run: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((run / OWNER).read_text())
+        return {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,149 @@
+"""Several processes that train one run: each its share of the slots, on its own devices, in step with the others.
+
+A member needs nothing of another, so that devices never talk to each other; hosts do, between chunks.
+"""
+
+import atexit
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from jaxloop.errors import PeerError, SweepError
+
+BARRIER_MS = 300_000
+HEARTBEAT_SECONDS = 20  # after which a process that says nothing is taken for dead
+LAUNCHED = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # how many processes a launcher started
+SAVED = "what was saved is whole: `jaxloop resume RUN` goes on, with any number of processes"
+
+
+_witness: "_Witness | None" = None  # of this process, where it has joined others
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Makes this process one of several, as told, or as a launcher that JAX knows says. Call before JAX starts."""
+    if coordinator is None and not _is_launched():
+        return
+    global _witness
+    _witness = _Witness()
+    with _stdout_to_stderr():  # Gloo greets on stdout when processes first meet
+        jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        gathered(np.zeros(1))
+
+
+def _is_launched() -> bool:
+    """Whether a launcher started several processes: Slurm, Open MPI, Kubernetes (an indexed job), a TPU pod."""
+    sizes = [os.environ.get(name, "1") for name in LAUNCHED]
+    pod = os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    indexed_job = "JOB_COMPLETION_INDEX" in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
+    return any(size.isdigit() and int(size) > 1 for size in sizes) or "," in pod or indexed_job
+
+
+class _Witness:
+    """A shell that tells why, if this process is killed, or aborted by JAX as the first one is gone."""
+
+    def __init__(self):
+        told = f"jaxloop: this process or another of its run was ended; {SAVED}"
+        command = ["/bin/sh", "-c", 'read -r word || echo "$0" >&2', told]
+        self.shell = subprocess.Popen(command, stdin=subprocess.PIPE)
+        atexit.register(self.dismiss)
+
+    def dismiss(self) -> None:
+        """What ends in order tells for itself."""
+        self.shell.communicate(b"done\n")
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Also of what libraries in other languages print."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def count() -> int:
+    return jax.process_count()
+
+
+def are_several() -> bool:
+    """Whether this process has joined others; does not start JAX."""
+    return jax.distributed.is_initialized()
+
+
+def index() -> int:
+    return jax.process_index()
+
+
+def leads() -> bool:
+    """Whether this is the process that writes what is written once."""
+    return index() == 0
+
+
+def gathered(tree: Any) -> Any:
+    """Host arrays with the rows of every process, in their order; all have as many."""
+    found = jax.device_get(tree)
+    if count() == 1:
+        return found
+    with _peers():
+        return multihost_utils.process_allgather(found, tiled=True)
+
+
+def leaders(value: int) -> int:
+    """The first process's value, in every process."""
+    return int(gathered(np.array([value]))[0])
+
+
+def least(value: float) -> float:
+    return float(gathered(np.array([value], np.float32)).min())
+
+
+@contextmanager
+def _peers() -> Iterator[None]:
+    """Raises PeerError where a process that others wait for has stopped."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        raise PeerError(f"another process of this run has stopped; {SAVED}\n({_first_line(error)})") from error
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process at once: in order it would wait for the others, which wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if _witness:
+        _witness.dismiss()
+    os._exit(code)
+
+
+def barrier(name: str) -> None:
+    """Waits until every process is here; a name is for one use."""
+    if count() > 1:
+        with _peers():
+            ocp.multihost.get_barrier_sync_fn()(key=name, timeout_ms=BARRIER_MS)
+
+
+def agree(digest: str) -> None:
+    """Compares what all processes are about to do, by its content hash.
+
+    Raises:
+      SweepError: they are about to do different things.
+    """
+    words = np.frombuffer(bytes.fromhex(digest), np.uint32)[None]
+    if (gathered(words) != words).any():
+        raise SweepError("this run's processes differ in their sweep, task, data or libraries: start them alike")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

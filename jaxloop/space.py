@@ -1,0 +1,67 @@
+"""What a run will need of the disk, reckoned before anything is written."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxloop import devices
+from jaxloop.bucket import Bucket
+from jaxloop.errors import ResourceError
+from jaxloop.sweep import Sweep
+from jaxloop.task import Task
+from jaxloop.traced import one_member, params_shapes
+from jaxloop.units import scaled
+
+POINT_BYTES = 48  # of a metric's point: in the store and its log, and in TensorBoard's file; measured
+MEMBER_BYTES = 6_000  # of a member's rows and its folder's first events; measured
+RUN_BYTES = 2 << 20  # of all else
+
+
+def needed(sweep: Sweep, task: Task, buckets: list[Bucket], metrics: int) -> int:
+    """Bytes that a run takes at most at a time, before the copies of the best members.
+
+    Args:
+      metrics: how many values are measured of a member.
+    """
+    parts = [part for bucket in buckets for part in bucket.size_classes]
+    return RUN_BYTES + sum(_of_class(sweep, task, part, metrics) for part in parts)
+
+
+def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
+    """What the members of a size class take.
+
+    "best:K" needs as much as "all" until the run ends: who is best is known then.
+    """
+    one, hparams = one_member(sweep, task, part)
+    members, document = len(part.numbers), sweep.document
+    wanted = document.population.capacity
+    chosen = wanted if isinstance(wanted, int) else None
+    seats = devices.choose_slots(members, chosen, cpu=jax.default_backend() == "cpu")
+    # two checkpoints are kept, and the next is whole before the oldest goes
+    saved = 3 * seats * _bytes(jax.eval_shape(one.init, hparams))
+    if document.checkpoint.keep != "none":
+        trees = 2 if "ema_decay" in sweep.members[part.numbers[0]] else 1
+        saved += members * trees * _bytes(params_shapes(task, part))
+    points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
+    return saved + points * metrics * POINT_BYTES + members * MEMBER_BYTES
+
+
+def check(folder: Path, need: int) -> None:
+    """Compares what a run needs with what is free where it is to be written.
+
+    Raises:
+      ResourceError: the disk is too small.
+    """
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if need > free:
+        raise ResourceError(
+            f"{folder}: needs about {scaled(need)}B of disk, {scaled(free)}B are free: make room, keep less "
+            "([checkpoint] keep), or choose another disk with --out"
+        )
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

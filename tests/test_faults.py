@@ -1,0 +1,171 @@
+"""Killed, or out of disk, at any write, fsync or rename: what was saved is whole, and resumes to the same bits.
+
+`JAXLOOP_EVERY_FAULT=1` tries every one of them; otherwise a sample, another in each run of the tests.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxloop
+
+HERE = Path(__file__).parent
+LINE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxloop
+
+x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+split = {"x": x, "y": (3 * x + 1)[:, 0]}
+
+def errors(params, batch):
+    return jnp.square(batch["x"] @ params["w"] + params["b"] - batch["y"])
+
+task = jaxloop.Task(
+    lambda key, hparams: {"w": jax.random.normal(key, (1,)), "b": jnp.zeros(())},
+    lambda params, batch, key, hparams: (errors(params, batch).mean(), {}),
+    lambda params, batch, hparams: {"loss": errors(params, batch).mean()},
+    jaxloop.Data(split, split, split),
+)
+"""
+SWEEP = """
+[run]
+task = "line.py:task"
+steps = 6
+evaluate_every = 2
+[hparams]
+batch_size = 8
+optimizer = "sgd"
+[axes]
+learning_rate = { values = [0.1, 0.3, 1e30] }
+steps = { values = [2, 6] }
+[population]
+capacity = 4
+[checkpoint]
+every = 2
+"""
+SAMPLE = 40
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults.c is preloaded as Linux does it")
+
+
+class Commands:
+    """`jaxloop` commands in forks of a process in which faults.c is preloaded."""
+
+    def __init__(self, folder: Path):
+        library = folder / "faults.so"
+        source = str(HERE / "faults.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl"], check=True)
+        (folder / "line.py").write_text(LINE)
+        (folder / "line.toml").write_text(SWEEP)
+        self.server = subprocess.Popen(
+            [sys.executable, str(HERE / "forked.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "LD_PRELOAD": str(library)},
+        )
+
+    def __call__(self, *words, faults_in: Path | None = None, n: int = 0, full: bool = False) -> dict:
+        assert self.server.stdin
+        assert self.server.stdout
+        request = {"words": list(map(str, words)), "folder": str(faults_in or ""), "n": n, "full": full}
+        print(json.dumps(request), file=self.server.stdin, flush=True)
+        return json.loads(self.server.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    started = Commands(tmp_path_factory.mktemp("commands"))
+    yield started
+    started.server.stdin.close()
+    started.server.wait()
+
+
+@pytest.fixture(scope="module")
+def whole(commands, tmp_path_factory):
+    """A run that nothing disturbs, and its number of writes."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = commands("population", "line.toml", "--out", folder / "run", faults_in=folder)
+    assert done["code"] == 0, done["said"]
+    assert done["count"] > 300
+    return told(folder / "run"), done["count"]
+
+
+def told(folder):
+    """All that a run tells of its members: records, curves, final parameters."""
+    with jaxloop.load(folder) as run:
+        records = [(member.id, member.status, member.step, member.metrics) for member in run.members]
+        curves = {metric: run.curves(metric) for metric in run.store.metric_names()}
+        params = [jax.tree.leaves(run.params(member)) for member in run.members]
+    return records, curves, params
+
+
+def same(ours, theirs):
+    assert ours[0] == theirs[0]
+    assert ours[1].keys() == theirs[1].keys()
+    for metric in ours[1]:
+        np.testing.assert_array_equal(ours[1][metric], theirs[1][metric])
+    for mine, yours in zip(ours[2], theirs[2], strict=True):
+        assert all((a == b).all() for a, b in zip(mine, yours, strict=True))
+
+
+def faults(count):
+    """The numbers of the writes to fail at."""
+    every = range(1, count + 1)
+    if os.environ.get("JAXLOOP_EVERY_FAULT"):
+        return every
+    return sorted(random.SystemRandom().sample(every, SAMPLE))
+
+
+def resumed(commands, folder, n):
+    """What a run tells after it was resumed from what fault `n` left, if that was a run."""
+    words = ["resume", folder / "run"] if (folder / "run").exists() else []
+    done = commands(*(words or ["population", "line.toml", "--out", folder / "run"]))
+    assert done["code"] == 0, (n, done["said"])
+    verified = commands("verify", folder / "run")
+    assert verified["code"] == 0, (n, verified["said"])
+    return told(folder / "run")
+
+
+@pytest.mark.slow
+def test_killed_at_any_write_a_run_resumes_to_the_same_bits(commands, whole, tmp_path):
+    for n in faults(whole[1]):
+        folder = tmp_path / str(n)
+        killed = commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=n)
+        assert killed["code"] == -signal.SIGKILL, (n, killed)
+        same(resumed(commands, folder, n), whole[0])
+        shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_killed_while_it_resumes_a_run_resumes_to_the_same_bits(commands, whole, tmp_path):
+    for n in faults(whole[1] // 2):
+        folder = tmp_path / str(n)
+        commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=whole[1] // 2)
+        killed = commands("resume", folder / "run", faults_in=folder, n=n)
+        assert killed["code"] in (0, -signal.SIGKILL), (n, killed)
+        same(resumed(commands, folder, n), whole[0])
+        shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_at_any_write_ends_a_run_that_resumes(commands, whole, tmp_path):
+    for n in faults(whole[1]):
+        folder = tmp_path / str(n)
+        stopped = commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=n, full=True)
+        assert stopped["code"] == 5, (n, stopped)
+        assert "Traceback" not in stopped["said"], (n, stopped["said"])
+        same(resumed(commands, folder, n), whole[0])
+        shutil.rmtree(folder)

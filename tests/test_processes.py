@@ -1,0 +1,136 @@
+"""Several processes, real ones, train one run: the same bits, and nothing lost when one of them is killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxloop
+from jaxloop.store import Store
+
+pytestmark = pytest.mark.slow
+JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
+SETTINGS = ["axes.seed.count=4", "population.width=2", "population.capacity=8", "checkpoint.every=20"]
+LONG = ["run.steps=4000"]
+
+
+def started(words, processes, devices, settings=SETTINGS):
+    """`jaxloop` in so many processes, on so many CPU devices each; `settings`, one for all or one list for each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    lists = settings if settings and isinstance(settings[0], list) else [settings] * processes
+    together = ["--coordinator", coordinator, "--processes", str(processes)] if processes > 1 else []
+    return [
+        subprocess.Popen(
+            [JAXLOOP, *map(str, words), *(part for setting in chosen for part in ("--set", setting)), *together]
+            + (["--process", str(index)] if together else []),
+            env={**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index, chosen in enumerate(lists)
+    ]
+
+
+def ended(processes):
+    """Exit code, stdout and stderr of each."""
+    said = [process.communicate(timeout=240) for process in processes]
+    return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
+
+
+def trained(words, processes, devices, settings=SETTINGS):
+    found = ended(started([*words, "--json"], processes, devices, settings))
+    assert [code for code, _, _ in found] == [0] * processes, found
+    return json.loads(found[0][1])
+
+
+def same(ours, theirs, **tolerance):
+    with jaxloop.load(ours) as mine, jaxloop.load(theirs) as yours:
+        assert [(m.id, m.status, m.step) for m in mine.members] == [(m.id, m.status, m.step) for m in yours.members]
+        for metric in yours.store.metric_names():
+            np.testing.assert_allclose(mine.curves(metric), yours.curves(metric), **tolerance)
+        for member in yours.members:
+            pairs = zip(*(jax.tree.leaves(run.params(member)) for run in (mine, yours)), strict=True)
+            for a, b in pairs:
+                np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_path):
+    one = trained(["population", tiny, "--out", tmp_path / "one"], 1, 4)
+    two = trained(["population", tiny, "--out", tmp_path / "two"], 2, 2)
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["devices"] == two["devices"] == 4
+    assert one["capacity"] == two["capacity"] == 8
+    same(tmp_path / "two", tmp_path / "one", rtol=0, atol=0)
+    assert subprocess.run([JAXLOOP, "verify", str(tmp_path / "two")]).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    from conftest import TINY
+
+    (folder / "tiny.toml").write_text(TINY)
+    trained(["population", folder / "tiny.toml", "--out", folder / "run"], 1, 4, [*SETTINGS, *LONG])
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("victim", "processes"), [(1, 1), (0, 2), (1, 3)])
+def test_one_is_killed_the_others_stop_and_any_number_goes_on(tiny, tmp_path, whole, victim, processes):
+    run = tmp_path / "run"
+    alive = started(["population", tiny, "--out", run], 2, 2, [*SETTINGS, *LONG])
+    until = time.monotonic() + 120
+    while not has_points(run, 10):
+        assert all(process.poll() is None for process in alive), ended(alive)
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    alive[victim].send_signal(signal.SIGKILL)
+    killed_at = time.monotonic()
+    found = ended(alive)
+    assert time.monotonic() - killed_at < 60
+    code, _, said = found[1 - victim]
+    assert code in (8, -signal.SIGABRT), found
+    assert "jaxloop resume RUN" in said
+    assert "Traceback" not in said
+    summary = trained(["resume", run], processes, 2, [])
+    assert (summary["processes"], summary["finished"]) == (processes, 12)
+    if processes == 2:
+        same(run, whole, rtol=0, atol=0)
+    else:  # other devices: it says that last bits may differ
+        assert "last bits may differ" in " ".join(summary["notes"])
+        same(run, whole, rtol=1e-3, atol=1e-4)
+    assert subprocess.run([JAXLOOP, "verify", str(run)]).returncode == 0
+
+
+def has_points(run, count):
+    if not (run / "run.sqlite").exists():
+        return False
+    with Store(run) as store:
+        return len(store.steps()) >= count
+
+
+def test_processes_that_differ_in_their_sweep_are_refused(tiny, tmp_path):
+    settings = [["run.steps=40"], ["run.steps=60"]]
+    found = ended(started(["population", tiny, "--out", tmp_path / "run"], 2, 2, settings))
+    assert all(code in (2, 8, -signal.SIGABRT) for code, _, _ in found), found
+    assert any("differ in their sweep" in said for _, _, said in found)
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_go_together(tiny, jaxloop_command):
+    done = jaxloop_command("population", tiny, "--processes", 2)
+    assert (done.returncode, "go together" in done.stderr) == (2, True)
+    done = jaxloop_command(
+        "population", tiny, "--coordinator", "localhost:1", "--processes", 2, "--process", 2
+    )
+    assert (done.returncode, "needs to be below" in done.stderr) == (2, True)
