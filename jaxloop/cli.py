@@ -9,6 +9,7 @@ import json
 import math
 import shlex
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,11 @@ def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
 
 def main() -> None:
     """The `jaxloop` command: errors a user can act on are one message and an exit code."""
-    code = _code()
+    try:
+        code = _code()
+    except Exception:  # a fault of ours
+        traceback.print_exc()
+        code = 1
     if code and code < INTERRUPTED and "jaxloop.processes" in sys.modules:
         from jaxloop import processes
 

@@ -19,11 +19,11 @@ from jaxloop.store import Store
 pytestmark = pytest.mark.slow
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 SETTINGS = ["axes.seed.count=4", "population.width=2", "population.capacity=8", "checkpoint.every=20"]
-LONG = ["run.steps=4000"]
+LONG = ["run.steps=1500"]
 
 
 def started(words, processes, devices, settings=SETTINGS):
-    """`jaxloop` in so many processes, on so many CPU devices each; `settings`, one for all or one list for each."""
+    """`jaxloop` in so many processes of so many CPU devices; `settings` for all, or a list of them for each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
@@ -56,7 +56,9 @@ def trained(words, processes, devices, settings=SETTINGS):
 
 def same(ours, theirs, **tolerance):
     with jaxloop.load(ours) as mine, jaxloop.load(theirs) as yours:
-        assert [(m.id, m.status, m.step) for m in mine.members] == [(m.id, m.status, m.step) for m in yours.members]
+        assert [(m.id, m.status, m.step) for m in mine.members] == [
+            (m.id, m.status, m.step) for m in yours.members
+        ]
         for metric in yours.store.metric_names():
             np.testing.assert_allclose(mine.curves(metric), yours.curves(metric), **tolerance)
         for member in yours.members:
@@ -130,7 +132,5 @@ def test_processes_that_differ_in_their_sweep_are_refused(tiny, tmp_path):
 def test_options_that_go_together(tiny, jaxloop_command):
     done = jaxloop_command("population", tiny, "--processes", 2)
     assert (done.returncode, "go together" in done.stderr) == (2, True)
-    done = jaxloop_command(
-        "population", tiny, "--coordinator", "localhost:1", "--processes", 2, "--process", 2
-    )
+    done = jaxloop_command("population", tiny, "--coordinator", "localhost:1", "--processes", 2, "--process", 2)
     assert (done.returncode, "needs to be below" in done.stderr) == (2, True)
