@@ -102,17 +102,29 @@ def resume(
 
 
 def fork(
-    path: str | Path, *, overrides: tuple[str, ...] = (), out: str | Path | None = None
-) -> tuple[Path, Sweep, Task]:
-    """Creates a new run from the sweep of another, some keys overridden; `resume` trains it.
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    overrides: tuple[str, ...] = (),
+    observe: Observer = lambda progress: None,
+) -> "Run":
+    """Trains a new run from the sweep of another, with today's code, data and libraries.
 
     Args:
       out: the new run's own folder; by default a free one beside the other.
+      overrides: such as "run.steps=100".
+      observe: called after each turn.
     """
     prepare()
+    folder, checked, task = forked(path, out, overrides)
+    return Run(folder, runner.train(folder, checked, task, observe))
+
+
+def forked(path: str | Path, out: str | Path | None, overrides: tuple[str, ...]) -> tuple[Path, Sweep, Task]:
+    """The folder, sweep and task of a new run that is created from another; see `fork`."""
     with load(path) as run:
-        checked, task = run._read(overrides)
-        folder = Path(out) if out else free_folder(run.path.name, run.path.parent)
+        checked, task = run.read(overrides)
+        folder = Path(out) if out else free_folder(run.path.absolute().name, run.path.parent)
         create.create(checked, task, folder, forked_from=str(run.path.absolute()))
     return folder, checked, task
 
@@ -148,12 +160,17 @@ class Run:
 
         Raises:
           SweepError: a rule is broken, or the sweep has lost a member of the run.
-          DamagedError: the task's code lies in the run's folder: jaxloop runs nothing from there.
         """
-        checked, task = self._read(overrides)
+        checked, task = self.read(overrides)
         return create.aligned(checked, self.store), task
 
-    def _read(self, overrides: tuple[str, ...]) -> tuple[Sweep, Task]:
+    def read(self, overrides: tuple[str, ...]) -> tuple[Sweep, Task]:
+        """The recorded sweep with some keys overridden, and its task.
+
+        Raises:
+          SweepError: a rule is broken.
+          DamagedError: the task's code lies in the run's folder: jaxloop runs nothing from there.
+        """
         text, folder = self.store.get("sweep"), Path(self.store.get("folder"))
         source = str(self.path / drift.SWEEP)
 

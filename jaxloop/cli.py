@@ -190,7 +190,8 @@ def fork(run: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool)
     """Start a new run from the sweep of another, with today's code, data and libraries."""
     from jaxloop import api
 
-    folder, checked, task = api.fork(run, overrides=overrides, out=out)
+    _start_jax()
+    folder, checked, task = api.forked(run, out, overrides)
     _train(folder, checked, task, as_json)
 
 

@@ -1,0 +1,201 @@
+"""Files of a run that were flipped, cut, lost or swapped for links: never a silent wrong value."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxloop
+from jaxloop import checkpoints, runner, sweep
+from jaxloop.errors import DamagedError
+from jaxloop.verify import verify
+
+FLIPS = 500
+
+
+class Stopped(Exception):
+    """What ends a run in the middle, as a crash would."""
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory):
+    """A run that ended at its third turn, with two checkpoints; and the same run, whole."""
+    from conftest import TINY
+
+    folder = tmp_path_factory.mktemp("crashed")
+    swept = sweep.parse(TINY, ("axes.steps.values=[20, 100]",))
+    turns = []
+
+    def crash(progress):
+        turns.append(progress)
+        if len(turns) == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        jaxloop.run(swept, out=folder / "run", observe=crash)
+    jaxloop.run(swept, out=folder / "whole").close()
+    assert sorted(path.name for path in (folder / "run" / "checkpoints").iterdir()) == ["00000002", "00000003"]
+    return folder
+
+
+@pytest.fixture
+def run(crashed, tmp_path):
+    return shutil.copytree(crashed / "run", tmp_path / "run")
+
+
+def resumed(run):
+    with jaxloop.resume(run) as loaded:
+        notes = loaded.summary["notes"]
+        curves = {metric: loaded.curves(metric) for metric in loaded.store.metric_names()}
+        return notes, curves, [jax.tree.leaves(loaded.params(member)) for member in loaded.members]
+
+
+def same(found, whole):
+    with jaxloop.load(whole) as loaded:
+        for metric, curve in found[1].items():
+            np.testing.assert_array_equal(curve, loaded.curves(metric))
+        for member, params in zip(loaded.members, found[2], strict=True):
+            assert all((a == b).all() for a, b in zip(params, jax.tree.leaves(loaded.params(member)), strict=True))
+
+
+def files(folder: Path):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def flip(path: Path, place: int, bit: int) -> bytes:
+    """Flips a bit of a file; gives what was there."""
+    kept = path.read_bytes()
+    damaged = bytearray(kept)
+    damaged[place] ^= 1 << bit
+    path.write_bytes(damaged)
+    return kept
+
+
+def test_no_flipped_bit_of_a_checkpoint_is_restored(run):
+    """A sample of all bits of the latest checkpoint's files, each file at least once."""
+    newest = run / "checkpoints" / "00000003"
+    random_ = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", "flips"))
+    every = [(path, place) for path in files(newest) for place in range(path.stat().st_size)]
+    sample = [(path, random_.randrange(path.stat().st_size)) for path in files(newest)]
+    for path, place in [*sample, *random_.sample(every, min(FLIPS, len(every)))]:
+        kept = flip(path, place, random_.randrange(8))
+        with pytest.raises(DamagedError, match="00000003"):
+            checkpoints.check_population(run / "checkpoints", 3, [0])
+        path.write_bytes(kept)
+    checkpoints.check_population(run / "checkpoints", 3, [0])
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "partly copied", "no digests"])
+def test_a_damaged_checkpoint_costs_its_interval_and_is_told(run, crashed, damage):
+    newest = run / "checkpoints" / "00000003"
+    largest = max(files(newest), key=lambda path: path.stat().st_size)
+    if damage == "flipped":
+        flip(largest, largest.stat().st_size // 2, 3)
+    elif damage == "cut":
+        largest.write_bytes(largest.read_bytes()[:-7])
+    elif damage == "missing":
+        largest.unlink()
+    elif damage == "partly copied":
+        shutil.rmtree(next(path for path in newest.rglob("d") if path.is_dir()))
+    else:
+        next(newest.rglob("SHA256SUMS")).unlink()
+    found = verify(run)
+    assert len(found["problems"]) == 1
+    assert "00000003" in found["problems"][0]
+    notes, *rest = resumed(run)
+    assert len(notes) == 1
+    assert "the last checkpoint is damaged" in notes[0]
+    assert "going on from turn 2" in notes[0]
+    same((notes, *rest), crashed / "whole")
+    assert verify(run)["problems"] == []
+    assert json.loads((run / "run.json").read_text())["notes"] == notes
+
+
+def test_two_damaged_checkpoints_are_an_error_that_changes_nothing(run, jaxloop_command):
+    for path in files(run / "checkpoints"):
+        flip(path, 0, 0)
+    before = {path: path.read_bytes() for path in files(run) if path.suffix != ".lock"}
+    done = jaxloop_command("resume", run)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert "00000003" in done.stderr
+    assert "00000002" in done.stderr
+    assert "jaxloop fork" in done.stderr
+    after = {path: path.read_bytes() for path in files(run / "checkpoints")}
+    assert all(before[path] == content for path, content in after.items())
+
+
+def test_no_flipped_bit_of_final_parameters_is_read(run):
+    """Of a member that had ended: it is refused, or the others' folders are untouched."""
+    with jaxloop.load(run) as loaded:
+        ended = next(member for member in loaded.members if member.finished)
+        folder = run / ended.finished
+        for path in files(folder):
+            kept = flip(path, path.stat().st_size // 2, 5)
+            with pytest.raises(DamagedError, match="finished"):
+                loaded.params(ended)
+            path.write_bytes(kept)
+        assert jax.tree.leaves(loaded.params(ended))
+
+
+@pytest.mark.parametrize("what", ["event", "hparams", "curve", "sweep", "missing member", "status"])
+def test_verify_finds_what_does_not_fit(run, what):
+    assert verify(run)["problems"] == []
+    with jaxloop.load(run) as loaded:
+        execute = loaded.store.connection.execute
+        if what == "event":
+            path = next((run / "members" / loaded.members[0].folder).glob("events*"))
+            flip(path, path.stat().st_size // 2, 1)
+        elif what == "hparams":
+            execute("update members set hparams = replace(hparams, '32', '33') where number = 4")
+        elif what == "curve":
+            execute('update curves set "train/loss" = "train/loss" * 1.0001 where member = 2 and step = 20')
+        elif what == "sweep":
+            (run / "sweep.toml").write_text("[run]\n")
+        elif what == "missing member":
+            execute("delete from members where number = 3")
+        else:
+            execute("update members set status = 'finished' where status = 'running'")
+    problems = verify(run)["problems"]
+    assert problems
+    assert all(len(problem.splitlines()) == 1 for problem in problems)
+
+
+def test_links_in_a_run_are_refused(run, tmp_path, jaxloop_command):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("here")
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").symlink_to(outside)
+    done = jaxloop_command("resume", run)
+    assert (done.returncode, "is a link" in done.stderr) == (4, True)
+    assert (outside / "precious").read_text() == "here"
+    assert [path.name for path in outside.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("path", ["../../outside", "/etc", "finished/../../x", "finished/a/b", "..", ".hidden"])
+def test_a_path_that_leads_out_of_a_run_is_refused(run, path):
+    for column in ("finished", "folder"):
+        with jaxloop.load(run) as loaded:
+            loaded.store.connection.execute(f"update members set {column} = ? where number = 0", (path,))
+            with pytest.raises(DamagedError, match="never writes"):
+                loaded.params(0)
+            with pytest.raises(DamagedError, match="never writes"):
+                runner.train(run, *loaded.sweep_and_task)
+
+
+def test_no_code_runs_from_a_runs_folder(run, jaxloop_command):
+    (run / "evil.py").write_text(f"open({str(run / 'ran')!r}, 'w')\n")
+    with jaxloop.load(run) as loaded:
+        text = loaded.store.get("sweep").replace('task = "digits"', 'task = "evil.py:task"')
+        loaded.store.put(sweep=text, folder=str(run))
+    for words in (["resume", run], ["replay", run, "0"], ["export", run, "0", run.parent / "out"], ["fork", run]):
+        done = jaxloop_command(*words)
+        assert done.returncode == 4, (words, done.stderr)
+        assert "runs no code from there" in done.stderr
+    assert not (run / "ran").exists()
