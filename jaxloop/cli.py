@@ -36,6 +36,7 @@ run_folder = click.argument("run", type=click.Path(path_type=Path))
 
 
 Together = tuple[str | None, int | None, int | None]  # coordinator, processes, process
+TOLD = 300  # characters of a library's own words
 ALONE: Together = (None, None, None)
 
 
@@ -58,6 +59,7 @@ def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
 
 def main() -> None:
     """The `jaxloop` command: errors a user can act on are one message and an exit code."""
+    sys.excepthook = _told_once
     try:
         code = _code()
     except Exception:  # a fault of ours
@@ -69,6 +71,12 @@ def main() -> None:
         if processes.are_several():
             processes.leave(code)
     sys.exit(code)
+
+
+def _told_once(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Leaves out what tensorstore's threads say of a save that failed, after orbax has raised it."""
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _code() -> int:
@@ -91,7 +99,7 @@ def _code() -> int:
         if not is_out_of_resources(error):
             raise
         hint = "The last checkpoint is whole: make room, then `jaxloop resume RUN` goes on from it."
-        click.echo(f"jaxloop: out of memory or disk: {error}\n{hint}", err=True)
+        click.echo(f"jaxloop: out of memory or disk: {str(error)[:TOLD]}\n{hint}", err=True)
         return ResourceError.code
     return 0
 

@@ -103,12 +103,11 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
       sweep: `aligned` with the run.
 
     Raises:
-      SweepError: the change is one of what all members share, or breaks a rule of the task.
+      SweepError: the sweep breaks a rule of the task.
       ResourceError: the disk is too small.
     """
     if (text := sweep.toml()) != store.get("sweep"):
         before = Document.model_validate(tomllib.loads(store.get("sweep")))
-        _refuse_other_terms(before, sweep)
         checked, had = check(sweep, task), store.get("size_classes")
         new = list(range(sum(store.counts().values()), len(sweep.members)))
         buckets = planner.buckets(sweep, task, new) if new else []
@@ -131,8 +130,13 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
         store.put(growing=False)
 
 
-def _refuse_other_terms(before: Document, sweep: Sweep) -> None:
-    after = sweep.document
+def refuse_other_terms(sweep: Sweep, store: Store) -> None:
+    """Makes sure that what all members of a run share is as it was.
+
+    Raises:
+      SweepError: it is not.
+    """
+    before, after = Document.model_validate(tomllib.loads(store.get("sweep"))), sweep.document
     shared = {
         "run.task": (before.run.task, after.run.task),
         "run.evaluate_every": (before.run.evaluate_every, after.run.evaluate_every),

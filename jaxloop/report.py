@@ -56,10 +56,9 @@ def ranked(
 
 def status(store: Store) -> str:
     """created, running, interrupted or finished; a run that nobody trains any more was interrupted."""
-    found = store.get("status")
-    if found in ("created", "running"):
-        return "running" if lock.is_held(store.path.parent) else "interrupted"
-    return found
+    if (found := store.get("status")) != "running" or lock.is_held(store.path.parent):
+        return found
+    return "interrupted" if store.get("status") == "running" else store.get("status")  # it may have just ended
 
 
 def member_json(member: Member) -> dict[str, Any]:

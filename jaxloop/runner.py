@@ -15,7 +15,7 @@ import numpy as np
 from jaxloop import checkpoints, devices, drift, lock, planner, processes, provenance, report, retired, tune
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
-from jaxloop.create import grow
+from jaxloop.create import grow, refuse_other_terms
 from jaxloop.digests import refuse_links, write_whole
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
@@ -58,6 +58,7 @@ def train(
         processes.agree(digest([sweep.toml(), origin]))
         store = stack.enter_context(Store(run))
         if processes.leads():
+            refuse_other_terms(sweep, store)
             drift.check(run, store, origin, allowed=allow_drift)
             grow(run, sweep, task, store)
         processes.barrier("begun")

@@ -256,9 +256,9 @@ class Store:
     def points(self, number: int, turn: int | None = None) -> dict[tuple[str, int], float]:
         """One member's curves: its measured values by (metric, step), as they were at the end of a turn."""
         names = self.metric_names()
-        columns = ", ".join(map(_quoted, names))
+        columns = ", ".join(["step", *map(_quoted, names)])
         rows = self.connection.execute(
-            f"select step, {columns} from curves where member = ?1 and turn <= coalesce(?2, turn)", (number, turn)
+            f"select {columns} from curves where member = ?1 and turn <= coalesce(?2, turn)", (number, turn)
         )
         return {
             (name, step): value

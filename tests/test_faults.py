@@ -129,6 +129,11 @@ def faults(count):
     return sorted(random.SystemRandom().sample(every, SAMPLE))
 
 
+def died_at(n, done):
+    """Whether a command was killed at its n-th write; the last few are not there in every run of it."""
+    return done["code"] == -signal.SIGKILL or (done["code"] == 0 and done["count"] < n)
+
+
 def resumed(commands, folder, n):
     """What a run tells after it was resumed from what fault `n` left, if that was a run."""
     words = ["resume", folder / "run"] if (folder / "run").exists() else []
@@ -144,7 +149,7 @@ def test_killed_at_any_write_a_run_resumes_to_the_same_bits(commands, whole, tmp
     for n in faults(whole[1]):
         folder = tmp_path / str(n)
         killed = commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=n)
-        assert killed["code"] == -signal.SIGKILL, (n, killed)
+        assert died_at(n, killed), (n, killed)
         same(resumed(commands, folder, n), whole[0])
         shutil.rmtree(folder)
 
@@ -155,7 +160,7 @@ def test_killed_while_it_resumes_a_run_resumes_to_the_same_bits(commands, whole,
         folder = tmp_path / str(n)
         commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=whole[1] // 2)
         killed = commands("resume", folder / "run", faults_in=folder, n=n)
-        assert killed["code"] in (0, -signal.SIGKILL), (n, killed)
+        assert died_at(n, killed), (n, killed)
         same(resumed(commands, folder, n), whole[0])
         shutil.rmtree(folder)
 
@@ -165,7 +170,51 @@ def test_a_disk_that_fills_up_at_any_write_ends_a_run_that_resumes(commands, who
     for n in faults(whole[1]):
         folder = tmp_path / str(n)
         stopped = commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=n, full=True)
-        assert stopped["code"] == 5, (n, stopped)
+        assert stopped["code"] == 5 or (stopped["code"] == 0 and stopped["count"] < n), (n, stopped)
         assert "Traceback" not in stopped["said"], (n, stopped["said"])
         same(resumed(commands, folder, n), whole[0])
         shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_fifty_kills_of_a_run_of_64_members(commands, tmp_path):
+    grid = ["axes.learning_rate={log=[0.01, 0.5], num=16}", "axes.steps.values=[10, 90]", "axes.seed.count=2"]
+    settings = [word for setting in (*grid, "checkpoint.every=10") for word in ("--set", setting)]
+    assert commands("population", "line.toml", *settings, "--out", tmp_path / "whole")["code"] == 0
+    run, kills = tmp_path / "run", 0
+    while kills < 50:
+        words = ["resume", run] if run.exists() else ["population", "line.toml", *settings, "--out", run]
+        n = random.SystemRandom().randrange(1, 250)
+        done = commands(*words, faults_in=tmp_path, n=n)
+        assert died_at(n, done), done
+        kills += done["code"] == -signal.SIGKILL
+        if done["code"] == 0:
+            same(told(run), told(tmp_path / "whole"))
+            shutil.rmtree(run)
+    same(resumed(commands, tmp_path, "last"), told(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_indeed(commands, whole, tmp_path):
+    """A small file system of its own, with ever more room: each time the run goes on from what was saved."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = 200
+    mounted = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(disk)]
+    if subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("mounting a file system is not allowed here; the fault shim tells of a full disk at any write")
+    try:
+        codes = []
+        while not codes or codes[-1]:
+            run = disk / "run"
+            words = ["resume", run] if run.exists() else ["population", "line.toml", "--out", run]
+            done = commands(*words)
+            codes.append(done["code"])
+            assert done["code"] in (0, 5), done
+            assert "Traceback" not in done["said"]
+            size += 40
+            subprocess.run(["mount", "-o", f"remount,size={size}k", str(disk)], check=True)
+        assert codes.count(5) > 2
+        same(told(disk / "run"), whole[0])
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
