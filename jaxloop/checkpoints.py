@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import type_handlers as numpy_handlers
 
 from jaxloop import digests
-from jaxloop.errors import DamagedError
+from jaxloop.errors import DamagedError, SweepError
 
 Final = Literal["params", "average"]  # what a member ends with; the second is of the first, over steps
 
@@ -75,11 +75,25 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
+def refuse_patterns(folder: Path) -> None:
+    """Makes sure that orbax, which looks for its files by pattern, will not take a folder's name for one.
+
+    Raises:
+      SweepError: it would.
+    """
+    if found := set("*?[") & set(str(folder.absolute())):
+        raise SweepError(
+            f"{folder}: needs a path without {' '.join(sorted(found))}, which orbax takes for a pattern"
+        )
+
+
 def _save(folder: Path, tree: Any) -> None:
     """Commits a tree to a folder, which counts from its seal on; what is there already is replaced."""
     with _checkpointer() as checkpointer, _numpy_arrays_written():
         checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
     digests.seal(folder)
+    if isinstance(tree, dict) and "members" in tree and members(folder) != tree["members"].tolist():
+        raise DamagedError(f"{folder}: orbax did not write what it was given")
 
 
 @contextmanager

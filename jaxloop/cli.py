@@ -59,7 +59,7 @@ def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
 
 def main() -> None:
     """The `jaxloop` command: errors a user can act on are one message and an exit code."""
-    sys.excepthook = _told_once
+    sys.unraisablehook = _told_once
     try:
         code = _code()
     except Exception:  # a fault of ours
@@ -73,10 +73,10 @@ def main() -> None:
     sys.exit(code)
 
 
-def _told_once(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Leaves out what tensorstore's threads say of a save that failed, after orbax has raised it."""
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-        sys.__excepthook__(kind, error, trace)
+def _told_once(unraisable: Any) -> None:
+    """Leaves out what tensorstore's threads say of a save or restore that failed, which orbax raises too."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _code() -> int:
@@ -387,6 +387,7 @@ def export(run: Path, member: str, folder: Path, average: bool) -> None:
 
     if folder.exists():
         raise SweepError(f"{folder}: exists already; choose another folder")
+    checkpoints.refuse_patterns(folder)
     loaded = api.load(run)
     checkpoints.save_one(folder, loaded.average(member) if average else loaded.params(member))
     click.echo(folder)

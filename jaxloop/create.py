@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jaxloop import drift, identity, planner, processes, provenance, space, summaries
+from jaxloop import checkpoints, drift, identity, planner, processes, provenance, space, summaries
 from jaxloop.checks import check
 from jaxloop.digests import write_whole
 from jaxloop.document import Document
@@ -31,6 +31,7 @@ def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
     checked, origin = check(sweep, task), drift.origin(sweep, task)
     processes.agree(digest([sweep.toml(), origin]))
     if processes.leads():
+        checkpoints.refuse_patterns(run)
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
             hint = f"`jaxloop resume {run}` goes on with it; else " if exists(run) else ""
             raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")

@@ -34,7 +34,9 @@ def check(run: Path, store: Store, now: dict[str, str], *, allowed: bool) -> Non
       DamagedError: something has changed, and that is not allowed.
     """
     recorded = store.get("accepted") or store.get("origin")
-    changes = [f"{name}: was {recorded[name]}, is {now[name]}" for name in now if recorded[name] != now[name]]
+    changes = [
+        f"{name}: was {recorded.get(name)}, is {now[name]}" for name in now if recorded.get(name) != now[name]
+    ]
     edited = _edited(run, store)
     if (changes or edited) and not allowed:
         hints = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -61,7 +62,7 @@ class Panel:
     def _render(self, progress: "Progress") -> Group:
         from jaxloop.report import ranked
 
-        name = str(progress.store.get("name"))
+        name = escape(str(progress.store.get("name")))
         bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
         bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
         best = ranked(progress.store, so_far=True)[:5]
@@ -81,11 +82,11 @@ def _line(progress: "Progress") -> str:
 
 def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:
     """Configs ranked, one a row, with the standard error over their replicates and the numbers of these."""
-    table = Table(title=f"best by {metric}, mean over seeds")
+    table = Table(title=f"best by {escape(metric)}, mean over seeds")
     names = [name for name in varied if name not in REPLICATES and any(name in row["hparams"] for row in best)]
     other = metric.replace("validation/", "test/")
     for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
-        heading = re.sub(r"([/_])", r"\1\n", name)
+        heading = re.sub(r"([/_])", r"\1\n", escape(name))
         table.add_column(heading, justify="right", vertical="bottom", overflow="fold")
     for rank, row in enumerate(best, 1):
         values = [_short(row["hparams"].get(name)) for name in names]
@@ -105,7 +106,8 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+    """A value in a cell; a word as it is, whatever rich would make of its brackets."""
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else escape(str(value))
 
 
 def _measured(value: float | None) -> str:

@@ -14,6 +14,7 @@ import jax
 
 from jaxloop.bucket import Bucket, bucket_of, compatible, divided
 from jaxloop.devices import NARROWEST
+from jaxloop.errors import DamagedError
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import params_shapes, step_flops
@@ -52,7 +53,14 @@ def numbers(buckets: list[Bucket]) -> list[list[list[int]]]:
 
 
 def recorded(sweep: Sweep, numbers: list[list[list[int]]]) -> list[Bucket]:
-    """The buckets that `numbers` was given: estimates may be others in another version."""
+    """The buckets that `numbers` was given: estimates may be others in another version.
+
+    Raises:
+      DamagedError: they are not all of the sweep's members, once each.
+    """
+    listed = sorted(chain.from_iterable(chain.from_iterable(numbers)))
+    if listed != list(range(len(sweep.members))):
+        raise DamagedError(f"the run's size classes hold members {listed}, the sweep has {len(sweep.members)}")
     return [divided(sweep, bucket_of(sweep, sorted(chain(*parts))), parts) for parts in numbers]
 
 

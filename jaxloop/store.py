@@ -3,7 +3,8 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxloop.errors import DamagedError, NotFoundError
+from jaxloop import facts
+from jaxloop.errors import DamagedError, NotFoundError, is_out_of_resources
 
 FILE = "run.sqlite"
 FORMAT = 2
@@ -58,17 +60,13 @@ class Store:
             raise NotFoundError(f"{run}: no run here ({FILE} is missing); `jaxloop ls` lists runs")
         if self.path.is_symlink():
             raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
-        try:
+        with self._damage_told():
             self.connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self.connection.execute("pragma journal_mode = wal")
             self.connection.execute("pragma synchronous = full")
             if create:
                 self._create()
-            found = self.get("format")
-        except sqlite3.OperationalError:  # locked, or the disk is full: not damaged
-            raise
-        except sqlite3.DatabaseError as error:
-            raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
+        found = self.get("format")
         if found != FORMAT:
             raise DamagedError(f"{self.path}: format {found}, this jaxloop reads {FORMAT}")
 
@@ -97,13 +95,31 @@ class Store:
 
     # facts of the run
 
-    def put(self, **facts: Any) -> None:
-        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+    def put(self, **values: Any) -> None:
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
         self.connection.executemany("insert or replace into facts values(?, ?)", rows)
 
     def get(self, key: str, default: Any = None) -> Any:
-        row = self.connection.execute("select value from facts where key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else default
+        """A fact, checked for its type.
+
+        Raises:
+          DamagedError: it is not what jaxloop writes.
+        """
+        with self._damage_told():
+            row = self.connection.execute("select value from facts where key = ?", (key,)).fetchone()
+            return facts.read(key, row[0]) if row else default
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """What SQLite and its content say where bytes of the file are not what was written, as DamagedError."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if is_out_of_resources(error) or "locked" in str(error):
+                raise
+            raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DamagedError(f"{self.path}: not a readable run file: {str(error)[:200]}") from None
 
     # writing
 
@@ -182,37 +198,33 @@ class Store:
 
     # reading
 
+    def _rows(self, query: str, parameters: tuple = ()) -> list[tuple]:
+        """All rows of a query.
+
+        Raises:
+          DamagedError: the file's bytes are not what was written.
+        """
+        with self._damage_told():
+            return self.connection.execute(query, parameters).fetchall()
+
     def metric_names(self) -> list[str]:
-        columns = self.connection.execute("select name from pragma_table_info('curves')")
-        return [name for (name,) in columns if "/" in name]
+        return [name for (name,) in self._rows("select name from pragma_table_info('curves')") if "/" in name]
 
     def members(self, where: str = "1", parameters: tuple = ()) -> list[Member]:
         names = self.metric_names()
         # The last value of each metric: the point at the member's own step holds all of them.
         last = "".join(f", c.{_quoted(name)}" for name in names)
-        rows = self.connection.execute(
+        rows = self._rows(
             f"select number, id, config, hparams, status, m.step, folder, finished{last} from members m "
             f"left join curves c on c.member = m.number and c.step = m.step where {where} order by number",
             parameters,
         )
-        return [
-            Member(
-                number,
-                id,
-                config,
-                json.loads(hparams),
-                Status(status),
-                step,
-                _within(folder),
-                finished and _within(finished),
-                {name: value for name, value in zip(names, values, strict=True) if value is not None},
-            )
-            for number, id, config, hparams, status, step, folder, finished, *values in rows
-        ]
+        with self._damage_told():
+            return [_member(names, *row) for row in rows]
 
     def member(self, label: str) -> Member:
         """A member by its number or a prefix of its id (at least 4 characters)."""
-        if label.isdigit() and (found := self.members("number = ?", (int(label),))):
+        if label.isdecimal() and len(label) < 10 and (found := self.members("number = ?", (int(label),))):
             return found[0]
         found = self.members("substr(id, 1, ?) = ?", (len(label), label)) if len(label) >= 4 else []
         if len(found) != 1:
@@ -220,44 +232,46 @@ class Store:
         return found[0]
 
     def counts(self) -> dict[str, int]:
-        found = dict(self.connection.execute("select status, count(*) from members group by status").fetchall())
+        found = dict(self._rows("select status, count(*) from members group by status"))
         return {status: found.get(status, 0) for status in Status}
 
     def steps(self, number: int | None = None) -> np.ndarray:
         """(points,) int64 steps at which any member, or one, has a point."""
         one, parameters = ("1", ()) if number is None else ("member = ?", (number,))
-        found = self.connection.execute(f"select distinct step from curves where {one} order by step", parameters)
-        return np.array([step for (step,) in found], np.int64)
+        found = self._rows(f"select distinct step from curves where {one} order by step", parameters)
+        with self._damage_told():
+            return np.array([step for (step,) in found], np.int64)
 
     def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
         if metric not in self.metric_names():
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
         steps = self.steps().tolist()
-        (count,) = self.connection.execute("select count(*) from members").fetchone()
+        ((count,),) = self._rows("select count(*) from members")
         values = np.full((count, len(steps)), np.nan, np.float32)
         place = {step: i for i, step in enumerate(steps)}
-        for member, step, value in self.connection.execute(
-            f"select member, step, {_quoted(metric)} from curves where {_quoted(metric)} is not null"
+        column = _quoted(metric)
+        for member, step, value in self._rows(
+            f"select member, step, {column} from curves where {column} is not null"
         ):
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
 
     def trained_at(self, turn: int) -> dict[int, int]:
         """The steps of each member that was being trained at the end of a turn, by number."""
-        rows = self.connection.execute(
+        rows = self._rows(
             "select number, coalesce(max(c.step), 0) from members m "
             "left join curves c on c.member = m.number and c.turn <= ?1 "
             "where admitted <= ?1 and (retired is null or retired > ?1) group by number",
             (turn,),
         )
-        return dict(rows.fetchall())
+        return dict(rows)
 
     def points(self, number: int, turn: int | None = None) -> dict[tuple[str, int], float]:
         """One member's curves: its measured values by (metric, step), as they were at the end of a turn."""
         names = self.metric_names()
         columns = ", ".join(["step", *map(_quoted, names)])
-        rows = self.connection.execute(
+        rows = self._rows(
             f"select {columns} from curves where member = ?1 and turn <= coalesce(?2, turn)", (number, turn)
         )
         return {
@@ -268,10 +282,25 @@ class Store:
         }
 
 
+def _member(names, number, id, config, hparams, status, step, folder, finished, *values) -> Member:
+    """A member from its row, the last value of each metric behind it.
+
+    Raises:
+      ValueError, TypeError: something in it is not what jaxloop writes.
+    """
+    metrics = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    if not all(isinstance(value, float) for value in metrics.values()) or not isinstance(step, int):
+        raise TypeError(f"member {number}: its step or metrics are no numbers")
+    hparams = dict(json.loads(hparams))
+    return Member(
+        number, id, config, hparams, Status(status), step, _within(folder), finished and _within(finished), metrics
+    )
+
+
 def _within(path: str) -> str:
     """A relative path as recorded, refused if it could lead out of the run's folder."""
     if not re.fullmatch(r"(finished/)?[\w+,=-][\w.+,=-]*", path):
-        raise DamagedError(f"the store names a path that jaxloop never writes: {path!r}")
+        raise ValueError(f"the store names a path that jaxloop never writes: {path!r}")
     return path
 
 

@@ -20,6 +20,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "bucket",
         "slots",
         "identity",
+        "facts",
         "units",
     },
     {

@@ -1,0 +1,68 @@
+"""The facts that a run's store keeps, by name, and their types: a store may be damaged, or come from anyone."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+Count = Annotated[int, Field(ge=0, le=2**31)]
+
+
+class Rest(TypedDict):
+    """A checkpoint: the turn that it was taken after, and the processes that have a part of it."""
+
+    turn: Count
+    parts: list[Count]
+
+
+class Checkpoint(Rest):
+    previous: NotRequired[Rest]
+
+
+class Layout(TypedDict):
+    capacity: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+
+
+def _of_a_member(origin: dict[str, str]) -> dict[str, str]:
+    if not {"code", "data"} <= origin.keys():
+        raise ValueError(f"needs code and data, has {', '.join(origin)}")
+    return origin
+
+
+Origin = Annotated[dict[str, str], AfterValidator(_of_a_member)]
+KINDS: dict[str, Any] = {
+    "format": int,
+    "name": str,
+    "folder": str,
+    "sweep": str,
+    "origin": Origin,
+    "accepted": Origin,
+    "drift": list[dict[str, Any]],
+    "varied": list[str],
+    "metric": str,
+    "mode": Literal["max", "min"],
+    "status": Literal["created", "running", "interrupted", "finished"],
+    "checkpoint": Checkpoint,
+    "size_classes": list[list[list[Count]]],
+    "layout": Layout | None,
+    "capacity": Count,
+    "width": Count,
+    "devices": Count,
+    "place": dict[str, Any],
+    "notes": list[str],
+    "growing": bool,
+    "seconds": float,
+    "member_steps": Count | float,
+}
+_ADAPTERS = {name: TypeAdapter(kind) for name, kind in KINDS.items()}
+_ANYTHING = TypeAdapter(Any)
+
+
+def read(key: str, text: str) -> Any:
+    """A fact from its JSON; `layout/0` is of the kind `layout`.
+
+    Raises:
+      ValueError: it is not of its kind.
+    """
+    return _ADAPTERS.get(key.partition("/")[0], _ANYTHING).validate_json(text)
