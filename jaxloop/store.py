@@ -17,6 +17,7 @@ from jaxloop.errors import DamagedError, NotFoundError, is_out_of_resources
 
 FILE = "run.sqlite"
 FORMAT = 2
+READERS = {1: "none: it was never released"}  # of earlier formats, by number: which version
 
 
 class Status(StrEnum):
@@ -68,7 +69,10 @@ class Store:
                 self._create()
         found = self.get("format")
         if found != FORMAT:
-            raise DamagedError(f"{self.path}: format {found}, this jaxloop reads {FORMAT}")
+            reader = READERS.get(found, "a later jaxloop: update it")
+            raise DamagedError(
+                f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; what reads it is {reader}"
+            )
 
     def _create(self) -> None:
         self.connection.executescript(
