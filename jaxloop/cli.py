@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. JAX is loaded only by commands that need it.
 
 Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or
-disk, 6 no member finished finite, 7 run is locked, 130/143 interrupted (state saved).
+disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 130/143 interrupted (state saved).
 """
 
 import functools
@@ -21,7 +21,8 @@ from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED, JaxloopError, Resour
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
-    "disk, 6 no member finished finite, 7 run is locked, 130/143 interrupted (state saved)."
+    "disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 130/143 interrupted (state "
+    "saved)."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 overrides = click.option(

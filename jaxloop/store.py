@@ -17,7 +17,7 @@ from jaxloop.errors import DamagedError, NotFoundError, is_out_of_resources
 
 FILE = "run.sqlite"
 FORMAT = 2
-READERS = {1: "none: it was never released"}  # of earlier formats, by number: which version
+READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
 
 class Status(StrEnum):
@@ -69,10 +69,8 @@ class Store:
                 self._create()
         found = self.get("format")
         if found != FORMAT:
-            reader = READERS.get(found, "a later jaxloop: update it")
-            raise DamagedError(
-                f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; what reads it is {reader}"
-            )
+            reader = READERS.get(found, "a later jaxloop can: update it")
+            raise DamagedError(f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; {reader}")
 
     def _create(self) -> None:
         self.connection.executescript(

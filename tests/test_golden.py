@@ -1,7 +1,7 @@
 """Runs that earlier versions wrote: this one reads them, goes on with them, or says which version can.
 
-Where one of these fails, a reader of the new format belongs beside that of the old, or `store.READERS` gets a line:
-the fixtures stay as they are. `tools/golden.py` makes one for a new format.
+Where one of these fails, a reader of the new format belongs beside that of the old, or `store.READERS` gets a
+line: the fixtures stay as they are. `tools/golden.py` makes one for a new format.
 """
 
 import json
