@@ -2,13 +2,16 @@
 
 Members: whole runs of a small MLP on digits, everything on, from 64 to 16,384 members: microseconds a member-step,
 and the process's peak memory. Devices: the same members on 1, 2, 4 and 8 CPU devices; beyond the machine's cores
-these are virtual: they show that results agree, not speed.
+these are virtual: they show that results agree, not speed. Processes: two devices in one process, and one in each
+of two, which commit each turn together.
 """
 
 import json
 import os
+import socket
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import measure
@@ -39,6 +42,8 @@ import json, resource, sys
 import jax
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", int(sys.argv[3]))
+from jaxloop import processes
+processes.join(*([sys.argv[4], 2, int(sys.argv[5])] if len(sys.argv) > 4 else []))
 import jaxloop
 run = jaxloop.run(sys.argv[1], out=sys.argv[2])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -52,6 +57,20 @@ def trained(folder: Path, members: int, devices: int, steps: int, out: Path) -> 
     sweep.write_text(SWEEP.format(steps=steps, rates=members // 8))
     command = [sys.executable, "-c", RUN, str(sweep), str(out), str(devices)]
     return json.loads(measure.completed(command).splitlines()[-1])
+
+
+def in_two_processes(folder: Path, members: int, steps: int, out: Path) -> dict:
+    """A run of two processes of one device each; the first one's rate and peak memory."""
+    sweep = folder / f"{members}.toml"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    commands = [
+        [sys.executable, "-c", RUN, str(sweep), str(out), "1", coordinator, str(index)] for index in (0, 1)
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(measure.completed, commands))
+    return json.loads(said[0].splitlines()[-1])
 
 
 def main() -> None:
@@ -76,10 +95,15 @@ def main() -> None:
             apart = float(np.nanmax(np.abs(curves[devices] - curves[meshes[0]])))
             by_devices.append({"devices": devices, "member-steps/s": rate, "largest difference": apart})
             print(f"{devices:6} devices  {rate:10,.0f} member-steps/s  validation losses within {apart:.1g}")
+        by_processes = []
+        if not arguments.quick:
+            rate = in_two_processes(folder, 256, steps, folder / "two")["rate"]
+            by_processes = [{"processes": 2, "devices": 2, "member-steps/s": rate, "one process": by_devices[1]}]
+            print(f"     2 processes of one device  {rate:10,.0f} member-steps/s")
     if arguments.chart:
         series = {"us a member-step": [row["us a member-step"] for row in by_members]}
         measure.lines(arguments.chart, counts, series, "members", "us a member-step")
-    measure.publish({"rows": by_members, "devices": by_devices}, arguments.json)
+    measure.publish({"rows": by_members, "devices": by_devices, "processes": by_processes}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A member needs nothing of another, so that devices never talk to each other; hos
 """
 
 import atexit
+import itertools
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ LAUNCHED = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # how many processes a laun
 SAVED = "what was saved is whole: `jaxloop resume RUN` goes on, with any number of processes"
 
 
+_barriers = itertools.count()  # a barrier's key is for one use; every process comes to all of them in order
 _witness: "_Witness | None" = None  # of this process, where it has joined others
 
 
@@ -128,10 +130,10 @@ def leave(code: int) -> NoReturn:
 
 
 def barrier(name: str) -> None:
-    """Waits until every process is here; a name is for one use."""
+    """Waits until every process is here."""
     if count() > 1:
         with _peers():
-            ocp.multihost.get_barrier_sync_fn()(key=name, timeout_ms=BARRIER_MS)
+            ocp.multihost.get_barrier_sync_fn()(key=f"{name} {next(_barriers)}", timeout_ms=BARRIER_MS)
 
 
 def agree(digest: str) -> None:
