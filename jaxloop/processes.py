@@ -4,6 +4,7 @@ A member needs nothing of another, so that devices never talk to each other; hos
 """
 
 import atexit
+import ctypes
 import itertools
 import os
 import subprocess
@@ -71,6 +72,7 @@ def _stdout_to_stderr() -> Iterator[None]:
     try:
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # what C still holds back, where stdout is a pipe
         os.dup2(kept, 1)
         os.close(kept)
 

@@ -55,7 +55,7 @@ capacity = 4
 [checkpoint]
 every = 2
 """
-SAMPLE = 12
+SAMPLE = 8
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults.c is preloaded as Linux does it")
 
 

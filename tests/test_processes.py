@@ -19,7 +19,7 @@ from jaxloop.store import Store
 pytestmark = pytest.mark.slow
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 SETTINGS = ["axes.seed.count=4", "population.width=2", "population.capacity=8", "checkpoint.every=20"]
-LONG = ["run.steps=1500"]
+LONG = ["run.steps=800"]
 
 
 def started(words, processes, devices, settings=SETTINGS):

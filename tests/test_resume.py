@@ -302,7 +302,7 @@ def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path):
             pool.submit(read, kind)
         try:
             summary = jaxloop.run(
-                sweep.parse(TINY, ("run.steps=2000", "axes.seed.count=4", "checkpoint.every=100")), out=run
+                sweep.parse(TINY, ("run.steps=1000", "axes.seed.count=4", "checkpoint.every=100")), out=run
             ).summary
         finally:
             done.set()
