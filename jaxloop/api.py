@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def fork(
 def forked(path: str | Path, out: str | Path | None, overrides: tuple[str, ...]) -> tuple[Path, Sweep, Task]:
     """The folder, sweep and task of a new run that is created from another; see `fork`."""
     with load(path) as run:
-        checked, task = run.read(overrides)
+        checked, task = run.read(overrides, "written")
         folder = Path(out) if out else free_folder(run.path.absolute().name, run.path.parent)
         create.create(checked, task, folder, forked_from=str(run.path.absolute()))
     return folder, checked, task
@@ -164,14 +164,17 @@ class Run:
         checked, task = self.read(overrides)
         return create.aligned(checked, self.store), task
 
-    def read(self, overrides: tuple[str, ...]) -> tuple[Sweep, Task]:
+    def read(self, overrides: tuple[str, ...], which: Literal["sweep", "written"] = "sweep") -> tuple[Sweep, Task]:
         """The recorded sweep with some keys overridden, and its task.
+
+        Args:
+          which: with every default written out, or as the user wrote it.
 
         Raises:
           SweepError: a rule is broken.
           DamagedError: the task's code lies in the run's folder: jaxloop runs nothing from there.
         """
-        text, folder = self.store.get("sweep"), Path(self.store.get("folder"))
+        text, folder = self.store.get(which), Path(self.store.get("folder"))
         source = str(self.path / drift.SWEEP)
 
         def read(names_of: sweep.NamesOf) -> Sweep:

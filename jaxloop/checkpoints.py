@@ -92,7 +92,16 @@ def _save(folder: Path, tree: Any) -> None:
     with _checkpointer() as checkpointer, _numpy_arrays_written():
         checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
     digests.seal(folder)
-    if isinstance(tree, dict) and "members" in tree and members(folder) != tree["members"].tolist():
+
+
+def _save_members(folder: Path, numbers: np.ndarray, trees: dict[str, Any]) -> None:
+    """Commits what some members have, and reads back who they are: orbax may write nothing and say nothing.
+
+    Raises:
+      DamagedError: they are others.
+    """
+    _save(folder, {"members": numbers, **trees})
+    if members(folder) != numbers.tolist():
         raise DamagedError(f"{folder}: orbax did not write what it was given")
 
 
@@ -125,7 +134,7 @@ def _restored(folder: Path, like: Any, what: str) -> Any:
 
 def save_population(folder: Path, turn: int, part: int, snapshot: Snapshot) -> None:
     """Commits one process's part of a turn's checkpoint, under `folder/turn/part`."""
-    _save(_turn_folder(folder, turn) / str(part), {"state": snapshot.state, "members": snapshot.members})
+    _save_members(_turn_folder(folder, turn) / str(part), snapshot.members, {"state": snapshot.state})
 
 
 def check_population(folder: Path, turn: int, parts: list[int]) -> None:
@@ -179,7 +188,7 @@ def _turn_folder(folder: Path, turn: int) -> Path:
 
 def save_finals(folder: Path, finals: Finals) -> None:
     """Commits what members end with: "members", and by its name each kind of tree."""
-    _save(folder, {"members": finals.members, **finals.trees})
+    _save_members(folder, finals.members, {**finals.trees})
 
 
 def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:

@@ -7,6 +7,7 @@ disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 1
 import functools
 import json
 import math
+import re
 import shlex
 import sys
 import traceback
@@ -53,6 +54,8 @@ def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("--coordinator, --processes and --process go together")
         if process is not None and processes is not None and process >= processes:
             raise click.UsageError(f"--process: needs to be below --processes {processes}, got {process}")
+        if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+            raise click.UsageError(f"--coordinator: needs HOST:PORT, got {coordinator}")
         command(**arguments, together=(coordinator, processes, process))
 
     return checked
@@ -152,7 +155,7 @@ def population(
 
 
 def _read(
-    file: Path, overrides: tuple[str, ...], seeds: int | None, together: Together = ALONE
+    file: Path, overrides: tuple[str, ...], seeds: int | None, together: Together | None = None
 ) -> tuple[Any, Any]:
     """A sweep and its task; what is wrong in the file is told before JAX is loaded."""
     from jaxloop.sweep import load
@@ -165,12 +168,14 @@ def _read(
     return api.read(file, overrides)
 
 
-def _start_jax(together: Together = ALONE) -> None:
+def _start_jax(together: Together | None = None) -> None:
+    """Sets JAX up, and joins the other processes of a command that trains."""
     from jaxloop import processes
     from jaxloop.devices import prepare
 
     prepare()
-    processes.join(*together)
+    if together is not None:
+        processes.join(*together)
 
 
 @cli.command()

@@ -1,7 +1,9 @@
 """How members enter a run: when it is created, and when it grows. Those it has keep their numbers and results."""
 
 import json
+import os
 import shutil
+import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -37,24 +39,29 @@ def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
             raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")
         buckets = planner.buckets(sweep, task)
         space.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
-        part = run.with_name(f".{run.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        run.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{run.name}.", dir=run.parent))
+        part.chmod(0o777 & ~_umask())
         (part / drift.SWEEP).write_text(sweep.toml())
-        facts |= {"name": run.name, "folder": str(sweep.folder), "origin": origin}
+        facts |= {"name": run.name, "folder": str(sweep.folder), "origins": [origin]}
         (part / "run.json").write_text(json.dumps({**facts, **provenance.collect(sweep.folder)}, indent=1))
         with Store(part, create=True) as store, store.transaction():
             store.add_members(new_members(sweep, origin, range(len(sweep.members))))
             store.put(
                 **facts,
                 sweep=sweep.toml(),
+                written=sweep.written,
                 varied=sweep.varied,
                 metric=checked.metric,
                 mode=checked.mode,
                 size_classes=planner.numbers(buckets),
                 status="created",
             )
-        part.replace(run)
+        try:
+            part.replace(run)
+        except OSError:  # another process was first
+            shutil.rmtree(part)
+            raise SweepError(f"{run}: exists already; choose another folder with --out") from None
     processes.barrier("created")
 
 
@@ -108,15 +115,18 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
       ResourceError: the disk is too small.
     """
     if (text := sweep.toml()) != store.get("sweep"):
-        before = Document.model_validate(tomllib.loads(store.get("sweep")))
+        before, recorded = _recorded(store), [member.hparams for member in store.members()]
+        if recorded != sweep.members[: len(recorded)]:
+            raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
         checked, had = check(sweep, task), store.get("size_classes")
-        new = list(range(sum(store.counts().values()), len(sweep.members)))
+        new = list(range(len(recorded), len(sweep.members)))
         buckets = planner.buckets(sweep, task, new) if new else []
         space.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
         with store.transaction():
-            store.add_members(new_members(sweep, store.get("origin"), new))
+            store.add_members(new_members(sweep, store.get("origins")[-1], new))
             store.put(
                 sweep=text,
+                written=sweep.written,
                 varied=sweep.varied,
                 metric=checked.metric,
                 mode=checked.mode,
@@ -128,6 +138,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
     file = run / drift.SWEEP
     if not file.exists() or file.read_text(errors="replace") != text:
         write_whole(file, text)
+    if store.get("growing", False):
         store.put(growing=False)
 
 
@@ -137,7 +148,7 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
     Raises:
       SweepError: it is not.
     """
-    before, after = Document.model_validate(tomllib.loads(store.get("sweep"))), sweep.document
+    before, after = _recorded(store), sweep.document
     shared = {
         "run.task": (before.run.task, after.run.task),
         "run.evaluate_every": (before.run.evaluate_every, after.run.evaluate_every),
@@ -149,3 +160,14 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
         if was != wanted:
             rule = f"needs to stay {was!r}, as the run's members have it, got {wanted!r}; a fork can differ"
             raise SweepError(sweep.places.say(tuple(key.split(".")), rule))
+
+
+def _recorded(store: Store) -> Document:
+    return Document.model_validate(tomllib.loads(store.get("sweep")))
+
+
+def _umask() -> int:
+    """What the user takes from new files' modes; it can be read only by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

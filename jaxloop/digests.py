@@ -31,6 +31,8 @@ def check(folder: Path) -> None:
         raise DamagedError(f"{folder}: {found}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedError(f"{folder / FILE}: cannot be read: {error}") from None
+    if folder.parent.is_symlink():
+        raise DamagedError(f"{folder.parent}: is a link, and jaxloop writes none: replace it by what it leads to")
     files = _files(folder)
     for line in lines:
         digest, separator, name = line.partition("  ")
@@ -53,6 +55,8 @@ def refuse_links(folder: Path) -> None:
     Raises:
       DamagedError: something is a link.
     """
+    if folder.is_symlink():
+        raise DamagedError(f"{folder}: is a link, and jaxloop writes none: replace it by what it leads to")
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             if os.path.islink(path := os.path.join(place, name)):
@@ -81,5 +85,8 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read: {error}") from None

@@ -33,7 +33,8 @@ def check(run: Path, store: Store, now: dict[str, str], *, allowed: bool) -> Non
     Raises:
       DamagedError: something has changed, and that is not allowed.
     """
-    recorded = store.get("accepted") or store.get("origin")
+    origins = store.get("origins")
+    recorded = origins[-1]
     changes = [
         f"{name}: was {recorded.get(name)}, is {now[name]}" for name in now if recorded.get(name) != now[name]
     ]
@@ -44,16 +45,16 @@ def check(run: Path, store: Store, now: dict[str, str], *, allowed: bool) -> Non
             f"`jaxloop fork {run}` trains anew from the sweep of this run",
         )
         raise DamagedError("\n".join([f"{run}: not as it was when the run began:", *changes, *edited, *hints]))
-    if changes:
+    if changes or edited:
         turn = store.get("checkpoint", {"turn": 0})["turn"]
-        drifts = [*store.get("drift", []), {"turn": turn, "changes": changes}]
-        store.put(accepted=now, drift=drifts)
+        drifts = [*store.get("drift", []), {"turn": turn, "changes": [*changes, *edited]}]
+        store.put(origins=[*origins, now] if changes else origins, drift=drifts)
 
 
 def _edited(run: Path, store: Store) -> list[str]:
     """How the sweep's file differs from the sweep as recorded, as lines of a diff; not at all if it is missing."""
     file = run / SWEEP
-    if not file.exists() or store.get("growing"):
+    if not file.exists() or store.get("growing", False):
         return []
     told, found = store.get("sweep").splitlines(), file.read_text(errors="replace").splitlines()
     lines = list(difflib.unified_diff(told, found, "as recorded", str(file), n=0, lineterm=""))

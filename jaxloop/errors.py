@@ -63,9 +63,9 @@ def told(error: BaseException) -> str:
 
 def is_out_of_resources(error: BaseException) -> bool:
     """Whether memory or disk ran out or failed, in the words of Python, SQLite, tensorstore or XLA."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return True
-    told = ("No space left", "disk is full", "Disk quota exceeded", "disk I/O error", "Input/output error")
+    told = ("No space left", "disk is full", "Disk quota exceeded", "disk I/O error")
     return any(words in str(error) for words in told) or is_out_of_device_memory(error)
 
 

@@ -19,6 +19,12 @@ class Checkpoint(Rest):
     previous: NotRequired[Rest]
 
 
+class Place(TypedDict):
+    devices: Count
+    kind: str
+    processor: str
+
+
 class Layout(TypedDict):
     capacity: Annotated[int, Field(ge=1)]
     width: Annotated[int, Field(ge=1)]
@@ -36,8 +42,8 @@ KINDS: dict[str, Any] = {
     "name": str,
     "folder": str,
     "sweep": str,
-    "origin": Origin,
-    "accepted": Origin,
+    "written": str,
+    "origins": Annotated[list[Origin], Field(min_length=1)],
     "drift": list[dict[str, Any]],
     "varied": list[str],
     "metric": str,
@@ -49,7 +55,7 @@ KINDS: dict[str, Any] = {
     "capacity": Count,
     "width": Count,
     "devices": Count,
-    "place": dict[str, Any],
+    "place": Place,
     "notes": list[str],
     "growing": bool,
     "seconds": float,

@@ -20,19 +20,30 @@ SAME_START = 2.0  # seconds that a process's start may seem to differ by
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Holds a run's lock, which the system frees when the process dies, however it dies.
+    """Holds a run's lock to train it, which the system frees when the process dies, however it dies.
 
     Raises:
       LockedError: another process holds it.
     """
+    with kept_out(run):
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+        write_whole(run / OWNER, json.dumps(me))
+        try:
+            yield
+        finally:
+            (run / OWNER).unlink(missing_ok=True)
+
+
+@contextmanager
+def kept_out(run: Path) -> Iterator[None]:
+    """Keeps whoever would train a run out of it.
+
+    Raises:
+      LockedError: somebody trains it.
+    """
     try:
         with filelock.FileLock(run / FILE, timeout=0):
-            me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
-            write_whole(run / OWNER, json.dumps(me))
-            try:
-                yield
-            finally:
-                (run / OWNER).unlink(missing_ok=True)
+            yield
     except filelock.Timeout:
         who = "process {pid} on {host}".format_map(_owner(run) or {"pid": "?", "host": "this or another host"})
         raise LockedError(f"{run}: locked by {who}, which trains it: wait for it, or stop it") from None
@@ -47,7 +58,7 @@ def is_held(run: Path) -> bool:
         return True
     try:
         return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < SAME_START
-    except psutil.Error:
+    except (psutil.Error, ValueError):
         return False
 
 
@@ -55,5 +66,5 @@ def _owner(run: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((run / OWNER).read_text())
         return {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None

@@ -1,6 +1,6 @@
 """Several processes that train one run: each its share of the slots, on its own devices, in step with the others.
 
-A member needs nothing of another, so that devices never talk to each other; hosts do, between chunks.
+A member needs nothing of another, so that no step spans processes; they exchange what was measured between chunks.
 """
 
 import atexit
@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 
 from jaxloop.errors import PeerError, SweepError
 
-BARRIER_MS = 300_000
+BARRIER_MS = 86_400_000  # a dead process is noticed by its silence, not by this
 HEARTBEAT_SECONDS = 20  # after which a process that says nothing is taken for dead
 LAUNCHED = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # how many processes a launcher started
 SAVED = "what was saved is whole: `jaxloop resume RUN` goes on, with any number of processes"
@@ -32,7 +32,7 @@ _witness: "_Witness | None" = None  # of this process, where it has joined other
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Makes this process one of several, as told, or as a launcher that JAX knows says. Call before JAX starts."""
-    if coordinator is None and not _is_launched():
+    if processes == 1 or (coordinator is None and not _is_launched()):
         return
     global _witness
     _witness = _Witness()
@@ -43,7 +43,8 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
 
 def _is_launched() -> bool:
     """Whether a launcher started several processes: Slurm, Open MPI, Kubernetes (an indexed job), a TPU pod."""
-    sizes = [os.environ.get(name, "1") for name in LAUNCHED]
+    names = LAUNCHED if "SLURM_STEP_NODELIST" in os.environ else LAUNCHED[1:]  # a job's own shell is no step
+    sizes = [os.environ.get(name, "1") for name in names]
     pod = os.environ.get("TPU_WORKER_HOSTNAMES", "")
     indexed_job = "JOB_COMPLETION_INDEX" in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
     return any(size.isdigit() and int(size) > 1 for size in sizes) or "," in pod or indexed_job
@@ -110,7 +111,23 @@ def leaders(value: int) -> int:
 
 
 def least(value: float) -> float:
+    """The smallest of all processes' values."""
     return float(gathered(np.array([value], np.float32)).min())
+
+
+def most(value: float) -> float:
+    """The largest of all processes' values."""
+    return -least(-value)
+
+
+def told(content: bytes) -> bytes:
+    """What the first process has to say, in every process."""
+    if count() == 1:
+        return content
+    size = leaders(len(content))
+    mine = np.zeros(size, np.uint8)
+    mine[: len(content)] = np.frombuffer(content[:size], np.uint8)
+    return gathered(mine)[:size].tobytes()
 
 
 @contextmanager

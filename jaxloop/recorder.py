@@ -1,15 +1,12 @@
 """Writes what a turn measured: files first, then the one transaction of the store that makes them count."""
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxloop import checkpoints, processes, summaries
-from jaxloop.errors import DamagedError
 from jaxloop.store import Status, Store
 from jaxloop.sweep import Sweep
 
@@ -99,42 +96,6 @@ class Recorder:
                 self.store.put(checkpoint=checkpoint)
         if turn.parts is not None:
             checkpoints.keep_only(self.checkpoints, {previous["turn"], turn.number} if turn.parts else ())
-
-    def whole_checkpoint(self) -> tuple[dict[str, Any], str | None]:
-        """The newest checkpoint that is whole, and what is wrong with the one after it.
-
-        Raises:
-          DamagedError: the last two are both damaged.
-        """
-        newest = self.store.get("checkpoint", checkpoints.START)
-        try:
-            checkpoints.check_population(self.checkpoints, newest["turn"], newest["parts"])
-            return newest, None
-        except DamagedError as error:
-            damage = str(error)
-        if (previous := newest.get("previous")) is None:
-            raise DamagedError(f"{damage}\nno checkpoint before it is kept: `jaxloop fork {self.run}` trains anew")
-        try:
-            checkpoints.check_population(self.checkpoints, previous["turn"], previous["parts"])
-        except DamagedError as error:
-            hint = f"no whole checkpoint is left: `jaxloop fork {self.run}` trains anew"
-            raise DamagedError(f"{damage}\n{error}\n{hint}") from None
-        return previous, damage
-
-    def rewind(self, checkpoint: dict[str, Any]) -> None:
-        """Forgets what came after a checkpoint, in the store and in files."""
-        turn = checkpoint["turn"]
-        self.store.rewind(turn, checkpoint)
-        checkpoints.keep_only(self.checkpoints, range(turn + 1))
-        for member in self.store.members():
-            folder = self.run / "members" / member.folder
-            if member.status == Status.WAITING and folder.exists():
-                shutil.rmtree(folder)
-            elif member.status == Status.RUNNING:
-                summaries.cut(folder, member.step)
-        for folder in (self.run / "finished").glob("[0-9]*"):
-            if int(folder.name[:8]) > turn:
-                shutil.rmtree(folder)
 
     @property
     def checkpoints(self) -> Path:

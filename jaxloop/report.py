@@ -75,4 +75,6 @@ def run_json(store: Store) -> dict[str, Any]:
         "members": sum(counts.values()),
         **counts,
         "metric": store.get("metric"),
+        "notes": store.get("notes", []),
+        "drift": store.get("drift", []),
     }

@@ -8,7 +8,7 @@ from jaxloop import checkpoints
 from jaxloop.bucket import alone
 from jaxloop.checkpoints import Final
 from jaxloop.digests import is_sealed
-from jaxloop.errors import NotFoundError
+from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.store import Member, Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
@@ -35,12 +35,16 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
 
 
-def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[str, Any]]) -> None:
+def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[str, Any]]) -> list[str]:
     """Gives the best configs' members checkpoint folders of their own; drops what `keep` does not name.
 
     Args:
       ranked: all configs as `report.ranked` gives them, best first.
+
+    Returns:
+      What could not be kept: it is damaged.
     """
+    notes = []
     wanted = sweep.document.checkpoint.keep
     if wanted == "all":
         numbers = [number for config in ranked[:BEST_CONFIGS] for number in config["members"][:BEST_SEEDS]]
@@ -55,10 +59,16 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
         for what in finals(sweep, number):
             target = _own_folder(run, member, what)
             if member.finished and not is_sealed(target):  # dropped: another was better before the run grew
-                checkpoints.save_one(target, final(run, sweep, task, store, number, what))
+                try:
+                    params = final(run, sweep, task, store, number, what)
+                except DamagedError as error:
+                    notes.append(f"member {number} gets no checkpoint of its own: {error}")
+                else:
+                    checkpoints.save_one(target, params)
     if wanted.startswith("best:"):
         store.drop_finished()
         shutil.rmtree(run / "finished", ignore_errors=True)
+    return notes
 
 
 def finals(sweep: Sweep, number: int) -> tuple[Final, ...]:

@@ -17,10 +17,11 @@ from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
 from jaxloop.create import grow, refuse_other_terms
 from jaxloop.digests import refuse_links, write_whole
-from jaxloop.errors import is_out_of_device_memory
+from jaxloop.errors import SweepError, is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Turn
+from jaxloop.resting import rewind, whole_checkpoint
 from jaxloop.store import Status, Store
 from jaxloop.stream import Stream
 from jaxloop.sweep import Sweep, digest
@@ -51,29 +52,59 @@ def train(
       DamagedError: the run's folder, or what has changed since it began, does not allow to go on.
     """
     with ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt().listening())
+        origin = drift.origin(sweep, task)
+        processes.agree(digest([sweep.toml(), origin]))
+        notes: list[str] = []
         if processes.leads():
             refuse_links(run)
             stack.enter_context(lock.held(run))
-        origin = drift.origin(sweep, task)
-        processes.agree(digest([sweep.toml(), origin]))
-        store = stack.enter_context(Store(run))
-        if processes.leads():
-            refuse_other_terms(sweep, store)
-            drift.check(run, store, origin, allowed=allow_drift)
-            grow(run, sweep, task, store)
-        processes.barrier("begun")
-        interrupt = stack.enter_context(Interrupt().listening())
-        return _Training(run, sweep, task, store, observe, interrupt).train()
+            store = stack.enter_context(Store(run))
+            notes = _prepared(run, sweep, task, store, origin, allow_drift=allow_drift)
+            processes.told(store.content() if processes.are_several() else b"")
+        else:  # SQLite's file is for one host
+            store = stack.enter_context(Store(run, content=processes.told(b"")))
+        return _Training(run, sweep, task, store, observe, interrupt, notes).train()
+
+
+def _prepared(
+    run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], *, allow_drift: bool
+) -> list[str]:
+    """Brings a run's store and files to its newest whole checkpoint, after all that could speak against it.
+
+    Returns:
+      What the user should know.
+    """
+    checkpoint, damage = whole_checkpoint(run, store)
+    refuse_other_terms(sweep, store)
+    drift.check(run, store, origin, allowed=allow_drift)
+    grow(run, sweep, task, store)
+    notes = []
+    if damage:
+        turn = f"turn {checkpoint['turn']}" if checkpoint["turn"] else "the beginning"
+        notes.append(f"the last checkpoint is damaged: {damage}: going on from {turn}, the one before it")
+    if store.get("status") != "created":
+        notes += rewind(run, store, checkpoint)
+    return notes
 
 
 class _Training:
     """One process's share of a run: from its last checkpoint to its end, or to a signal."""
 
-    def __init__(self, run: Path, sweep: Sweep, task: Task, store: Store, observe: Observer, interrupt: Interrupt):
+    def __init__(
+        self,
+        run: Path,
+        sweep: Sweep,
+        task: Task,
+        store: Store,
+        observe: Observer,
+        interrupt: Interrupt,
+        notes: list[str],
+    ):
         self.run, self.sweep, self.task, self.store = run, sweep, task, store
         self.observe, self.interrupt = observe, interrupt
         self.signal: int | None = None  # of any process
-        self.notes: list[str] = []
+        self.notes = notes
         self.recorder = Recorder(run, sweep, store)
         self.mesh = devices.member_mesh(self._own_devices())
         self.buckets = planner.recorded(sweep, store.get("size_classes"))
@@ -82,7 +113,8 @@ class _Training:
         self.saved_turn, self.saved_at = 0, time.monotonic()
 
     def train(self) -> dict[str, Any]:
-        checkpoint = self._rested()
+        self._place()
+        checkpoint = self.store.get("checkpoint", checkpoints.START)
         self.turn = self.saved_turn = checkpoint["turn"]
         statuses = {}
         for member in self.store.members():
@@ -99,17 +131,19 @@ class _Training:
 
     def _own_devices(self) -> int | None:
         """How many of its devices this process uses: its share of those that the run had, or all."""
-        had, here = self.store.get("devices"), len(jax.local_devices())
+        had, here = self.store.get("devices", 0), len(jax.local_devices())
         if not had or had % processes.count() or had // processes.count() > here:
             return None
         return had // processes.count()
 
-    def _rested(self) -> dict[str, Any]:
-        """Brings store and files back to the newest whole checkpoint; gives its turn and parts."""
-        checkpoint, damage = self.recorder.whole_checkpoint()
-        if damage:
-            turn = f"turn {checkpoint['turn']}" if checkpoint["turn"] else "the beginning"
-            self.notes.append(f"the last checkpoint is damaged: {damage}: going on from {turn}, the one before it")
+    def _place(self) -> None:
+        """Notes where the run goes on, and how that differs from where it was.
+
+        Raises:
+          SweepError: processes have unlike numbers of devices.
+        """
+        if processes.least(self.mesh.size) < processes.most(self.mesh.size):
+            raise SweepError("the processes of this run need as many devices each")
         place = {
             "devices": self.mesh.size * processes.count(),
             "kind": self.mesh.devices.flat[0].device_kind,
@@ -119,14 +153,9 @@ class _Training:
         if place != had:
             moved = ", ".join(f"{name} {had[name]} -> {place[name]}" for name in place if place[name] != had[name])
             self.notes.append(f"resumed elsewhere ({moved}): last bits may differ from those of one run through")
-        processes.barrier("read")
         if processes.leads():
-            if self.store.get("status") != "created":
-                self.recorder.rewind(checkpoint)
             noted = [*self.store.get("notes", []), *self.notes]
             self.store.put(status="running", devices=place["devices"], place=place, notes=noted)
-        processes.barrier("rested")
-        return checkpoint
 
     def _train_bucket(
         self, index: int, bucket: Bucket, waiting: list[int], checkpoint: dict[str, Any] | None
@@ -147,16 +176,16 @@ class _Training:
                     raise
             # outside of `except`: its traceback would keep alive what did not fit
             capacity, width = smaller
-            self.store.put(**{f"layout/{index}": {"capacity": capacity, "width": width}})  # for `_compile`
-            self.notes.append(
-                f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
-            )
+            note = f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
+            self.notes.append(note)
+            layout = {"capacity": capacity, "width": width}  # for `_compile`
+            self.store.put(**{f"layout/{index}": layout}, notes=[*self.store.get("notes"), note])
             del program
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
         """The bucket's program, of this process's share of the slots; a resumed run keeps capacity and width."""
         count = processes.count()
-        layout = self.store.get(f"layout/{index}") or {}
+        layout = self.store.get(f"layout/{index}", None) or {}
         capacity, width = layout.get("capacity"), layout.get("width")
         program = compiled(
             self.sweep,
@@ -202,7 +231,8 @@ class _Training:
                 if pending:
                     self._write(pending, index)
             finally:  # a failed write must not end the process while its devices compute: that crashes
-                record = stream.end()
+                stream.wait()
+            record = stream.end()
             self.turn += 1
             pending = stream.turn(self.turn, record)
             self.member_steps += pending.taken
@@ -249,7 +279,7 @@ class _Training:
         """Closes the run's books and gives what `population --json` prints."""
         ranked = report.ranked(self.store)
         if processes.leads() and not self.signal:
-            retired.keep(self.run, self.sweep, self.task, self.store, ranked)
+            self.notes += retired.keep(self.run, self.sweep, self.task, self.store, ranked)
         seconds = self.store.get("seconds", 0.0) + self.seconds
         member_steps = self.store.get("member_steps", 0) + self.member_steps
         status = "interrupted" if self.signal else "finished"
@@ -261,8 +291,8 @@ class _Training:
             "finished": counts[Status.FINISHED],
             "diverged": counts[Status.DIVERGED],
             "programs": len(self.buckets),
-            "capacity": self.store.get("capacity"),
-            "width": self.store.get("width"),
+            "capacity": self.store.get("capacity", None),
+            "width": self.store.get("width", None),
             "devices": self.mesh.size * processes.count(),
             "processes": processes.count(),
             "metric": self.store.get("metric"),
@@ -276,6 +306,7 @@ class _Training:
         if processes.leads():
             path = self.run / "run.json"
             timings = {name: value for name, value in summary.items() if name != "best"}
+            timings["notes"] = self.store.get("notes")
             write_whole(path, json.dumps({**json.loads(path.read_text()), **timings}, indent=1))
             self.store.put(status=status, seconds=seconds, member_steps=member_steps)
         processes.barrier("ended")

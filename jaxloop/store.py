@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxloop import facts
-from jaxloop.errors import DamagedError, NotFoundError, is_out_of_resources
+from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources
 
 FILE = "run.sqlite"
 FORMAT = 2
@@ -55,8 +55,21 @@ class Member:
 class Store:
     """One run's file. A turn's records are one transaction; readers never wait for the writer (WAL)."""
 
-    def __init__(self, run: Path, *, create: bool = False):
+    def __init__(self, run: Path, *, create: bool = False, content: bytes | None = None):
+        """Opens a run's file.
+
+        Args:
+          create: a new one.
+          content: of another process's, to read in memory; the file is left alone.
+
+        Raises:
+          NotFoundError, DamagedError: there is none, or it cannot be read.
+        """
         self.path = run / FILE
+        if content is not None:
+            self.connection = sqlite3.connect(":memory:", isolation_level=None)
+            self.connection.deserialize(content)
+            return
         if not create and not self.path.exists():
             raise NotFoundError(f"{run}: no run here ({FILE} is missing); `jaxloop ls` lists runs")
         if self.path.is_symlink():
@@ -67,7 +80,7 @@ class Store:
             self.connection.execute("pragma synchronous = full")
             if create:
                 self._create()
-        found = self.get("format")
+        found = self.get("format", None)
         if found != FORMAT:
             reader = READERS.get(found, "a later jaxloop can: update it")
             raise DamagedError(f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; {reader}")
@@ -98,18 +111,31 @@ class Store:
     # facts of the run
 
     def put(self, **values: Any) -> None:
+        """Records facts, all or none."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]
-        self.connection.executemany("insert or replace into facts values(?, ?)", rows)
+        with nullcontext() if self.connection.in_transaction else self.transaction():
+            self.connection.executemany("insert or replace into facts values(?, ?)", rows)
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, *default: Any) -> Any:
         """A fact, checked for its type.
 
+        Args:
+          default: what it is where nothing is recorded; without one, the fact is needed.
+
         Raises:
-          DamagedError: it is not what jaxloop writes.
+          DamagedError: it is not what jaxloop writes, or it is needed and missing.
         """
         with self._damage_told():
             row = self.connection.execute("select value from facts where key = ?", (key,)).fetchone()
-            return facts.read(key, row[0]) if row else default
+            if row is None and not default:
+                raise ValueError(f"it does not tell the run's {key}")
+            return facts.read(key, row[0]) if row else default[0]
+
+    def content(self) -> bytes:
+        """The whole file, for a process on another host, where it cannot be opened beside its writer."""
+        found = bytearray(self.connection.serialize())
+        found[18:20] = b"\1\1"  # a copy in memory keeps no write-ahead log
+        return bytes(found)
 
     @contextmanager
     def _damage_told(self) -> Iterator[None]:
@@ -120,15 +146,24 @@ class Store:
             if is_out_of_resources(error) or "locked" in str(error):
                 raise
             raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
+        except JaxloopError:
+            raise
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, OverflowError) as error:
             raise DamagedError(f"{self.path}: not a readable run file: {str(error)[:200]}") from None
 
     # writing
 
-    def transaction(self):
-        """A context: all writes in it happen, or none."""
-        self.connection.execute("begin immediate")
-        return self.connection  # sqlite3's own context: commit, or roll back on an exception
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A context: all writes in it happen, or none.
+
+        Raises:
+          DamagedError: the file's bytes are not what was written.
+        """
+        with self._damage_told():
+            self.connection.execute("begin immediate")
+            with self.connection:  # commits, or rolls back on an exception
+                yield
 
     def add_members(self, members: Iterable[NewMember]) -> None:
         """Records members that wait, within a transaction."""

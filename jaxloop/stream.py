@@ -68,6 +68,10 @@ class Stream:
         self.state, self.record = self.program.advance(self.hparams, self.state, fresh, self.data)
         return True
 
+    def wait(self) -> None:
+        """Until this process's devices have computed the turn."""
+        jax.block_until_ready(self.record)
+
     def end(self) -> dict[str, np.ndarray]:
         """Waits for the turn; what it measured in the slots of all processes."""
         return processes.gathered(self.record)

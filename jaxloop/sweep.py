@@ -34,6 +34,7 @@ class Sweep:
       folder: what relative paths in the file are relative to.
       name: of the file, without its suffix.
       places: where each key stands, for errors that only the task can tell.
+      written: the file as it was, with what was overridden, in TOML.
     """
 
     document: Document
@@ -42,6 +43,7 @@ class Sweep:
     folder: Path
     name: str
     places: Places
+    written: str
 
     def toml(self) -> str:
         """The sweep with every default written out; reading it back gives the same members."""
@@ -111,6 +113,7 @@ def parse(
     places = Places(source, text)
     for assignment in overrides:
         places.overridden(override(raw, assignment), assignment)
+    written = tomli_w.dumps(raw)
     document, problems = _document(raw, places)
     names = None
     if document:
@@ -128,7 +131,7 @@ def parse(
         raise SweepError(places.say(("population", "sampler"), str(error))) from None
     if repeated := list(rules.repeated([digest(hparams) for hparams in members], places)):
         raise SweepError(repeated[0])
-    return Sweep(_written_out(document, members), members, names.known, folder, name, places)
+    return Sweep(_written_out(document, members), members, names.known, folder, name, places, written)
 
 
 def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str]]:

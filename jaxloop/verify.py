@@ -1,6 +1,5 @@
 """`jaxloop verify`: whether all that a run's folder holds is what was written, and tells one story."""
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from jaxloop import checkpoints, digests, identity, lock, summaries
 from jaxloop.drift import SWEEP
-from jaxloop.errors import DamagedError, LockedError
+from jaxloop.errors import DamagedError, JaxloopError
 from jaxloop.store import Member, Status, Store
 from jaxloop.sweep import parse
 
@@ -24,9 +23,7 @@ def verify(run: Path) -> dict[str, Any]:
       LockedError: the run is being trained.
       DamagedError: the store cannot be read at all.
     """
-    with Store(run) as store:
-        if lock.is_held(run):
-            raise LockedError(f"{run}: is being trained: verify it when it rests")
+    with Store(run) as store, lock.kept_out(run):
         members = store.members()
         checked: dict[str, int] = {}
         problems: list[str] = []
@@ -53,8 +50,10 @@ def _told(check: Callable[[], Iterator[str | None]]) -> Iterator[str | None]:
     """What a check finds, of each thing None or a problem; damage that ends it is one more."""
     try:
         yield from check()
-    except (DamagedError, sqlite3.Error) as error:
+    except JaxloopError as error:
         yield str(error)
+    except Exception as error:  # whatever comes of data that are not what jaxloop writes
+        yield f"cannot be checked: {error!r}"
 
 
 def _links(run: Path) -> Iterator[str | None]:
@@ -77,10 +76,10 @@ def _sweep(run: Path, store: Store) -> Iterator[str | None]:
 def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
     """Each member's hparams give its id: neither has changed since the run began."""
     document = parse(store.get("sweep"), folder=Path(store.get("folder"))).document
-    origin = store.get("origin")
+    origins = store.get("origins")
     for member in members:
-        wanted = identity.member(member.hparams, document, origin["code"], origin["data"])
-        fits = member.id == wanted and member.config == identity.config(member.hparams)
+        wanted = {identity.member(member.hparams, document, each["code"], each["data"]) for each in origins}
+        fits = member.id in wanted and member.config == identity.config(member.hparams)
         yield None if fits else f"member {member.number}: its hparams are not those of its id {member.id}"
 
 

@@ -1,5 +1,6 @@
-/* Preloaded into a process, counts its writes, fsyncs, renames and truncations below one folder, and at the n-th
- * kills it (SIGKILL; a write is half done by then) or lets that one and all later ones fail as on a full disk.
+/* Preloaded into a process, counts its writes, fsyncs, renames, truncations, new folders and removals below one
+ * folder, and at the n-th kills it (SIGKILL; a write is half done by then) or lets that one and all later writes
+ * fail as on a full disk.
  *
  * faults_arm(folder, n, full): n = 0 only counts. faults_count(): how many there were.
  */
@@ -11,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -102,7 +104,28 @@ ON_FD(fdatasync)
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
 
-/* A full disk still renames. */
+/* A full disk still renames, makes and removes names. */
+#define ON_PATH(symbol) \
+  int symbol(const char *path) { \
+    REAL(int, #symbol, const char *); \
+    if (below(path) && due() > 0) die(); \
+    return real(path); \
+  }
+ON_PATH(unlink)
+ON_PATH(rmdir)
+
+int unlinkat(int fd, const char *name, int flags) {
+  REAL(int, "unlinkat", int, const char *, int);
+  if ((name[0] == '/' ? below(name) : below_fd(fd)) && due() > 0) die();
+  return real(fd, name, flags);
+}
+
+int mkdir(const char *path, mode_t mode) {
+  REAL(int, "mkdir", const char *, mode_t);
+  if (below(path) && due() > 0) die();
+  return real(path, mode);
+}
+
 int rename(const char *from, const char *to) {
   REAL(int, "rename", const char *, const char *);
   if (below(to) && due() > 0) die();

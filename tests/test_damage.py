@@ -143,6 +143,30 @@ def test_no_flipped_bit_of_final_parameters_is_read(run):
         assert jax.tree.leaves(loaded.params(ended))
 
 
+def test_a_damaged_event_file_is_written_anew(run, crashed):
+    with jaxloop.load(run) as loaded:
+        running = next(member for member in loaded.members if member.status == "running")
+        path = next((run / "members" / running.folder).glob("events*"))
+        flip(path, path.stat().st_size // 2, 1)
+    notes, *rest = resumed(run)
+    assert len(notes) == 1
+    assert "written anew from the store" in notes[0]
+    same((notes, *rest), crashed / "whole")
+    assert verify(run)["problems"] == []
+
+
+def test_damaged_final_parameters_do_not_keep_a_run_from_its_end(run):
+    with jaxloop.load(run) as loaded:
+        ended = [member for member in loaded.members if member.finished]
+        for folder in {member.finished for member in ended}:
+            path = max(files(run / folder), key=lambda file: file.stat().st_size)
+            flip(path, path.stat().st_size // 2, 1)
+    with jaxloop.resume(run) as loaded:
+        assert loaded.summary["status"] == "finished"
+        notes = loaded.summary["notes"]
+    assert {note.partition(" gets ")[0] for note in notes} == {f"member {member.number}" for member in ended}
+
+
 @pytest.mark.parametrize("what", ["event", "hparams", "curve", "sweep", "missing member", "status"])
 def test_verify_finds_what_does_not_fit(run, what):
     assert verify(run)["problems"] == []
@@ -193,7 +217,7 @@ def test_no_code_runs_from_a_runs_folder(run, jaxloop_command):
     (run / "evil.py").write_text(f"open({str(run / 'ran')!r}, 'w')\n")
     with jaxloop.load(run) as loaded:
         text = loaded.store.get("sweep").replace('task = "digits"', 'task = "evil.py:task"')
-        loaded.store.put(sweep=text, folder=str(run))
+        loaded.store.put(sweep=text, written=text, folder=str(run))
     for words in (["resume", run], ["replay", run, "0"], ["export", run, "0", run.parent / "out"], ["fork", run]):
         done = jaxloop_command(*words)
         assert done.returncode == 4, (words, done.stderr)

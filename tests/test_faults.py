@@ -90,6 +90,7 @@ def commands(tmp_path_factory):
     started = Commands(tmp_path_factory.mktemp("commands"))
     yield started
     started.server.stdin.close()
+    started.server.stdout.close()
     started.server.wait()
 
 
@@ -174,6 +175,35 @@ def test_a_disk_that_fills_up_at_any_write_ends_a_run_that_resumes(commands, who
         assert "Traceback" not in stopped["said"], (n, stopped["said"])
         same(resumed(commands, folder, n), whole[0])
         shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_killed_while_it_grows_a_run_has_its_new_members_or_not(commands, tmp_path):
+    grown = ["--set", "axes.seed.count=2"]
+    assert commands("population", "line.toml", *grown, "--out", tmp_path / "whole")["code"] == 0
+    for n in faults(60):
+        folder = tmp_path / str(n)
+        assert commands("population", "line.toml", "--out", folder / "run")["code"] == 0
+        killed = commands("resume", folder / "run", *grown, faults_in=folder, n=n)
+        assert died_at(n, killed), (n, killed)
+        assert commands("verify", folder / "run")["code"] in (0, 4)  # its sweep may not be shown yet
+        with jaxloop.load(folder / "run") as left:
+            assert len(left.members) in (6, 12)
+        assert commands("resume", folder / "run", *grown)["code"] == 0
+        assert commands("verify", folder / "run")["code"] == 0
+        same(sorted_by_id(told(folder / "run")), sorted_by_id(told(tmp_path / "whole")))
+        shutil.rmtree(folder)
+
+
+def sorted_by_id(found):
+    """The same with the members in an order that does not depend on when they joined the run."""
+    records, curves, params = found
+    order = sorted(range(len(records)), key=lambda number: records[number][0])
+    return (
+        [records[number] for number in order],
+        {metric: curve[order] for metric, curve in curves.items()},
+        [params[number] for number in order],
+    )
 
 
 @pytest.mark.slow

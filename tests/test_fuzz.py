@@ -6,9 +6,11 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 from click.testing import CliRunner
 from conftest import TINY
 from hypothesis import given, settings
@@ -78,11 +80,12 @@ def one_error(error: JaxloopError):
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.sampled_from(SECTIONS), st.sampled_from(KEYS), VALUES), max_size=4))
+@given(st.lists(st.tuples(st.sampled_from(SECTIONS), st.sampled_from(KEYS), VALUES), min_size=1, max_size=4))
 def test_whatever_a_sweep_says_it_is_read_or_refused(entries):
-    text = TINY
+    raw = tomllib.loads(TINY)
     for section, key, value in entries:
-        text += f"\n[{section}]\n{toml(key)} = {toml(value)}\n"
+        raw.setdefault(section, {})[key] = value
+    text = tomli_w.dumps(raw)
     started = time.monotonic()
     try:
         found = sweep.parse(text)
@@ -159,7 +162,9 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("key", ["checkpoint", "size_classes", "sweep", "origin", "varied", "layout/0", "metric"])
+@pytest.mark.parametrize(
+    "key", ["checkpoint", "size_classes", "sweep", "origins", "varied", "place", "layout/0", "metric"]
+)
 def test_no_fact_of_a_store_ends_in_a_traceback(run, tmp_path, key):
     for number, word in enumerate(WORDS):
         copy = shutil.copytree(run, tmp_path / str(number))

@@ -57,7 +57,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "drift",
     },
     {"report", "retired", "verify", "doctor"},
-    {"finals", "progress", "recorder", "stream", "create", "replay", "planned", "runner"},
+    {"resting", "finals", "progress", "recorder", "stream", "create", "replay", "planned", "runner"},
     {"api", "panel", "cli", "__init__"},
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}

@@ -65,7 +65,7 @@ def make(folder: Path) -> None:
         store.put(folder=".")
         store.connection.execute("pragma journal_mode = delete")  # one file, for git
     facts = json.loads((folder / "run" / "run.json").read_text())
-    about = {name: facts[name] for name in ("name", "origin", "versions", "device_kind", "processor")}
+    about = {name: facts[name] for name in ("name", "origins", "versions", "device_kind", "processor")}
     (folder / "run" / "run.json").write_text(json.dumps({**about, "folder": "."}, indent=1))
     (folder / "run" / ".lock").unlink()
 

@@ -1,7 +1,6 @@
 """Data that took a generator seconds to make, kept in the user's cache folder."""
 
 import os
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +22,13 @@ def remembered(recipe: Any, generate: Callable[[], dict[str, np.ndarray]]) -> di
     try:
         with np.load(file) as kept:
             return dict(kept)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except Exception:  # missing, or damaged: NumPy and zipfile say it in many types
         arrays = generate()
+    part = file.with_suffix(f".{os.getpid()}.npz")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.npz")
         np.savez(part, allow_pickle=False, **arrays)
         part.replace(file)
     except OSError:
-        pass
+        part.unlink(missing_ok=True)
     return arrays
