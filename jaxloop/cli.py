@@ -189,10 +189,11 @@ def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: T
     from jaxloop import api
 
     loaded = api.load(run)
-    if loaded.store.get("status") == "finished" and not overrides:
-        click.echo(f"{run} is finished already: nothing is left to train", err=True)
+    was_finished = loaded.store.get("status") == "finished"
     _start_jax(together)
     _train(run, *loaded.changed(overrides), as_json, allow_drift=allow_drift)
+    if was_finished and not overrides:
+        click.echo(f"{run} was finished already: nothing was left to train", err=True)
 
 
 @cli.command()
@@ -325,6 +326,19 @@ def show(target: Path, as_json: bool) -> None:
             shown = "-" if metric is None else f"{metric:.4f}"
             line = f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
             click.echo(line)
+        _remark(store)
+
+
+def _remark(store: Any) -> None:
+    """Tells, beside results, what a reader of them should know of the run."""
+    from jaxloop.report import run_json
+
+    found = run_json(store)
+    if found["status"] != "finished":
+        click.echo(f"{found['run']} is {found['status']}", err=True)
+    for drift in found["drift"]:
+        told = "; ".join(drift["changes"])
+        click.echo(f"{found['run']}: from turn {drift['turn']} on trained after a change: {told}", err=True)
 
 
 @cli.command()
@@ -359,6 +373,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         from jaxloop.panel import best_table, console
 
         console().print(best_table(rows, store.get("varied"), metric))
+        _remark(store)
 
 
 @cli.command()

@@ -77,12 +77,23 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     wanted = {digest(hparams): hparams for hparams in sweep.members}
     lost = [hparams for hparams in recorded if wanted.pop(digest(hparams), None) is None]
     if lost:
-        run, first = store.path.parent, summaries.label(lost[0], store.get("varied"))
+        run = store.path.parent
         raise SweepError(
-            f"{run}: {len(lost)} of its {len(recorded)} members are not in this sweep (the first: {first}): "
-            f"a run only grows; `jaxloop fork {run} --set ...` starts another from it"
+            f"{run}: {len(lost)} of its {len(recorded)} members are not in this sweep (the first: "
+            f"{_nearest_difference(lost[0], sweep.members)}): a run only grows; `jaxloop fork {run} --set ...` "
+            "starts another from it"
         )
     return replace(sweep, members=[*recorded, *wanted.values()])
+
+
+def _nearest_difference(lost: dict[str, Any], members: list[dict[str, Any]]) -> str:
+    """How a member differs from the one in a sweep that is most like it: "steps=200, here 400"."""
+
+    def apart(other: dict[str, Any]) -> list[str]:
+        return sorted(name for name in lost.keys() | other.keys() if lost.get(name) != other.get(name))
+
+    other = min(members, key=lambda each: len(apart(each)))
+    return ", ".join(f"{name}={lost.get(name)}, here {other.get(name)}" for name in apart(other)[:3])
 
 
 def new_members(sweep: Sweep, origin: dict[str, str], numbers: Iterable[int]) -> Iterator[NewMember]:

@@ -40,9 +40,10 @@ def check(run: Path, store: Store, now: dict[str, str], *, allowed: bool) -> Non
     ]
     edited = _edited(run, store)
     if (changes or edited) and not allowed:
+        back = "puts the file back, " if edited else ""
         hints = (
-            f"`jaxloop resume {run} --allow-drift` goes on all the same and records it",
-            f"`jaxloop fork {run}` trains anew from the sweep of this run",
+            f"`jaxloop resume {run} --allow-drift` {back}goes on all the same and records it",
+            f"`jaxloop fork {run}` trains anew from the sweep as recorded, with what is here today",
         )
         raise DamagedError("\n".join([f"{run}: not as it was when the run began:", *changes, *edited, *hints]))
     if changes or edited:
@@ -58,5 +59,4 @@ def _edited(run: Path, store: Store) -> list[str]:
         return []
     told, found = store.get("sweep").splitlines(), file.read_text(errors="replace").splitlines()
     lines = list(difflib.unified_diff(told, found, "as recorded", str(file), n=0, lineterm=""))
-    hint = "--allow-drift puts the file back: what a run may change is changed by `resume --set`"
-    return [*lines, hint] if lines else []
+    return [*lines, "(what a run may change is changed by `resume --set`, not in its file)"] if lines else []

@@ -277,6 +277,8 @@ class _Training:
 
     def _summary(self) -> dict[str, Any]:
         """Closes the run's books and gives what `population --json` prints."""
+        if not self.remaining_member_steps:
+            self.signal = None  # it came when nothing was left to interrupt
         ranked = report.ranked(self.store)
         if processes.leads() and not self.signal:
             self.notes += retired.keep(self.run, self.sweep, self.task, self.store, ranked)

@@ -147,6 +147,7 @@ def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
 def _events(run: Path, store: Store, members: list[Member]) -> Iterator[str | None]:
     """TensorBoard's files have the store's values up to the last checkpoint; later ones may not be written yet."""
     turn = store.get("checkpoint", checkpoints.START)["turn"]
+    summaries.scalars(run / "members")  # the experiment's own file
     for member in members:
         recorded = store.points(member.number, turn)
         if not recorded:
