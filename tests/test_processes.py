@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -134,3 +135,42 @@ def test_options_that_go_together(tiny, jaxloop_command):
     assert (done.returncode, "go together" in done.stderr) == (2, True)
     done = jaxloop_command("population", tiny, "--coordinator", "localhost:1", "--processes", 2, "--process", 2)
     assert (done.returncode, "needs to be below" in done.stderr) == (2, True)
+
+
+def open_mpi(index, job):
+    return {
+        "OMPI_MCA_orte_hnp_uri": f"{job * 4096}.0;tcp://127.0.0.1:1",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(index),
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(index),
+    }
+
+
+def slurm(index, job):
+    return {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": str(index),
+    }
+
+
+@pytest.mark.parametrize("launcher", [open_mpi, slurm])
+def test_what_a_launcher_says_is_found(tiny, tmp_path, launcher):
+    """The variables that it sets, without it."""
+    job = random.SystemRandom().randrange(1, 4000)
+    alive = [
+        subprocess.Popen(
+            [JAXLOOP, "population", str(tiny), "--out", str(tmp_path / "run"), "--set", "run.steps=20", "--json"],
+            env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", **launcher(index, job)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in (0, 1)
+    ]
+    found = ended(alive)
+    assert [code for code, _, _ in found] == [0, 0], found
+    assert json.loads(found[0][1])["processes"] == 2
+    assert found[1][1] == ""
