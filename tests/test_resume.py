@@ -168,6 +168,9 @@ def test_a_fork_is_a_run_of_its_own(tmp_path, whole, jaxloop_command):
     with jaxloop.fork(whole, overrides=("run.steps=40",), out=tmp_path / "fork") as fork:
         assert {member.step for member in fork.members} == {40}
         assert fork.store.get("forked_from") == str(whole)
+    other = ("hparams.optimizer=sgd", "run.steps=20")  # which takes no b1, that was written out for adamw
+    with jaxloop.fork(whole, overrides=other, out=tmp_path / "sgd") as fork:
+        assert {member.hparams["optimizer"] for member in fork.members} == {"sgd"}
     done = jaxloop_command("fork", whole, "--set", "run.steps=20", "--json")
     assert json.loads(done.stdout)["run"] == f"{whole}-2"
     assert json.loads((whole.parent / "run-2" / "run.json").read_text())["forked_from"] == str(whole)
