@@ -213,6 +213,7 @@ def test_a_path_that_leads_out_of_a_run_is_refused(run, path):
                 runner.train(run, *loaded.sweep_and_task)
 
 
+@pytest.mark.slow
 def test_no_code_runs_from_a_runs_folder(run, jaxloop_command):
     (run / "evil.py").write_text(f"open({str(run / 'ran')!r}, 'w')\n")
     with jaxloop.load(run) as loaded:

@@ -193,6 +193,7 @@ def test_a_name_that_orbax_takes_for_a_pattern_is_refused(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_hparams_of_any_words_are_shown_as_they_are(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import jaxloop\nfrom jaxloop.tasks import digits\n\nbase = digits()\n"

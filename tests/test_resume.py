@@ -134,6 +134,7 @@ def test_a_finished_run_gets_more_members(tmp_path):
         assert len(ranked(loaded.store)) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_grows_may_be_unfinished(tmp_path):
     run = crashed(tmp_path / "run")
     with pytest.raises(Stopped):
@@ -164,6 +165,7 @@ def test_what_a_run_may_not_become_is_refused(tmp_path, whole, override, told):
     assert before == after
 
 
+@pytest.mark.slow
 def test_a_fork_is_a_run_of_its_own(tmp_path, whole, jaxloop_command):
     with jaxloop.fork(whole, overrides=("run.steps=40",), out=tmp_path / "fork") as fork:
         assert {member.step for member in fork.members} == {40}
