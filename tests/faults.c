@@ -54,6 +54,9 @@ static int due(void) {
   return n == target;
 }
 
+/* For what a full disk still does: rename, truncate, make and remove names. */
+static int dies(void) { return !full && due() > 0; }
+
 #define REAL(type, name, ...) \
   static type (*real)(__VA_ARGS__); \
   if (!real) real = (type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
@@ -98,17 +101,16 @@ ON_FD(fdatasync)
 #define TRUNCATE(symbol, length_type) \
   int symbol(int fd, length_type length) { \
     REAL(int, #symbol, int, length_type); \
-    if (below_fd(fd) && due() > 0) die(); \
+    if (below_fd(fd) && dies()) die(); \
     return real(fd, length); \
   }
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
 
-/* A full disk still renames, makes and removes names. */
 #define ON_PATH(symbol) \
   int symbol(const char *path) { \
     REAL(int, #symbol, const char *); \
-    if (below(path) && due() > 0) die(); \
+    if (below(path) && dies()) die(); \
     return real(path); \
   }
 ON_PATH(unlink)
@@ -116,18 +118,18 @@ ON_PATH(rmdir)
 
 int unlinkat(int fd, const char *name, int flags) {
   REAL(int, "unlinkat", int, const char *, int);
-  if ((name[0] == '/' ? below(name) : below_fd(fd)) && due() > 0) die();
+  if ((name[0] == '/' ? below(name) : below_fd(fd)) && dies()) die();
   return real(fd, name, flags);
 }
 
 int mkdir(const char *path, mode_t mode) {
   REAL(int, "mkdir", const char *, mode_t);
-  if (below(path) && due() > 0) die();
+  if (below(path) && dies()) die();
   return real(path, mode);
 }
 
 int rename(const char *from, const char *to) {
   REAL(int, "rename", const char *, const char *);
-  if (below(to) && due() > 0) die();
+  if (below(to) && dies()) die();
   return real(from, to);
 }

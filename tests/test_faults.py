@@ -170,7 +170,10 @@ def test_a_disk_that_fills_up_at_any_write_ends_a_run_that_resumes(commands, who
     for n in faults(whole[1]):
         folder = tmp_path / str(n)
         stopped = commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=n, full=True)
-        assert stopped["code"] == 5 or (stopped["code"] == 0 and stopped["count"] < n), (n, stopped)
+        assert stopped["code"] in (0, 5), (n, stopped)
+        if stopped["code"] == 0:  # all was saved by then: SQLite tidies up as it closes, and need not
+            assert n > 0.8 * stopped["count"], (n, stopped)
+            same(told(folder / "run"), whole[0])
         assert "Traceback" not in stopped["said"], (n, stopped["said"])
         same(resumed(commands, folder, n), whole[0])
         shutil.rmtree(folder)
