@@ -100,7 +100,8 @@ def test_whatever_a_sweep_says_it_is_read_or_refused(entries):
 def test_whatever_is_overridden_it_is_taken_or_refused(section, key, value):
     for assignment in (f"{section}.{key}={value}", f"{key}={value}", value):
         try:
-            sweep.parse(TINY, (assignment,))
+            found = sweep.parse(TINY, (assignment,))
+            assert 1 <= len(found.members) <= found.document.population.max_members
         except SweepError as error:
             one_error(error)
 
