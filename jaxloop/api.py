@@ -11,9 +11,10 @@ from jaxloop import create, drift, retired, runner, sweep
 from jaxloop.checkpoints import Final
 from jaxloop.declared import Namespace
 from jaxloop.devices import prepare
-from jaxloop.errors import DamagedError, NotFoundError, SweepError
+from jaxloop.errors import DamagedError, SweepError
 from jaxloop.progress import Observer
-from jaxloop.store import Member, Store, exists
+from jaxloop.records import Member
+from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.tasks import load as tasks
@@ -220,8 +221,4 @@ def load(path: str | Path) -> Run:
     Raises:
       NotFoundError: there is no run.
     """
-    path = Path(path)
-    if not path.is_dir():
-        one = f"; {path.parent} is one: give its member apart, {path.parent} {path.name}"
-        raise NotFoundError(f"{path}: no such run{one if exists(path.parent) else '; `jaxloop ls` lists runs'}")
     return Run(path)

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jaxloop import checkpoints, drift, identity, planner, processes, provenance, space, summaries
+from jaxloop import checkpoints, disk, drift, identity, planner, processes, provenance, space, summaries
 from jaxloop.checks import check
 from jaxloop.digests import write_whole
 from jaxloop.document import Document
 from jaxloop.errors import SweepError
-from jaxloop.store import NewMember, Store, exists
+from jaxloop.records import NewMember
+from jaxloop.store import Store, exists
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
 
@@ -38,7 +39,7 @@ def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
             hint = f"`jaxloop resume {run}` goes on with it; else " if exists(run) else ""
             raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")
         buckets = planner.buckets(sweep, task)
-        space.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
+        disk.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
         run.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{run.name}.", dir=run.parent))
         part.chmod(0o777 & ~_umask())
@@ -51,6 +52,7 @@ def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
                 **facts,
                 sweep=sweep.toml(),
                 written=sweep.written,
+                source=drift.source(sweep),
                 varied=sweep.varied,
                 metric=checked.metric,
                 mode=checked.mode,
@@ -132,7 +134,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
         checked, had = check(sweep, task), store.get("size_classes")
         new = list(range(len(recorded), len(sweep.members)))
         buckets = planner.buckets(sweep, task, new) if new else []
-        space.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
+        disk.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
         with store.transaction():
             store.add_members(new_members(sweep, store.get("origins")[-1], new))
             store.put(

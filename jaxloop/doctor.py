@@ -13,7 +13,7 @@ import jax
 import platformdirs
 import psutil
 
-from jaxloop import devices, provenance
+from jaxloop import devices, disk, provenance
 from jaxloop.units import scaled
 
 CLOCK_SECONDS = 2.0  # that a disk's clock may differ by
@@ -29,8 +29,8 @@ def doctor(folder: Path) -> dict[str, Any]:
     """
     mesh = devices.member_mesh()
     cache = Path(jax.config.values["jax_compilation_cache_dir"] or platformdirs.user_cache_path("jaxloop"))
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    disk = shutil.disk_usage(existing)
+    existing = disk.existing(folder)
+    usage = shutil.disk_usage(existing)
     found = {
         "versions": provenance.versions(),
         "platform": platform.platform(),
@@ -44,17 +44,17 @@ def doctor(folder: Path) -> dict[str, Any]:
         ],
         "usable_bytes_per_device": devices.memory_bytes(mesh),
         "compilation_cache": {"folder": str(cache), "bytes": _bytes(cache), "writable": _writable(cache)},
-        "disk": {"folder": str(existing), "free_bytes": disk.free, "writable": _writable(existing)},
+        "disk": {"folder": str(existing), "free_bytes": usage.free, "writable": _writable(existing)},
         "clock": {"now": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "disk_differs_by_seconds": _disk_clock(existing)},
     }
     return {**found, "problems": _problems(found)}
 
 
 def _problems(found: dict[str, Any]) -> list[str]:
-    disk, cache, clock = found["disk"], found["compilation_cache"], found["clock"]
+    volume, cache, clock = found["disk"], found["compilation_cache"], found["clock"]
     told = {
-        f"{disk['folder']} cannot be written: choose another folder with --out": not disk["writable"],
-        f"only {scaled(disk['free_bytes'])}B of disk are free: make room": disk["free_bytes"] < FEW_BYTES,
+        f"{volume['folder']} cannot be written: choose another folder with --out": not volume["writable"],
+        f"only {scaled(volume['free_bytes'])}B of disk are free: make room": volume["free_bytes"] < FEW_BYTES,
         f"{cache['folder']} cannot be written, every run compiles anew: set JAX_COMPILATION_CACHE_DIR": (
             not cache["writable"]
         ),

@@ -8,10 +8,11 @@ from jaxloop.errors import DamagedError
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
-from jaxloop.tasks.load import code_hash
+from jaxloop.tasks.load import code_hash, task_file
 
 PACKAGES = ("jaxloop", "jax", "jaxlib", "flax", "optax", "numpy")  # whose versions a member's bits may depend on
 SWEEP = "sweep.toml"
+LINES = 40  # of a diff that are shown
 
 
 def origin(sweep: Sweep, task: Task) -> dict[str, str]:
@@ -23,40 +24,66 @@ def origin(sweep: Sweep, task: Task) -> dict[str, str]:
     }
 
 
-def check(run: Path, store: Store, now: dict[str, str], *, allowed: bool) -> None:
+def source(sweep: Sweep) -> str:
+    """The text of the task's file; of a task that ships, none: it goes with jaxloop's version."""
+    file = task_file(sweep.document.run.task, sweep.folder)
+    return file.read_text(errors="replace") if file else ""
+
+
+def changes(store: Store, now: dict[str, str]) -> list[str]:
+    """What of a run's origin is no more as it was, a line each.
+
+    Args:
+      now: as `origin` gives it.
+    """
+    was = store.get("origins")[-1]
+    return [f"{name}: was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]]
+
+
+def check(run: Path, sweep: Sweep, store: Store, now: dict[str, str], *, trains: bool, allowed: bool) -> None:
     """Compares a run with what it would be resumed with.
 
     Args:
       now: as `origin` gives it.
+      trains: whether there is anything left to train, which code, data and libraries matter to.
       allowed: to go on in spite of what has changed, which is recorded.
 
     Raises:
       DamagedError: something has changed, and that is not allowed.
     """
-    origins = store.get("origins")
-    recorded = origins[-1]
-    changes = [
-        f"{name}: was {recorded.get(name)}, is {now[name]}" for name in now if recorded.get(name) != now[name]
-    ]
-    edited = _edited(run, store)
-    if (changes or edited) and not allowed:
+    changed = changes(store, now) if trains else []
+    diff = _diff(store.get("source", None), source(sweep), "the task's file") if changed else []
+    edited = [] if store.get("growing", False) else _edited(run, store)
+    if not changed and not edited:
+        return
+    if not allowed:
         back = "puts the file back, " if edited else ""
         hints = (
             f"`jaxloop resume {run} --allow-drift` {back}goes on all the same and records it",
             f"`jaxloop fork {run}` trains anew from the sweep as recorded, with what is here today",
         )
-        raise DamagedError("\n".join([f"{run}: not as it was when the run began:", *changes, *edited, *hints]))
-    if changes or edited:
-        turn = store.get("checkpoint", {"turn": 0})["turn"]
-        drifts = [*store.get("drift", []), {"turn": turn, "changes": [*changes, *edited]}]
-        store.put(origins=[*origins, now] if changes else origins, drift=drifts)
+        told = [f"{run}: not as it was when the run began:", *changed, *diff, *edited, *hints]
+        raise DamagedError("\n".join(told))
+    turn = store.get("checkpoint", {"turn": 0})["turn"]
+    what = [*changed, *([f"{SWEEP}: was edited"] if edited else [])]
+    record = {"turn": turn, "changes": what, "diff": [*diff, *edited]}
+    store.put(drift=[*store.get("drift", []), record])
+    if changed:
+        store.put(origins=[*store.get("origins"), now], source=source(sweep))
 
 
 def _edited(run: Path, store: Store) -> list[str]:
-    """How the sweep's file differs from the sweep as recorded, as lines of a diff; not at all if it is missing."""
+    """How the sweep's file differs from the sweep as recorded; not at all if it is missing."""
     file = run / SWEEP
-    if not file.exists() or store.get("growing", False):
-        return []
-    told, found = store.get("sweep").splitlines(), file.read_text(errors="replace").splitlines()
-    lines = list(difflib.unified_diff(told, found, "as recorded", str(file), n=0, lineterm=""))
+    lines = _diff(store.get("sweep"), file.read_text(errors="replace"), str(file)) if file.exists() else []
     return [*lines, "(what a run may change is changed by `resume --set`, not in its file)"] if lines else []
+
+
+def _diff(recorded: str | None, found: str, name: str) -> list[str]:
+    """How a text differs from the recorded one, if that is known, as the first lines of a diff."""
+    if recorded is None:
+        return []
+    pair = recorded.splitlines(), found.splitlines()
+    lines = list(difflib.unified_diff(*pair, "as recorded", name, n=0, lineterm=""))
+    more = [f"(and {len(lines) - LINES} more lines)"] if len(lines) > LINES else []
+    return [*lines[:LINES], *more]

@@ -30,6 +30,14 @@ class Layout(TypedDict):
     width: Annotated[int, Field(ge=1)]
 
 
+class Drift(TypedDict):
+    """What had changed when a run was resumed all the same, after a turn; how, as lines of diffs."""
+
+    turn: Count
+    changes: list[str]
+    diff: NotRequired[list[str]]
+
+
 def _of_a_member(origin: dict[str, str]) -> dict[str, str]:
     if not {"code", "data"} <= origin.keys():
         raise ValueError(f"needs code and data, has {', '.join(origin)}")
@@ -44,7 +52,8 @@ KINDS: dict[str, Any] = {
     "sweep": str,
     "written": str,
     "origins": Annotated[list[Origin], Field(min_length=1)],
-    "drift": list[dict[str, Any]],
+    "source": str,
+    "drift": list[Drift],
     "varied": list[str],
     "metric": str,
     "mode": Literal["max", "min"],

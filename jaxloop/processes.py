@@ -4,7 +4,6 @@ A member needs nothing of another, so that no step spans processes; they exchang
 """
 
 import atexit
-import ctypes
 import itertools
 import os
 import subprocess
@@ -36,9 +35,8 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         return
     global _witness
     _witness = _Witness()
-    with _stdout_to_stderr():  # Gloo greets on stdout when processes first meet
-        jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
-        gathered(np.zeros(1))
+    _stdout_is_pythons()
+    jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
 
 
 def _is_launched() -> bool:
@@ -64,18 +62,11 @@ class _Witness:
         self.shell.communicate(b"done\n")
 
 
-@contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Also of what libraries in other languages print."""
+def _stdout_is_pythons() -> None:
+    """What libraries in other languages print goes to stderr from here on: Gloo greets each group of devices."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
     os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        ctypes.CDLL(None).fflush(None)  # what C still holds back, where stdout is a pipe
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def count() -> int:

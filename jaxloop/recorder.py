@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxloop import checkpoints, processes, summaries
-from jaxloop.store import Status, Store
+from jaxloop.records import Status
+from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 
 # Between writes to TensorBoard's files: to write each turn took three times as long (benchmarks/LOG.md).

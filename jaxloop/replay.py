@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxloop import devices, planner
+from jaxloop import devices, drift, planner
 from jaxloop.compiled import compiled, shared
 from jaxloop.errors import NotFoundError
 from jaxloop.slots import Slots
@@ -19,7 +19,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
 
     Returns:
       `member` and its `steps`; `largest_difference` over all metrics and points; `points` compared; `missing`,
-      points that only one of the two curves has.
+      points that only one of the two curves has; `drift`, what of code, data and libraries has changed since.
 
     Raises:
       NotFoundError: nothing of the member is recorded yet.
@@ -51,4 +51,5 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         "points": len(both),
         "missing": len(curves.keys() ^ recorded.keys()),
         "largest_difference": max(gaps, default=0.0),
+        "drift": drift.changes(store, drift.origin(sweep, task)),
     }

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxloop import lock
 from jaxloop.declared import REPLICATES
-from jaxloop.store import Member, Status, Store
+from jaxloop.records import Member, Status
+from jaxloop.store import Store
 
 
 def ranked(

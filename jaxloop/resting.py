@@ -6,7 +6,8 @@ from typing import Any
 
 from jaxloop import checkpoints, summaries
 from jaxloop.errors import DamagedError
-from jaxloop.store import Member, Status, Store
+from jaxloop.records import Member, Status
+from jaxloop.store import Store
 
 
 def whole_checkpoint(run: Path, store: Store) -> tuple[dict[str, Any], str | None]:

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jaxloop import checkpoints
+from jaxloop import checkpoints, digests
 from jaxloop.bucket import alone
 from jaxloop.checkpoints import Final
-from jaxloop.digests import is_sealed
 from jaxloop.errors import DamagedError, NotFoundError
-from jaxloop.store import Member, Store
+from jaxloop.records import Member
+from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import params_shapes
@@ -58,7 +58,8 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
         (member,) = store.members("number = ?", (number,))
         for what in finals(sweep, number):
             target = _own_folder(run, member, what)
-            if member.finished and not is_sealed(target):  # dropped: another was better before the run grew
+            # without a folder of its own: new, or another was better before the run grew
+            if member.finished and not digests.is_sealed(target):
                 try:
                     params = final(run, sweep, task, store, number, what)
                 except DamagedError as error:
@@ -68,6 +69,18 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
     if wanted.startswith("best:"):
         store.drop_finished()
         shutil.rmtree(run / "finished", ignore_errors=True)
+    return notes
+
+
+def damage(run: Path, store: Store) -> list[str]:
+    """What of the final parameters that a run has kept is not what was written, a line each."""
+    notes = []
+    for folder in sorted({member.finished for member in store.members() if member.finished}):
+        try:
+            digests.check(run / folder)
+        except DamagedError as error:
+            lost = [member.number for member in store.members("finished = ?", (folder,))]
+            notes.append(f"final parameters of members {lost} are lost, their curves are not: {error}")
     return notes
 
 

@@ -21,8 +21,9 @@ from jaxloop.errors import SweepError, is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Turn
+from jaxloop.records import Status
 from jaxloop.resting import rewind, whole_checkpoint
-from jaxloop.store import Status, Store
+from jaxloop.store import Store
 from jaxloop.stream import Stream
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
@@ -77,7 +78,9 @@ def _prepared(
     """
     checkpoint, damage = whole_checkpoint(run, store)
     refuse_other_terms(sweep, store)
-    drift.check(run, store, origin, allowed=allow_drift)
+    counts = store.counts()
+    ended = counts[Status.FINISHED] + counts[Status.DIVERGED]
+    drift.check(run, sweep, store, origin, trains=ended < len(sweep.members), allowed=allow_drift)
     grow(run, sweep, task, store)
     notes = []
     if damage:
@@ -85,7 +88,7 @@ def _prepared(
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {turn}, the one before it")
     if store.get("status") != "created":
         notes += rewind(run, store, checkpoint)
-    return notes
+    return notes + retired.damage(run, store)
 
 
 class _Training:
@@ -227,6 +230,7 @@ class _Training:
         pending: Turn | None = None
         started, before = time.perf_counter(), self.seconds
         while not self.signal and stream.begin():
+            begun = time.monotonic()
             try:
                 if pending:
                     self._write(pending, index)
@@ -237,26 +241,24 @@ class _Training:
             pending = stream.turn(self.turn, record)
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
-            self.signal, due = self._votes()
+            self.signal, due = self._votes(time.monotonic() - begun)
             if self.signal or due or pending.settled:
-                self.saved_at, self.saved_turn = time.monotonic(), self.turn
-                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot())
+                self._write(replace(pending, parts=stream.parts(), snapshot=stream.snapshot()), index)
+                self.saved_at, self.saved_turn, pending = time.monotonic(), self.turn, None
             self.seconds = before + time.perf_counter() - started
-        if pending:
-            self._write(pending, index)
-        self.seconds = before + time.perf_counter() - started
 
-    def _votes(self) -> tuple[int | None, bool]:
+    def _votes(self, turn_seconds: float) -> tuple[int | None, bool]:
         """A signal that any process received, and whether the first finds a checkpoint due."""
-        votes = processes.gathered(np.array([[self.interrupt.signal or 0, self._due()]], np.int32))
+        mine = [self.interrupt.signal or 0, self._is_due(turn_seconds)]
+        votes = processes.gathered(np.array([mine], np.int32))
         return int(votes[:, 0].max()) or None, bool(votes[0, 1])
 
-    def _due(self) -> bool:
-        """Whether the interval between checkpoints is over."""
+    def _is_due(self, turn_seconds: float) -> bool:
+        """Whether another turn, of so many seconds, would end past the interval between checkpoints."""
         settings = self.sweep.document.checkpoint
         if (seconds := settings.seconds()) is not None:
-            return time.monotonic() - self.saved_at >= seconds
-        return (self.turn - self.saved_turn) * self.sweep.document.run.evaluate_every >= int(settings.every)
+            return time.monotonic() + turn_seconds - self.saved_at > seconds
+        return (self.turn + 1 - self.saved_turn) * self.sweep.document.run.evaluate_every > int(settings.every)
 
     def _write(self, turn: Turn, index: int) -> None:
         self.recorder.write(turn)

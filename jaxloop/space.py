@@ -1,18 +1,14 @@
 """What a run will need of the disk, reckoned before anything is written."""
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxloop import devices
 from jaxloop.bucket import Bucket
-from jaxloop.errors import ResourceError
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import one_member, params_shapes
-from jaxloop.units import scaled
 
 POINT_BYTES = 48  # of a metric's point: in the store and its log, and in TensorBoard's file; measured
 MEMBER_BYTES = 6_000  # of a member's rows and its folder's first events; measured
@@ -46,21 +42,6 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
         saved += members * trees * _bytes(params_shapes(task, part))
     points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
     return saved + points * metrics * POINT_BYTES + members * MEMBER_BYTES
-
-
-def check(folder: Path, need: int) -> None:
-    """Compares what a run needs with what is free where it is to be written.
-
-    Raises:
-      ResourceError: the disk is too small.
-    """
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if need > free:
-        raise ResourceError(
-            f"{folder}: needs about {scaled(need)}B of disk, {scaled(free)}B are free: make room, keep less "
-            "([checkpoint] keep), or choose another disk with --out"
-        )
 
 
 def _bytes(shapes: Any) -> int:

@@ -1,55 +1,21 @@
 """The single truth of a run: members, statuses, curves and which checkpoint counts, in one SQLite file."""
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxloop import facts
 from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources
+from jaxloop.records import Member, NewMember, Status, from_row
 
 FILE = "run.sqlite"
 FORMAT = 2
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
-
-
-class Status(StrEnum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    FINISHED = "finished"
-    DIVERGED = "diverged"
-
-
-class NewMember(NamedTuple):
-    """A member as its run begins: see `Member`."""
-
-    number: int
-    id: str
-    config: str
-    hparams: dict[str, Any]
-    folder: str
-
-
-@dataclass(frozen=True)
-class Member:
-    """A member as recorded; `metrics` are its last measured values, by "split/name"."""
-
-    number: int
-    id: str
-    config: str  # the hash of its hparams without the seed: replicates share it
-    hparams: dict[str, Any]
-    status: Status
-    step: int
-    folder: str  # of its own, in the run's `members`
-    finished: str | None  # folder of its final parameters, relative to the run's
-    metrics: dict[str, float]
 
 
 class Store:
@@ -71,7 +37,8 @@ class Store:
             self.connection.deserialize(content)
             return
         if not create and not self.path.exists():
-            raise NotFoundError(f"{run}: no run here ({FILE} is missing); `jaxloop ls` lists runs")
+            hint = f"{run.parent} is one" if exists(run.parent) else "`jaxloop ls` lists runs"
+            raise NotFoundError(f"{run}: no run here; {hint}")
         if self.path.is_symlink():
             raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
         with self._damage_told():
@@ -257,7 +224,7 @@ class Store:
             parameters,
         )
         with self._damage_told():
-            return [_member(names, *row) for row in rows]
+            return [from_row(names, *row) for row in rows]
 
     def member(self, label: str) -> Member:
         """A member by its number or a prefix of its id (at least 4 characters)."""
@@ -317,28 +284,6 @@ class Store:
             for name, value in zip(names, values, strict=True)
             if value is not None
         }
-
-
-def _member(names, number, id, config, hparams, status, step, folder, finished, *values) -> Member:
-    """A member from its row, the last value of each metric behind it.
-
-    Raises:
-      ValueError, TypeError: something in it is not what jaxloop writes.
-    """
-    metrics = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-    if not all(isinstance(value, float) for value in metrics.values()) or not isinstance(step, int):
-        raise TypeError(f"member {number}: its step or metrics are no numbers")
-    hparams = dict(json.loads(hparams))
-    return Member(
-        number, id, config, hparams, Status(status), step, _within(folder), finished and _within(finished), metrics
-    )
-
-
-def _within(path: str) -> str:
-    """A relative path as recorded, refused if it could lead out of the run's folder."""
-    if not re.fullmatch(r"(finished/)?[\w+,=-][\w.+,=-]*", path):
-        raise ValueError(f"the store names a path that jaxloop never writes: {path!r}")
-    return path
 
 
 def exists(run: Path) -> bool:

@@ -9,8 +9,8 @@ from jaxloop import checkpoints, finals, processes
 from jaxloop.checkpoints import Snapshot
 from jaxloop.compiled import CompiledProgram
 from jaxloop.recorder import Turn
+from jaxloop.records import Status
 from jaxloop.slots import Slots
-from jaxloop.store import Status
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 

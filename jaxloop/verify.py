@@ -9,7 +9,8 @@ import numpy as np
 from jaxloop import checkpoints, digests, identity, lock, summaries
 from jaxloop.drift import SWEEP
 from jaxloop.errors import DamagedError, JaxloopError
-from jaxloop.store import Member, Status, Store
+from jaxloop.records import Member, Status
+from jaxloop.store import Store
 from jaxloop.sweep import parse
 
 

@@ -22,6 +22,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "slots",
         "identity",
         "facts",
+        "records",
         "units",
     },
     {
@@ -46,6 +47,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
     },
     {
         "digests",
+        "disk",
         "processes",
         "store",
         "checkpoints",

@@ -130,6 +130,16 @@ def test_processes_that_differ_in_their_sweep_are_refused(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_libraries_print_stays_out_of_stdout():
+    """Gloo greets there whenever a group of devices first meets, in the middle of a run."""
+    code = (
+        "import os; from jaxloop import processes; processes._stdout_is_pythons(); "
+        "os.write(1, b'[Gloo] hello'); print('{}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, "[Gloo] hello" in done.stderr) == ("{}\n", True)
+
+
 def test_options_that_go_together(tiny, jaxloop_command):
     done = jaxloop_command("population", tiny, "--processes", 2)
     assert (done.returncode, "go together" in done.stderr) == (2, True)

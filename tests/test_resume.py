@@ -18,10 +18,11 @@ from conftest import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
-from jaxloop import lock, planned, space, sweep
+from jaxloop import disk, lock, planned, sweep
 from jaxloop.errors import DamagedError, LockedError, ResourceError, SweepError
 from jaxloop.report import ranked, run_json
 from jaxloop.store import Store
+from jaxloop.stream import Stream
 from jaxloop.verify import verify
 
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
@@ -178,6 +179,25 @@ def test_a_fork_is_a_run_of_its_own(tmp_path, whole, jaxloop_command):
     assert json.loads((whole.parent / "run-2" / "run.json").read_text())["forked_from"] == str(whole)
 
 
+@pytest.mark.parametrize("every", ["20", "50", "60", "10"])
+def test_no_turn_ends_past_the_interval_between_checkpoints(tmp_path, monkeypatch, every):
+    """Whatever kills a turn, what is lost is at most an interval, or the turn itself where that is longer."""
+    lost = []
+
+    def begin(stream, begin=Stream.begin):
+        with Store(tmp_path / "run") as store:
+            checkpoint = store.get("checkpoint", {"turn": 0})["turn"]
+        turn = 1 + int(stream.slots.steps[stream.slots.seated].max(initial=0)) // 20
+        lost.append(20 * (turn - checkpoint))
+        return begin(stream)
+
+    monkeypatch.setattr(Stream, "begin", begin)
+    overrides = (f"checkpoint.every={every}", "run.steps=240", "axes.seed.count=1", "population.capacity=3")
+    assert jaxloop.run(sweep.parse(TINY, overrides), out=tmp_path / "run").summary["finished"] == 3
+    assert len(lost) == 13  # the last finds nobody left
+    assert max(lost) == max(20, int(every) // 20 * 20)
+
+
 @pytest.mark.parametrize("changed", ["code", "data", "jax", "sweep"])
 def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
     (tmp_path / "mine.py").write_text(TASK)
@@ -200,6 +220,7 @@ def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
         jaxloop.resume(run)
     assert "--allow-drift" in str(refused.value)
     assert "jaxloop fork" in str(refused.value)
+    assert ("+# a comment" in str(refused.value)) == (changed == "code")
     with jaxloop.load(run) as loaded:
         assert loaded.store.counts()["finished"] == 0
     with jaxloop.resume(run, allow_drift=True) as resumed:
@@ -210,10 +231,35 @@ def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
     jaxloop.resume(run).close()  # accepted once, it is no drift any more
 
 
+def test_to_a_finished_run_drift_matters_once_it_grows(tmp_path):
+    (tmp_path / "mine.py").write_text(TASK)
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    run = jaxloop.run(tmp_path / "tiny.toml", out=tmp_path / "run").path
+    (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
+    with jaxloop.resume(run, allow_drift=True) as resumed:
+        assert resumed.store.get("drift", []) == []
+    with pytest.raises(DamagedError, match="code: was"):
+        jaxloop.resume(run, overrides=("axes.seed.count=3",))
+    with jaxloop.resume(run, overrides=("axes.seed.count=3",), allow_drift=True) as grown:
+        assert [each["changes"][0][:10] for each in grown.store.get("drift")] == ["code: was "]
+        assert grown.summary["finished"] == 9
+
+
+def test_final_parameters_that_were_damaged_are_told_of_at_resume(tmp_path, jaxloop_command):
+    run = jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").path
+    (folder,) = (run / "finished").iterdir()
+    victim = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-1])
+    done = jaxloop_command("resume", run, "--json")
+    (note,) = json.loads(done.stdout)["notes"][:1]
+    assert "final parameters of members [0, 1, 2, 3, 4, 5] are lost" in note
+    assert str(victim.name) in note
+
+
 def test_the_disk_is_checked_before_anything_is_written(tmp_path, monkeypatch):
     need = []
     monkeypatch.setattr(
-        space.shutil, "disk_usage", lambda path: need.append(path) or type("", (), {"free": 1 << 20})
+        disk.shutil, "disk_usage", lambda path: need.append(path) or type("", (), {"free": 1 << 20})
     )
     with pytest.raises(ResourceError, match=r"needs about .*B of disk, 1.05 MB are free"):
         jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")
@@ -275,7 +321,7 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path):
+def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_command):
     """Whoever reads while a run goes finds each member's points without a gap, none twice, none from ahead."""
     run, done = tmp_path / "run", threading.Event()
     failures, reads = [], []
@@ -292,6 +338,15 @@ def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path):
                         for tag in reader.Tags()["scalars"]:
                             steps = [event.step for event in reader.Scalars(tag)]
                             assert steps == sorted(set(steps))
+                elif kind in ("show", "ls", "best"):
+                    where = tmp_path if kind == "ls" else run
+                    answer = jaxloop_command(kind, where, "--json")
+                    assert answer.returncode == 0, answer.stderr
+                    found = json.loads(answer.stdout)
+                    rows = found["members"] if kind == "show" else found
+                    assert len(rows) == {"show": 12, "ls": 1, "best": len(rows)}[kind]
+                    assert all(row["complete"] == (row["finished"] == 4) for row in rows if kind == "best")
+                    assert all(row["step"] % 20 == 0 for row in rows if kind == "show")
                 else:
                     with Store(run) as store:
                         assert run_json(store)["members"] == 12
@@ -308,17 +363,18 @@ def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path):
                 return
 
     with ThreadPoolExecutor(12) as pool:
-        for kind in ["store"] * 9 + ["tensorboard"] * 3:
+        for kind in ["store"] * 3 + ["show", "ls", "best"] * 2 + ["tensorboard"] * 3:
             pool.submit(read, kind)
         try:
             summary = jaxloop.run(
-                sweep.parse(TINY, ("run.steps=1000", "axes.seed.count=4", "checkpoint.every=100")), out=run
+                sweep.parse(TINY, ("run.steps=500", "axes.seed.count=4", "checkpoint.every=100")), out=run
             ).summary
         finally:
             done.set()
     assert not failures, failures[0]
     assert summary["finished"] == 12
-    assert reads.count("store") > 50
+    assert reads.count("store") > 20
+    assert {"show", "ls", "best", "tensorboard"} <= set(reads)
     assert verify(run)["problems"] == []
 
 

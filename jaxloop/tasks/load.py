@@ -89,6 +89,10 @@ def _absolute(folder: Path, value: Any) -> Any:
 
 def code_hash(name: str, folder: Path) -> str:
     """What identifies a task's code: its file's content; for a task that ships, its name."""
-    if name in declared.DATA:
-        return name
-    return hashlib.sha256((folder / name.rpartition(":")[0]).read_bytes()).hexdigest()[:16]
+    file = task_file(name, folder)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else name
+
+
+def task_file(name: str, folder: Path) -> Path | None:
+    """The file of a user's own task; None of one that ships."""
+    return None if name in declared.DATA else folder / name.rpartition(":")[0]

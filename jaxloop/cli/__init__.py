@@ -1,0 +1,79 @@
+"""The command line: parses, calls, prints. JAX is loaded only by commands that need it.
+
+Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or
+disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 130/143 interrupted (state saved).
+"""
+
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from jaxloop import __version__
+from jaxloop.cli import reading, training
+from jaxloop.errors import INTERRUPTED, JaxloopError, ResourceError, is_out_of_resources
+
+EPILOG = (
+    "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
+    "disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 130/143 interrupted (state "
+    "saved)."
+)
+TOLD = 300  # characters of a library's own words
+
+
+@click.group(epilog=EPILOG)
+@click.version_option(__version__)
+def cli() -> None:
+    """Hundreds of training runs as one XLA program."""
+
+
+for command in (*training.COMMANDS, *reading.COMMANDS):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The `jaxloop` command: errors a user can act on are one message and an exit code."""
+    sys.unraisablehook = _told_once
+    try:
+        code = _code()
+    except Exception:  # a fault of ours
+        traceback.print_exc()
+        code = 1
+    if code and code < INTERRUPTED and "jaxloop.processes" in sys.modules:
+        from jaxloop import processes
+
+        if processes.are_several():
+            processes.leave(code)
+    sys.exit(code)
+
+
+def _told_once(unraisable: Any) -> None:
+    """Leaves out what tensorstore's threads say of a save or restore that failed, which orbax raises too."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
+
+
+def _code() -> int:
+    """Runs the command; its exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return INTERRUPTED + 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except JaxloopError as error:
+        click.echo(f"jaxloop: {error}", err=True)
+        return error.code
+    except Exception as error:  # libraries say it in their own types
+        if not is_out_of_resources(error):
+            raise
+        hint = "The last checkpoint is whole: make room, then `jaxloop resume RUN` goes on from it."
+        click.echo(f"jaxloop: out of memory or disk: {str(error)[:TOLD]}\n{hint}", err=True)
+        return ResourceError.code
+    return 0

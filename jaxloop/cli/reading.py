@@ -1,0 +1,194 @@
+"""The commands that read a run, check it, or take something out of it."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jaxloop.cli.options import as_json, run_folder, strict_json
+from jaxloop.cli.training import start_jax
+
+
+@click.command()
+@run_folder
+@as_json
+def verify(run: Path, as_json: bool) -> None:
+    """Check that all in a run's folder is what was written, and agrees; exit code 4 if not."""
+    from jaxloop import verify as verification
+    from jaxloop.errors import DamagedError
+
+    found = verification.verify(run)
+    told = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in found["checked"].items())
+    click.echo(strict_json(found) if as_json else f"{run}: checked {told}")
+    if found["problems"]:
+        raise DamagedError("\n".join(found["problems"]))
+
+
+@click.command()
+@as_json
+def doctor(as_json: bool) -> None:
+    """What this machine gives a run, and what is missing: devices, memory, versions, cache, disk, clock."""
+    from jaxloop import doctor as examination
+
+    start_jax()
+    found = examination.doctor(Path("runs"))
+    click.echo(strict_json(found) if as_json else examination.text(found))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@as_json
+def ls(folder: Path, as_json: bool) -> None:
+    """List the runs in a folder."""
+    from jaxloop.errors import DamagedError
+    from jaxloop.report import run_json
+    from jaxloop.store import Store, exists
+
+    found = []
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    for run in [folder] if exists(folder) else filter(exists, inside):
+        try:
+            with Store(run) as store:
+                found.append(run_json(store))
+        except DamagedError as error:
+            click.echo(f"jaxloop: {error}", err=True)
+    if as_json:
+        click.echo(strict_json(found))
+    elif not found:
+        click.echo(f"no runs in {folder}; `jaxloop population SWEEP` makes one", err=True)
+    for row in () if as_json else found:
+        click.echo(
+            f"{row['run']}  {row['status']}  {row['members']} members  "
+            f"{row['finished']} finished  {row['diverged']} diverged"
+        )
+
+
+@click.command()
+@click.argument("target", metavar="RUN[/MEMBER]", type=click.Path(path_type=Path))
+@as_json
+def show(target: Path, as_json: bool) -> None:
+    """A run's members, or one member."""
+    from jaxloop.report import member_json, run_json
+    from jaxloop.store import Store, exists
+
+    of_a_run = exists(target.parent) and not exists(target)
+    run, label = (target.parent, target.name) if of_a_run else (target, None)
+    with Store(run) as store:
+        if label is not None:
+            found = member_json(store.member(label))
+            click.echo(strict_json(found) if as_json else _member_text(found))
+            return
+        members = [member_json(member) for member in store.members()]
+        if as_json:
+            click.echo(strict_json({**run_json(store), "members": members}))
+            return
+        varied = store.get("varied")
+        for member in members:
+            values = " ".join(f"{n}={member['hparams'][n]}" for n in varied if n in member["hparams"])
+            metric = member["metrics"].get(store.get("metric"))
+            shown = "-" if metric is None else f"{metric:.4f}"
+            line = f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
+            click.echo(line)
+        _remark(store)
+
+
+def _member_text(member: dict[str, Any]) -> str:
+    """A member's facts, a line each; then its hparams and its last metrics, by name."""
+    facts = {name: member[name] for name in ("number", "id", "config", "status", "step", "folder", "finished")}
+    parts = {"member": facts, "hparams": member["hparams"], "metrics": member["metrics"]}
+    lines = []
+    for heading, values in parts.items():
+        named = {name: "-" if value is None else value for name, value in values.items()}
+        lines += [heading, *(f"  {name:22} {value}" for name, value in named.items())]
+    return "\n".join(lines)
+
+
+def _remark(store: Any) -> None:
+    """Tells, beside results, what a reader of them should know of the run."""
+    from jaxloop.report import run_json
+
+    found = run_json(store)
+    if found["status"] != "finished":
+        click.echo(f"{found['run']} is {found['status']}", err=True)
+    for drift in found["drift"]:
+        told = "; ".join(drift["changes"])
+        click.echo(f"{found['run']}: from turn {drift['turn']} on trained after a change: {told}", err=True)
+
+
+@click.command()
+@run_folder
+@click.option("-k", type=click.IntRange(1), default=5, help="How many configs.")
+@click.option("--metric", help="Rank by this metric instead of the sweep's.")
+@click.option("--mode", type=click.Choice(["max", "min"]), help="Whether more or less is better.")
+@as_json
+def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
+    """Configs ranked by their mean over seeds, with its standard error."""
+    from jaxloop.declared import direction
+    from jaxloop.errors import NotFoundError, SweepError
+    from jaxloop.report import ranked
+    from jaxloop.store import Store
+
+    with Store(run) as store:
+        metric = str(metric or store.get("metric"))
+        if metric not in store.metric_names() and metric != store.get("metric"):  # its own may not be measured yet
+            raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
+        better = mode or (store.get("mode") if metric == store.get("metric") else direction(metric))
+        if better is None:
+            raise SweepError(f"--mode: `{metric}` does not tell what is better: needs max or min")
+        rows = ranked(store, metric, better)[:k]
+        if as_json:
+            click.echo(strict_json(rows))
+            return
+        if not rows:
+            click.echo(
+                f"no member has finished with a {metric}; `jaxloop show {shlex.quote(str(run))}` lists them"
+            )
+            return
+        from jaxloop.panel import best_table, console
+
+        console().print(best_table(rows, store.get("varied"), metric))
+        _remark(store)
+
+
+@click.command()
+@run_folder
+@click.argument("member")
+@as_json
+def replay(run: Path, member: str, as_json: bool) -> None:
+    """Train one member alone and compare its curve with the recorded one."""
+    from jaxloop import api
+    from jaxloop.replay import train_alone
+
+    loaded = api.load(run)
+    number = loaded.store.member(member).number
+    start_jax()
+    found = train_alone(*loaded.sweep_and_task, loaded.store, number)
+    text = (
+        "member {member}: {steps} steps alone, {points} points, {missing} of them in one curve only, "
+        "largest difference {largest_difference:g}"
+    )
+    click.echo(strict_json(found) if as_json else text.format(**found))
+    for change in found["drift"]:
+        click.echo(f"{run}: not as it was when the run began: {change}", err=True)
+
+
+@click.command()
+@run_folder
+@click.argument("member")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--average", is_flag=True, help="their average over steps, of a member that has an ema_decay")
+def export(run: Path, member: str, folder: Path, average: bool) -> None:
+    """Write one member's final parameters as an orbax checkpoint of their own."""
+    from jaxloop import api, checkpoints
+    from jaxloop.errors import SweepError
+
+    if folder.exists():
+        raise SweepError(f"{folder}: exists already; choose another folder")
+    checkpoints.refuse_patterns(folder)
+    loaded = api.load(run)
+    checkpoints.save_one(folder, loaded.average(member) if average else loaded.params(member))
+    click.echo(folder)
+
+
+COMMANDS = (verify, doctor, ls, show, best, replay, export)

@@ -1,0 +1,144 @@
+"""The commands that train, and the plan of it."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json, sweep_file
+from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
+
+
+@click.command()
+@sweep_file
+@overrides
+@click.option("--seeds", type=click.IntRange(1), help="Short for --set axes.seed.count=N.")
+@as_json
+def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: bool) -> None:
+    """What a sweep would do: members, programs, memory, disk, FLOPs. Nothing is run or written."""
+    checked, task = _read(file, overrides, seeds)
+    from jaxloop import planned
+
+    found = planned.plan(checked, task)
+    click.echo(strict_json(found) if as_json else planned.text(found))
+
+
+@click.command()
+@sweep_file
+@overrides
+@click.option("--name", help="The run's name under runs/; by default the sweep file's.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's own folder.")
+@click.option("--seeds", type=click.IntRange(1), help="Short for --set axes.seed.count=N.")
+@one_of_several
+@as_json
+def population(
+    file: Path,
+    overrides: tuple[str, ...],
+    name: str | None,
+    out: Path | None,
+    seeds: int | None,
+    together: Together,
+    as_json: bool,
+) -> None:
+    """Train all members of a sweep at the same time."""
+    checked, task = _read(file, overrides, seeds, together)
+    from jaxloop import api, create
+
+    folder = out or (Path("runs") / name if name else api.free_folder(checked.name))
+    create.create(checked, task, folder)
+    _train(folder, checked, task, as_json)
+
+
+def _read(
+    file: Path, overrides: tuple[str, ...], seeds: int | None, together: Together | None = None
+) -> tuple[Any, Any]:
+    """A sweep and its task; what is wrong in the file is told before JAX is loaded."""
+    from jaxloop.sweep import load
+
+    overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
+    load(file, overrides)
+    from jaxloop import api
+
+    start_jax(together)
+    return api.read(file, overrides)
+
+
+def start_jax(together: Together | None = None) -> None:
+    """Sets JAX up, and joins the other processes of a command that trains."""
+    from jaxloop import processes
+    from jaxloop.devices import prepare
+
+    prepare()
+    if together is not None:
+        processes.join(*together)
+
+
+@click.command()
+@run_folder
+@overrides
+@click.option("--allow-drift", is_flag=True, help="Go on although code, data or libraries have changed.")
+@one_of_several
+@as_json
+def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: Together, as_json: bool) -> None:
+    """Go on with a run from its last whole checkpoint; --set may give it more members."""
+    from jaxloop import api
+
+    loaded = api.load(run)
+    was_finished = loaded.store.get("status") == "finished"
+    start_jax(together)
+    _train(run, *loaded.changed(overrides), as_json, allow_drift=allow_drift)
+    if was_finished and not overrides:
+        click.echo(f"{run} was finished already: nothing was left to train", err=True)
+
+
+@click.command()
+@run_folder
+@overrides
+@click.option("--out", type=click.Path(path_type=Path), help="The new run's own folder; by default beside RUN.")
+@as_json
+def fork(run: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Start a new run from the sweep of another, with today's code, data and libraries."""
+    from jaxloop import api
+
+    start_jax()
+    folder, checked, task = api.forked(run, out, overrides)
+    _train(folder, checked, task, as_json)
+
+
+def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift: bool = False) -> None:
+    from jaxloop import processes, runner
+    from jaxloop.panel import Panel, best_table
+
+    if not processes.leads():
+        if signal := runner.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
+            sys.exit(INTERRUPTED + signal)
+        return
+    with Panel(checked.varied, to_stderr=as_json) as panel:
+        summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
+    signal = summary.pop("signal")
+    if as_json:
+        click.echo(strict_json(summary))
+    else:
+        if summary["best"]:
+            panel.console.print(best_table(summary["best"][:5], checked.varied, summary["metric"]))
+        click.echo(
+            f"{summary['finished']} finished, {summary['diverged']} diverged of {summary['members']} members in "
+            f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "
+            f"{summary['member_steps_per_second']:,.0f} member-steps/s"
+        )
+        if signal:
+            done = f"{summary['share_done']:.0%} of the steps are done and saved"
+            click.echo(f"interrupted: {done}; `resume` goes on from there")
+        verb = "resume" if signal else "best" if summary["best"] else "show"
+        logdir = shlex.quote(str(folder / "members"))
+        click.echo(f"tensorboard --logdir {logdir}\njaxloop {verb} {shlex.quote(str(folder))}")
+    if signal:
+        sys.exit(INTERRUPTED + signal)
+    if summary["finished"] == 0:
+        click.echo("jaxloop: no member finished: all diverged", err=True)
+        sys.exit(NO_MEMBER_FINISHED)
+
+
+COMMANDS = (plan, population, resume, fork)

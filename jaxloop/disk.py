@@ -1,0 +1,26 @@
+"""The disk that a folder is on, or would be."""
+
+import shutil
+from pathlib import Path
+
+from jaxloop.errors import ResourceError
+from jaxloop.units import scaled
+
+
+def existing(folder: Path) -> Path:
+    """A folder, or of those that it would lie in the nearest that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def check(folder: Path, need: int) -> None:
+    """Compares what a run needs, in bytes, with what is free where it is to be written.
+
+    Raises:
+      ResourceError: the disk is too small.
+    """
+    free = shutil.disk_usage(existing(folder)).free
+    if need > free:
+        raise ResourceError(
+            f"{folder}: needs about {scaled(need)}B of disk, {scaled(free)}B are free: make room, keep less "
+            "([checkpoint] keep), or choose another disk with --out"
+        )

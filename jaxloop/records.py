@@ -1,0 +1,61 @@
+"""What a run's store knows of a member."""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Status(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+
+
+class NewMember(NamedTuple):
+    """A member as its run begins: see `Member`."""
+
+    number: int
+    id: str
+    config: str
+    hparams: dict[str, Any]
+    folder: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member as recorded; `metrics` are its last measured values, by "split/name"."""
+
+    number: int
+    id: str
+    config: str  # the hash of its hparams without the seed: replicates share it
+    hparams: dict[str, Any]
+    status: Status
+    step: int
+    folder: str  # of its own, in the run's `members`
+    finished: str | None  # folder of its final parameters, relative to the run's
+    metrics: dict[str, float]
+
+
+def from_row(names, number, id, config, hparams, status, step, folder, finished, *values) -> Member:
+    """A member from its row in the store, the last value of each metric behind it.
+
+    Raises:
+      ValueError, TypeError: something in it is not what jaxloop writes.
+    """
+    metrics = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    if not all(isinstance(value, float) for value in metrics.values()) or not isinstance(step, int):
+        raise TypeError(f"member {number}: its step or metrics are no numbers")
+    hparams = dict(json.loads(hparams))
+    return Member(
+        number, id, config, hparams, Status(status), step, _within(folder), finished and _within(finished), metrics
+    )
+
+
+def _within(path: str) -> str:
+    """A relative path as recorded, refused if it could lead out of the run's folder."""
+    if not re.fullmatch(r"(finished/)?[\w+,=-][\w.+,=-]*", path):
+        raise ValueError(f"the store names a path that jaxloop never writes: {path!r}")
+    return path
