@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxloop import create, drift, retired, runner, sweep
-from jaxloop.checkpoints import Final
+from jaxloop import create, drift, processes, retired, runner, sweep
 from jaxloop.declared import Namespace
 from jaxloop.devices import prepare
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.progress import Observer
 from jaxloop.records import Member
+from jaxloop.snapshot import Final
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
@@ -96,7 +96,7 @@ def resume(
       observe: called after each turn.
     """
     prepare()
-    run = load(path)
+    run = opened(path)
     checked, task = run.changed(overrides)
     run.summary = runner.train(run.path, checked, task, observe, allow_drift=allow_drift)
     return run
@@ -123,7 +123,7 @@ def fork(
 
 def forked(path: str | Path, out: str | Path | None, overrides: tuple[str, ...]) -> tuple[Path, Sweep, Task]:
     """The folder, sweep and task of a new run that is created from another; see `fork`."""
-    with load(path) as run:
+    with opened(path) as run:
         checked, task = run.read(overrides, "written")
         folder = Path(out) if out else free_folder(run.path.absolute().name, run.path.parent)
         create.create(checked, task, folder, forked_from=str(run.path.absolute()))
@@ -138,9 +138,9 @@ class Run:
       summary: what `population --json` prints, where this process trained it.
     """
 
-    def __init__(self, path: str | Path, summary: dict[str, Any] | None = None):
+    def __init__(self, path: str | Path, summary: dict[str, Any] | None = None, store: Store | None = None):
         self.path, self.summary = Path(path), summary
-        self.store = Store(self.path)
+        self.store = store or Store(self.path)
 
     def close(self) -> None:
         self.store.close()
@@ -163,7 +163,8 @@ class Run:
           SweepError: a rule is broken, or the sweep has lost a member of the run.
         """
         checked, task = self.read(overrides)
-        return create.aligned(checked, self.store), task
+        align = create.aligned if overrides else create.as_recorded
+        return align(checked, self.store), task
 
     def read(self, overrides: tuple[str, ...], which: Literal["sweep", "written"] = "sweep") -> tuple[Sweep, Task]:
         """The recorded sweep with some keys overridden, and its task.
@@ -222,3 +223,16 @@ def load(path: str | Path) -> Run:
       NotFoundError: there is no run.
     """
     return Run(path)
+
+
+def opened(path: str | Path) -> Run:
+    """A run that this process is about to train, maybe together with others: the first has its store, they copies.
+
+    Raises:
+      NotFoundError: there is no run.
+    """
+    if processes.leads():
+        run = load(path)
+        processes.broadcast(run.store.content() if processes.are_several() else b"")
+        return run
+    return Run(path, store=Store(Path(path), content=processes.broadcast(b"")))

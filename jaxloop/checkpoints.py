@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple
+from typing import Any
 from unittest import mock
 
 import jax
@@ -19,49 +19,7 @@ from orbax.checkpoint._src.serialization import type_handlers as numpy_handlers
 
 from jaxloop import digests
 from jaxloop.errors import DamagedError, SweepError
-
-Final = Literal["params", "average"]  # what a member ends with; the second is of the first, over steps
-
-
-START = {"turn": 0, "parts": []}  # the checkpoint of a run that has none yet: all members wait
-
-
-class Snapshot(NamedTuple):
-    """Members in the middle of their training: what it takes to go on with them, in whatever slots.
-
-    members: (N,) int32 numbers.
-    state: of (N, ...) host arrays.
-    """
-
-    members: np.ndarray
-    state: Any
-
-    def rows(self, index: Any) -> "Snapshot":
-        """Some of them, by whatever indexes the first axis of an array."""
-        return Snapshot(self.members[index], jax.tree.map(lambda leaf: leaf[index], self.state))
-
-
-def joined(parts: list[Snapshot]) -> Snapshot | None:
-    """The members of all parts; None if there are none."""
-    if not parts:
-        return None
-    states = [part.state for part in parts]
-    return Snapshot(
-        np.concatenate([part.members for part in parts]),
-        jax.tree.map(lambda *leaves: np.concatenate(leaves), *states),
-    )
-
-
-class Finals(NamedTuple):
-    """What members that retire together end with.
-
-    members: (N,) int32 numbers.
-    trees: of each kind the task's own structure, of (N, ...) host arrays.
-    """
-
-    members: np.ndarray
-    trees: dict[Final, Any]
-
+from jaxloop.snapshot import Final, Finals, Snapshot, joined, steps_of
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
 
@@ -171,14 +129,14 @@ def steps(folder: Path, turn: int, parts: list[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for part in parts:
         saved = _restored(_turn_folder(folder, turn) / str(part), like, "this checkpoint")
-        found |= dict(zip(saved["members"].tolist(), saved["state"]["step"].tolist(), strict=True))
+        found |= steps_of(saved["members"], saved["state"]["step"])
     return dict(sorted(found.items()))
 
 
 def keep_only(folder: Path, turns: Container[int]) -> None:
     """Deletes the checkpoints of all other turns, and what a killed process left half-written."""
     for path in folder.glob("[0-9]*"):
-        if not path.name.isdigit() or int(path.name) not in turns:
+        if path.is_dir() and not (path.name.isdigit() and int(path.name) in turns):
             shutil.rmtree(path)
 
 

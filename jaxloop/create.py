@@ -1,6 +1,5 @@
 """How members enter a run: when it is created, and when it grows. Those it has keep their numbers and results."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxloop import checkpoints, disk, drift, identity, planner, processes, provenance, space, summaries
-from jaxloop.checks import check
+from jaxloop.bucket import Bucket
+from jaxloop.checks import Checked, check
 from jaxloop.digests import write_whole
 from jaxloop.document import Document
-from jaxloop.errors import SweepError
+from jaxloop.errors import DamagedError, SweepError
 from jaxloop.records import NewMember
 from jaxloop.store import Store, exists
 from jaxloop.sweep import Sweep, digest
@@ -42,38 +42,67 @@ def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
         disk.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
         run.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{run.name}.", dir=run.parent))
-        part.chmod(0o777 & ~_umask())
-        (part / drift.SWEEP).write_text(sweep.toml())
-        facts |= {"name": run.name, "folder": str(sweep.folder), "origins": [origin]}
-        (part / "run.json").write_text(json.dumps({**facts, **provenance.collect(sweep.folder)}, indent=1))
-        with Store(part, create=True) as store, store.transaction():
-            store.add_members(new_members(sweep, origin, range(len(sweep.members))))
-            store.put(
-                **facts,
-                sweep=sweep.toml(),
-                written=sweep.written,
-                source=drift.source(sweep),
-                varied=sweep.varied,
-                metric=checked.metric,
-                mode=checked.mode,
-                size_classes=planner.numbers(buckets),
-                status="created",
-            )
         try:
+            _fill(part, run.name, sweep, checked, origin, buckets, facts)
             part.replace(run)
-        except OSError:  # another process was first
+        except BaseException as error:
             shutil.rmtree(part)
-            raise SweepError(f"{run}: exists already; choose another folder with --out") from None
+            if exists(run):  # another process was first
+                raise SweepError(f"{run}: exists already; choose another folder with --out") from error
+            raise
     processes.barrier("created")
 
 
+def _fill(
+    folder: Path,
+    name: str,
+    sweep: Sweep,
+    checked: Checked,
+    origin: dict[str, str],
+    buckets: list[Bucket],
+    facts: dict[str, Any],
+) -> None:
+    """Writes what a run begins with."""
+    folder.chmod(0o777 & ~_umask())
+    (folder / drift.SWEEP).write_text(sweep.toml())
+    facts = {**facts, "name": name, "folder": str(sweep.folder), "origins": [origin]}
+    provenance.add(folder, {**facts, **provenance.collect(sweep.folder)})
+    with Store(folder, create=True) as store, store.transaction():
+        store.add_members(new_members(sweep, origin, range(len(sweep.members))))
+        store.put(
+            **facts,
+            sweep=sweep.toml(),
+            written=sweep.written,
+            source=drift.source(sweep),
+            varied=sweep.varied,
+            metric=checked.metric,
+            mode=checked.mode,
+            size_classes=planner.numbers(buckets),
+            status="created",
+        )
+
+
+def as_recorded(sweep: Sweep, store: Store) -> Sweep:
+    """A run's own sweep with its members as recorded, and of hparams that came into being since, the defaults.
+
+    Raises:
+      DamagedError: the store's members are not those of a run.
+    """
+    recorded = _members(store)
+    if recorded == sweep.members:
+        return sweep
+    new = sweep.members[0]
+    return replace(sweep, members=[{**{name: new[name] for name in new.keys() - had}, **had} for had in recorded])
+
+
 def aligned(sweep: Sweep, store: Store) -> Sweep:
-    """The sweep with its members in the order of their numbers in a run, new ones behind them.
+    """A changed sweep with its members in the order of their numbers in a run, new ones behind them.
 
     Raises:
       SweepError: the run has members that the sweep has not.
+      DamagedError: the store's members are not those of a run.
     """
-    recorded = [member.hparams for member in store.members()]
+    recorded = _members(store)
     if recorded == sweep.members[: len(recorded)]:
         return sweep
     wanted = {digest(hparams): hparams for hparams in sweep.members}
@@ -86,6 +115,14 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
             "starts another from it"
         )
     return replace(sweep, members=[*recorded, *wanted.values()])
+
+
+def _members(store: Store) -> list[dict[str, Any]]:
+    """The hparams of a run's members, by number."""
+    members = store.members()
+    if [member.number for member in members] != list(range(len(members))):
+        raise DamagedError(f"{store.path}: member numbers have gaps: it lost rows")
+    return [member.hparams for member in members]
 
 
 def _nearest_difference(lost: dict[str, Any], members: list[dict[str, Any]]) -> str:
@@ -115,13 +152,15 @@ def new_members(sweep: Sweep, origin: dict[str, str], numbers: Iterable[int]) ->
         )
 
 
-def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
-    """Records a changed sweep and its new members, to be trained next; where nothing changed, does nothing.
+def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], facts: dict[str, Any]) -> None:
+    """Records a changed sweep and its new members, to be trained next; where nothing changed, `facts` alone.
 
     Killed at any instant, the run has them or not.
 
     Args:
       sweep: `aligned` with the run.
+      origin: as `drift.origin` gives it.
+      facts: to record together with them.
 
     Raises:
       SweepError: the sweep breaks a rule of the task.
@@ -129,15 +168,18 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
     """
     if (text := sweep.toml()) != store.get("sweep"):
         before, recorded = _recorded(store), [member.hparams for member in store.members()]
-        if recorded != sweep.members[: len(recorded)]:
+        known = sweep.members[: len(recorded)]
+        if not all(had.items() <= wanted.items() for had, wanted in zip(recorded, known, strict=True)):
             raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
         checked, had = check(sweep, task), store.get("size_classes")
         new = list(range(len(recorded), len(sweep.members)))
         buckets = planner.buckets(sweep, task, new) if new else []
         disk.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
         with store.transaction():
-            store.add_members(new_members(sweep, store.get("origins")[-1], new))
+            store.add_members(new_members(sweep, origin, new))
             store.put(
+                **({"status": "interrupted"} if new else {}),
+                **facts,
                 sweep=text,
                 written=sweep.written,
                 varied=sweep.varied,
@@ -148,6 +190,8 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store) -> None:
             )
             if before.population != sweep.document.population:
                 store.put(**{f"layout/{index}": None for index in range(len(had))})
+    elif facts:
+        store.put(**facts)
     file = run / drift.SWEEP
     if not file.exists() or file.read_text(errors="replace") != text:
         write_whole(file, text)

@@ -3,6 +3,7 @@
 import difflib
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 from jaxloop.errors import DamagedError
 from jaxloop.store import Store
@@ -40,13 +41,19 @@ def changes(store: Store, now: dict[str, str]) -> list[str]:
     return [f"{name}: was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]]
 
 
-def check(run: Path, sweep: Sweep, store: Store, now: dict[str, str], *, trains: bool, allowed: bool) -> None:
+def check(
+    run: Path, sweep: Sweep, store: Store, now: dict[str, str], turn: int, *, trains: bool, allowed: bool
+) -> dict[str, Any]:
     """Compares a run with what it would be resumed with.
 
     Args:
       now: as `origin` gives it.
+      turn: after which it would go on.
       trains: whether there is anything left to train, which code, data and libraries matter to.
-      allowed: to go on in spite of what has changed, which is recorded.
+      allowed: to go on in spite of what has changed.
+
+    Returns:
+      Facts to record where something has changed.
 
     Raises:
       DamagedError: something has changed, and that is not allowed.
@@ -55,7 +62,7 @@ def check(run: Path, sweep: Sweep, store: Store, now: dict[str, str], *, trains:
     diff = _diff(store.get("source", None), source(sweep), "the task's file") if changed else []
     edited = [] if store.get("growing", False) else _edited(run, store)
     if not changed and not edited:
-        return
+        return {}
     if not allowed:
         back = "puts the file back, " if edited else ""
         hints = (
@@ -64,12 +71,10 @@ def check(run: Path, sweep: Sweep, store: Store, now: dict[str, str], *, trains:
         )
         told = [f"{run}: not as it was when the run began:", *changed, *diff, *edited, *hints]
         raise DamagedError("\n".join(told))
-    turn = store.get("checkpoint", {"turn": 0})["turn"]
     what = [*changed, *([f"{SWEEP}: was edited"] if edited else [])]
+    facts = {"origins": [*store.get("origins"), now], "source": source(sweep)} if changed else {}
     record = {"turn": turn, "changes": what, "diff": [*diff, *edited]}
-    store.put(drift=[*store.get("drift", []), record])
-    if changed:
-        store.put(origins=[*store.get("origins"), now], source=source(sweep))
+    return {"drift": [*store.get("drift", []), record], **facts}
 
 
 def _edited(run: Path, store: Store) -> list[str]:

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from jaxloop.bucket import alone
-from jaxloop.checkpoints import Final, Finals
 from jaxloop.compiled import CompiledProgram
 from jaxloop.padding import cropped
+from jaxloop.snapshot import Final, Finals
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import params_shapes

@@ -18,7 +18,8 @@ class Interrupt:
     def listening(self) -> Iterator["Interrupt"]:
         def note(number, _frame):
             self.signal = number
-            signal.signal(number, signal.SIG_DFL)
+            for each in previous:
+                signal.signal(each, signal.SIG_DFL)
 
         previous = {}
         try:

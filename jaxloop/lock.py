@@ -36,17 +36,18 @@ def held(run: Path) -> Iterator[None]:
 
 @contextmanager
 def kept_out(run: Path) -> Iterator[None]:
-    """Keeps whoever would train a run out of it.
+    """Keeps whoever would train or check a run out of it.
 
     Raises:
-      LockedError: somebody trains it.
+      LockedError: somebody does.
     """
     try:
         with filelock.FileLock(run / FILE, timeout=0):
             yield
     except filelock.Timeout:
-        who = "process {pid} on {host}".format_map(_owner(run) or {"pid": "?", "host": "this or another host"})
-        raise LockedError(f"{run}: locked by {who}, which trains it: wait for it, or stop it") from None
+        owner = _owner(run) if is_held(run) else None
+        who = "process {pid} on {host}, which trains it".format_map(owner) if owner else "another jaxloop command"
+        raise LockedError(f"{run}: locked by {who}: wait for it, or stop it") from None
 
 
 def is_held(run: Path) -> bool:

@@ -48,9 +48,7 @@ class Panel:
             self.live.stop()
 
     def __call__(self, progress: "Progress") -> None:
-        for note in progress.notes[self.notes :]:
-            print(f"jaxloop: {note}", file=sys.stderr, flush=True)
-        self.notes = len(progress.notes)
+        self.tell(progress.notes)
         if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
             return
         self.said = time.monotonic()
@@ -58,6 +56,12 @@ class Panel:
             self.live.update(self._render(progress), refresh=True)
         else:
             print(_line(progress), file=sys.stderr if self.console.stderr else sys.stdout, flush=True)
+
+    def tell(self, notes: list[str]) -> None:
+        """Prints those of a run's notes that have not been printed yet."""
+        for note in notes[self.notes :]:
+            print(f"jaxloop: {note}", file=sys.stderr, flush=True)
+        self.notes = len(notes)
 
     def _render(self, progress: "Progress") -> Group:
         from jaxloop.report import ranked

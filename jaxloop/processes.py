@@ -36,7 +36,10 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     global _witness
     _witness = _Witness()
     _stdout_is_pythons()
-    jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    try:
+        jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    except (RuntimeError, ValueError) as error:  # JAX's own are of the first kind
+        raise PeerError(f"the processes of this run did not meet: {_first_line(error)}") from error
 
 
 def _is_launched() -> bool:
@@ -111,7 +114,7 @@ def most(value: float) -> float:
     return -least(-value)
 
 
-def told(content: bytes) -> bytes:
+def broadcast(content: bytes) -> bytes:
     """What the first process has to say, in every process."""
     if count() == 1:
         return content

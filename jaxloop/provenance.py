@@ -1,6 +1,7 @@
 """Where a run's numbers come from: versions, machine, code."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import socket
@@ -10,6 +11,9 @@ from typing import Any
 
 import jax
 
+from jaxloop.digests import write_whole
+
+FILE = "run.json"
 PACKAGES = (
     "jaxloop",
     "jax",
@@ -21,6 +25,16 @@ PACKAGES = (
     "tensorboardX",
     "mnist1d",
 )
+
+
+def add(run: Path, facts: dict[str, Any]) -> None:
+    """Adds facts to the run's `run.json`, which is for people: a damaged one is begun anew."""
+    path = run / FILE
+    try:
+        before = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        before = {}
+    write_whole(path, json.dumps({**before, **facts}, indent=1))
 
 
 def collect(code: Path) -> dict[str, Any]:

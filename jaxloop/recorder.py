@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxloop import checkpoints, processes, summaries
 from jaxloop.records import Status
+from jaxloop.snapshot import START, Finals, Snapshot
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 
@@ -45,10 +46,10 @@ class Turn:
     metrics: dict[str, np.ndarray]
     leavers: dict[int, Status]
     folders: dict[int, str]
-    finals: list[tuple[str, checkpoints.Finals]]
+    finals: list[tuple[str, Finals]]
     settled: bool
     parts: list[int] | None = None
-    snapshot: checkpoints.Snapshot | None = None
+    snapshot: Snapshot | None = None
 
 
 class Recorder:
@@ -85,7 +86,7 @@ class Recorder:
 
     def _commit(self, turn: Turn) -> None:
         """The transaction that makes what all processes wrote count; then drops the checkpoint before the last."""
-        previous = self.store.get("checkpoint", checkpoints.START)
+        previous = self.store.get("checkpoint", START)
         with self.store.transaction():
             self.store.admit(turn.admitted, turn.number)
             self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
@@ -93,7 +94,7 @@ class Recorder:
             if turn.parts is not None:
                 checkpoint = {"turn": turn.number, "parts": turn.parts}
                 if turn.parts:  # else none is needed, and none is kept
-                    checkpoint["previous"] = {name: previous[name] for name in checkpoints.START}
+                    checkpoint["previous"] = {name: previous[name] for name in START}
                 self.store.put(checkpoint=checkpoint)
         if turn.parts is not None:
             checkpoints.keep_only(self.checkpoints, {previous["turn"], turn.number} if turn.parts else ())

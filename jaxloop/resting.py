@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxloop import checkpoints, summaries
 from jaxloop.errors import DamagedError
 from jaxloop.records import Member, Status
+from jaxloop.snapshot import START
 from jaxloop.store import Store
 
 
@@ -16,7 +19,7 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[dict[str, Any], str | Non
     Raises:
       DamagedError: the last two are both damaged.
     """
-    newest = store.get("checkpoint", checkpoints.START)
+    newest = store.get("checkpoint", START)
     damage = []
     for checkpoint in (newest, newest.get("previous")):
         if checkpoint:
@@ -42,23 +45,34 @@ def rewind(run: Path, store: Store, checkpoint: dict[str, Any]) -> list[str]:
         folder = run / "members" / member.folder
         if member.status == Status.WAITING and folder.exists():
             shutil.rmtree(folder)
-        elif member.status == Status.RUNNING:
-            try:
-                summaries.cut(folder, member.step)
-            except DamagedError as error:
-                _rewrite(folder, member, store)
-                notes.append(f"{error}: written anew from the store")
-    for folder in (run / "finished").glob("[0-9]*"):
-        if int(folder.name[:8]) > turn:
+        elif member.status != Status.WAITING and (damage := _damage(folder, member, store)):
+            _rewrite(folder, member, store)
+            notes.append(f"{damage}: written anew from the store")
+    for folder in (run / "finished").glob("[0-9]*-*"):
+        if folder.name[:8].isdigit() and int(folder.name[:8]) > turn:
             shutil.rmtree(folder)
     return notes
 
 
+def _damage(folder: Path, member: Member, store: Store) -> str | None:
+    """Cuts a member's events to what it has recorded; what is wrong with what is left, if anything."""
+    try:
+        if member.status == Status.RUNNING:
+            summaries.cut(folder, member.step)
+        shown = summaries.scalars(folder)
+    except DamagedError as error:
+        return str(error)
+    recorded = {at: np.float32(value) for at, value in store.points(member.number).items()}
+    return None if shown == recorded else f"{folder}: its events are not the recorded points"
+
+
 def _rewrite(folder: Path, member: Member, store: Store) -> None:
-    """A member's events from its recorded points."""
-    shutil.rmtree(folder)
+    """A member's events from its recorded points; killed on the way, the next resume does it again."""
+    summaries.delete(folder)
     writer = summaries.MemberSummaries(folder, member.hparams, member.config, announce=True)
     points = store.points(member.number)
     for step in sorted({step for _, step in points}):
         writer.scalars(step, {name: value for (name, at), value in points.items() if at == step})
+    if member.status != Status.RUNNING:
+        writer.end(success=member.status == Status.FINISHED)
     writer.flush()

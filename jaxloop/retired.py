@@ -6,9 +6,9 @@ from typing import Any
 
 from jaxloop import checkpoints, digests
 from jaxloop.bucket import alone
-from jaxloop.checkpoints import Final
 from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.records import Member
+from jaxloop.snapshot import Final, ends_with
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
@@ -25,7 +25,7 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     """
     member = store.members("number = ?", (number,))[0]
     like = params_shapes(task, alone(sweep, number))
-    if what not in finals(sweep, number):
+    if what not in ends_with(sweep.members[number]):
         raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
     if member.finished is not None:
         return checkpoints.restore_final(run / member.finished, number, what, like)
@@ -56,8 +56,10 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
         ]
     for number in numbers:
         (member,) = store.members("number = ?", (number,))
-        for what in finals(sweep, number):
+        for what in ends_with(sweep.members[number]):
             target = _own_folder(run, member, what)
+            for unfinished in target.parent.glob(f"{target.name}.*"):  # of a process that was killed
+                shutil.rmtree(unfinished)
             # without a folder of its own: new, or another was better before the run grew
             if member.finished and not digests.is_sealed(target):
                 try:
@@ -82,11 +84,6 @@ def damage(run: Path, store: Store) -> list[str]:
             lost = [member.number for member in store.members("finished = ?", (folder,))]
             notes.append(f"final parameters of members {lost} are lost, their curves are not: {error}")
     return notes
-
-
-def finals(sweep: Sweep, number: int) -> tuple[Final, ...]:
-    """What a member ends with."""
-    return ("params", "average") if "ema_decay" in sweep.members[number] else ("params",)
 
 
 def _own_folder(run: Path, member: Member, what: Final) -> Path:

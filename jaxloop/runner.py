@@ -1,6 +1,5 @@
 """The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
 
-import json
 import math
 import time
 from contextlib import ExitStack
@@ -12,17 +11,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxloop import checkpoints, devices, drift, lock, planner, processes, provenance, report, retired, tune
+from jaxloop import checkpoints, devices, drift, lock, place, planner, processes, provenance, report, retired, tune
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
 from jaxloop.create import grow, refuse_other_terms
-from jaxloop.digests import refuse_links, write_whole
-from jaxloop.errors import SweepError, is_out_of_device_memory
+from jaxloop.digests import refuse_links
+from jaxloop.errors import is_out_of_device_memory
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Turn
 from jaxloop.records import Status
 from jaxloop.resting import rewind, whole_checkpoint
+from jaxloop.snapshot import START, check_members
 from jaxloop.store import Store
 from jaxloop.stream import Stream
 from jaxloop.sweep import Sweep, digest
@@ -59,12 +59,13 @@ def train(
         notes: list[str] = []
         if processes.leads():
             refuse_links(run)
+            checkpoints.refuse_patterns(run)
             stack.enter_context(lock.held(run))
             store = stack.enter_context(Store(run))
             notes = _prepared(run, sweep, task, store, origin, allow_drift=allow_drift)
-            processes.told(store.content() if processes.are_several() else b"")
+            processes.broadcast(store.content() if processes.are_several() else b"")
         else:  # SQLite's file is for one host
-            store = stack.enter_context(Store(run, content=processes.told(b"")))
+            store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
         return _Training(run, sweep, task, store, observe, interrupt, notes).train()
 
 
@@ -78,14 +79,14 @@ def _prepared(
     """
     checkpoint, damage = whole_checkpoint(run, store)
     refuse_other_terms(sweep, store)
-    counts = store.counts()
-    ended = counts[Status.FINISHED] + counts[Status.DIVERGED]
-    drift.check(run, sweep, store, origin, trains=ended < len(sweep.members), allowed=allow_drift)
-    grow(run, sweep, task, store)
+    counts, turn = store.counts(), checkpoint["turn"]
+    trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
+    drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
+    grow(run, sweep, task, store, origin, drifted)
     notes = []
     if damage:
-        turn = f"turn {checkpoint['turn']}" if checkpoint["turn"] else "the beginning"
-        notes.append(f"the last checkpoint is damaged: {damage}: going on from {turn}, the one before it")
+        at = f"turn {turn}" if turn else "the beginning"
+        notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
     if store.get("status") != "created":
         notes += rewind(run, store, checkpoint)
     return notes + retired.damage(run, store)
@@ -109,66 +110,50 @@ class _Training:
         self.signal: int | None = None  # of any process
         self.notes = notes
         self.recorder = Recorder(run, sweep, store)
-        self.mesh = devices.member_mesh(self._own_devices())
+        self.mesh, unused = place.mesh(store)
+        self.notes += unused
         self.buckets = planner.recorded(sweep, store.get("size_classes"))
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
         self.saved_turn, self.saved_at = 0, time.monotonic()
 
     def train(self) -> dict[str, Any]:
-        self._place()
-        checkpoint = self.store.get("checkpoint", checkpoints.START)
+        self.notes += place.moved(self.store, self.mesh)
+        if processes.leads():
+            self.store.put(status="running", **place.facts(self.store, self.mesh))
+            self._note()
+        checkpoint = self.store.get("checkpoint", START)
         self.turn = self.saved_turn = checkpoint["turn"]
-        statuses = {}
-        for member in self.store.members():
-            statuses[member.number] = member.status
+        members = self.store.members()
+        for member in members:
             self.earlier_member_steps += member.step
             if member.status in (Status.WAITING, Status.RUNNING):
                 self.remaining_member_steps += member.hparams["steps"] - member.step
         for index, bucket in enumerate(self.buckets):
-            waiting = [n for n in bucket.numbers if statuses[n] == Status.WAITING]
-            running = any(statuses[n] == Status.RUNNING for n in bucket.numbers)
+            waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
+            running = {n: members[n].step for n in bucket.numbers if members[n].status == Status.RUNNING}
             if (waiting or running) and not self.signal:
-                self._train_bucket(index, bucket, waiting, checkpoint if running else None)
+                self._train_bucket(index, bucket, waiting, running, checkpoint)
         return self._summary()
 
-    def _own_devices(self) -> int | None:
-        """How many of its devices this process uses: its share of those that the run had, or all."""
-        had, here = self.store.get("devices", 0), len(jax.local_devices())
-        if not had or had % processes.count() or had // processes.count() > here:
-            return None
-        return had // processes.count()
-
-    def _place(self) -> None:
-        """Notes where the run goes on, and how that differs from where it was.
-
-        Raises:
-          SweepError: processes have unlike numbers of devices.
-        """
-        if processes.least(self.mesh.size) < processes.most(self.mesh.size):
-            raise SweepError("the processes of this run need as many devices each")
-        place = {
-            "devices": self.mesh.size * processes.count(),
-            "kind": self.mesh.devices.flat[0].device_kind,
-            "processor": provenance.processor(),
-        }
-        had = self.store.get("place", place)
-        if place != had:
-            moved = ", ".join(f"{name} {had[name]} -> {place[name]}" for name in place if place[name] != had[name])
-            self.notes.append(f"resumed elsewhere ({moved}): last bits may differ from those of one run through")
-        if processes.leads():
-            noted = [*self.store.get("notes", []), *self.notes]
-            self.store.put(status="running", devices=place["devices"], place=place, notes=noted)
+    def _note(self) -> None:
+        """Records what the user should know, each thing once."""
+        self.store.put(notes=list(dict.fromkeys([*self.store.get("notes", []), *self.notes])))
 
     def _train_bucket(
-        self, index: int, bucket: Bucket, waiting: list[int], checkpoint: dict[str, Any] | None
+        self, index: int, bucket: Bucket, waiting: list[int], running: dict[int, int], checkpoint: dict[str, Any]
     ) -> None:
-        """Trains a bucket's members; where its first turn finds too little device memory, with half the slots."""
+        """Trains a bucket's members; where its first turn finds too little device memory, with half the slots.
+
+        Args:
+          waiting: members that have not begun.
+          running: those in the checkpoint, and the steps that they have taken.
+        """
         data = shared(self.task, bucket, self.mesh)  # on their way while the program compiles
         while True:
             program, before = self._compile(index, bucket), self.turn
             try:
-                return self._stream(index, program, data, waiting, checkpoint)
+                return self._stream(index, program, data, waiting, running, checkpoint)
             except Exception as error:
                 chosen = self.sweep.document.population.capacity != "auto" or processes.count() > 1
                 if self.turn > before or chosen or not is_out_of_device_memory(error):
@@ -179,10 +164,11 @@ class _Training:
                     raise
             # outside of `except`: its traceback would keep alive what did not fit
             capacity, width = smaller
-            note = f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
-            self.notes.append(note)
-            layout = {"capacity": capacity, "width": width}  # for `_compile`
-            self.store.put(**{f"layout/{index}": layout}, notes=[*self.store.get("notes"), note])
+            self.notes.append(
+                f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
+            )
+            self._note()
+            self.store.put(**{f"layout/{index}": {"capacity": capacity, "width": width}})  # for `_compile`
             del program
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
@@ -218,14 +204,16 @@ class _Training:
         program: CompiledProgram,
         data: Any,
         waiting: list[int],
-        checkpoint: dict[str, Any] | None,
+        running: dict[int, int],
+        checkpoint: dict[str, Any],
     ) -> None:
         """Trains a bucket's members: those of a checkpoint, and those that wait."""
         resumed = None
-        if checkpoint:
+        if running:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
             folder, turn, parts = self.recorder.checkpoints, checkpoint["turn"], checkpoint["parts"]
             resumed = checkpoints.restore_population(folder, turn, parts, like)
+            check_members(resumed, running, f"{folder}: turn {turn}")
         stream = Stream(self.sweep, self.task, program, data, waiting, resumed)
         pending: Turn | None = None
         started, before = time.perf_counter(), self.seconds
@@ -284,6 +272,7 @@ class _Training:
         ranked = report.ranked(self.store)
         if processes.leads() and not self.signal:
             self.notes += retired.keep(self.run, self.sweep, self.task, self.store, ranked)
+            self._note()
         seconds = self.store.get("seconds", 0.0) + self.seconds
         member_steps = self.store.get("member_steps", 0) + self.member_steps
         status = "interrupted" if self.signal else "finished"
@@ -308,10 +297,8 @@ class _Training:
             "best": ranked[:BEST_TOLD],
         }
         if processes.leads():
-            path = self.run / "run.json"
-            timings = {name: value for name, value in summary.items() if name != "best"}
-            timings["notes"] = self.store.get("notes")
-            write_whole(path, json.dumps({**json.loads(path.read_text()), **timings}, indent=1))
             self.store.put(status=status, seconds=seconds, member_steps=member_steps)
+            told = {name: value for name, value in summary.items() if name != "best"}
+            provenance.add(self.run, {**told, "notes": self.store.get("notes")})
         processes.barrier("ended")
         return {**summary, "signal": self.signal}

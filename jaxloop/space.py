@@ -6,6 +6,7 @@ import jax
 
 from jaxloop import devices
 from jaxloop.bucket import Bucket
+from jaxloop.snapshot import ends_with
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import one_member, params_shapes
@@ -38,7 +39,7 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
     # two checkpoints are kept, and the next is whole before the oldest goes
     saved = 3 * seats * _bytes(jax.eval_shape(one.init, hparams))
     if document.checkpoint.keep != "none":
-        trees = 2 if "ema_decay" in sweep.members[part.numbers[0]] else 1
+        trees = len(ends_with(sweep.members[part.numbers[0]]))
         saved += members * trees * _bytes(params_shapes(task, part))
     points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
     return saved + points * metrics * POINT_BYTES + members * MEMBER_BYTES

@@ -1,11 +1,13 @@
 """The single truth of a run: members, statuses, curves and which checkpoint counts, in one SQLite file."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -42,15 +44,22 @@ class Store:
         if self.path.is_symlink():
             raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
         with self._damage_told():
-            self.connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            self.connection.execute("pragma journal_mode = wal")
+            self.connection = sqlite3.connect(self._uri(), timeout=30, isolation_level=None, uri=True)
             self.connection.execute("pragma synchronous = full")
             if create:
+                self.connection.execute("pragma journal_mode = wal")
                 self._create()
         found = self.get("format", None)
         if found != FORMAT:
             reader = READERS.get(found, "a later jaxloop can: update it")
             raise DamagedError(f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; {reader}")
+
+    def _uri(self) -> str:
+        """The file as SQLite opens it: to read where its folder is not ours to write, unlocked if nobody does."""
+        uri = f"file:{quote(str(self.path.absolute()))}"
+        if os.access(self.path.parent, os.W_OK):
+            return uri
+        return f"{uri}?mode=ro" if self.path.with_name(f"{FILE}-wal").exists() else f"{uri}?immutable=1"
 
     def _create(self) -> None:
         self.connection.executescript(
@@ -129,8 +138,12 @@ class Store:
         """
         with self._damage_told():
             self.connection.execute("begin immediate")
+        try:
             with self.connection:  # commits, or rolls back on an exception
                 yield
+        except sqlite3.DatabaseError:
+            with self._damage_told():
+                raise
 
     def add_members(self, members: Iterable[NewMember]) -> None:
         """Records members that wait, within a transaction."""

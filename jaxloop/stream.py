@@ -5,12 +5,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxloop import checkpoints, finals, processes
-from jaxloop.checkpoints import Snapshot
+from jaxloop import finals, processes
 from jaxloop.compiled import CompiledProgram
 from jaxloop.recorder import Turn
 from jaxloop.records import Status
 from jaxloop.slots import Slots
+from jaxloop.snapshot import Snapshot, joined
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 
@@ -119,7 +119,7 @@ class Stream:
         found = [Snapshot(self.slots.members[own], jax.tree.map(lambda leaf: leaf[own - self.first], state))]
         if self.parked and self.resumed and processes.leads():
             found.append(self.resumed.rows(list(self.parked.values())))
-        return checkpoints.joined([part for part in found if len(part.members)])
+        return joined([part for part in found if len(part.members)])
 
     def _columns(self) -> dict[str, jax.Array]:
         return self.program.place({name: column[self.own] for name, column in self.slots.columns.items()})

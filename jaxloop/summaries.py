@@ -147,6 +147,12 @@ def cut(folder: Path, step: int) -> None:
                 file.truncate(kept)
 
 
+def delete(folder: Path) -> None:
+    """Deletes a member's event files."""
+    for path in _files(folder):
+        path.unlink()
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("events.out.tfevents.*"))
 

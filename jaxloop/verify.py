@@ -10,6 +10,7 @@ from jaxloop import checkpoints, digests, identity, lock, summaries
 from jaxloop.drift import SWEEP
 from jaxloop.errors import DamagedError, JaxloopError
 from jaxloop.records import Member, Status
+from jaxloop.snapshot import START
 from jaxloop.store import Store
 from jaxloop.sweep import parse
 
@@ -103,7 +104,7 @@ def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
     """The checkpoints that the store names are whole, and hold who trained then, as far as the curves say."""
-    newest = store.get("checkpoint", checkpoints.START)
+    newest = store.get("checkpoint", START)
     for checkpoint in (newest, newest.get("previous")):
         if not checkpoint or not checkpoint["parts"]:
             continue
@@ -147,7 +148,7 @@ def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
 
 def _events(run: Path, store: Store, members: list[Member]) -> Iterator[str | None]:
     """TensorBoard's files have the store's values up to the last checkpoint; later ones may not be written yet."""
-    turn = store.get("checkpoint", checkpoints.START)["turn"]
+    turn = store.get("checkpoint", START)["turn"]
     summaries.scalars(run / "members")  # the experiment's own file
     for member in members:
         recorded = store.points(member.number, turn)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 from pathlib import Path
 
 import jax
@@ -67,6 +68,14 @@ def files(folder: Path):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def contents(run: Path):
+    """All that a run's folder holds: of each file its bytes, of the store its rows."""
+    with jaxloop.load(run) as loaded:
+        rows = list(loaded.store.connection.iterdump())
+    own = ("run.sqlite", ".lock")
+    return rows, {path: path.read_bytes() for path in files(run) if not path.name.startswith(own)}
+
+
 def flip(path: Path, place: int, bit: int) -> bytes:
     """Flips a bit of a file; gives what was there."""
     kept = path.read_bytes()
@@ -119,15 +128,14 @@ def test_a_damaged_checkpoint_costs_its_interval_and_is_told(run, crashed, damag
 def test_two_damaged_checkpoints_are_an_error_that_changes_nothing(run, jaxloop_command):
     for path in files(run / "checkpoints"):
         flip(path, 0, 0)
-    before = {path: path.read_bytes() for path in files(run) if path.suffix != ".lock"}
+    before = contents(run)
     done = jaxloop_command("resume", run)
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
     assert "00000003" in done.stderr
     assert "00000002" in done.stderr
     assert "jaxloop fork" in done.stderr
-    after = {path: path.read_bytes() for path in files(run / "checkpoints")}
-    assert all(before[path] == content for path, content in after.items())
+    assert contents(run) == before
 
 
 def test_no_flipped_bit_of_final_parameters_is_read(run):
@@ -143,11 +151,18 @@ def test_no_flipped_bit_of_final_parameters_is_read(run):
         assert jax.tree.leaves(loaded.params(ended))
 
 
-def test_a_damaged_event_file_is_written_anew(run, crashed):
+@pytest.mark.parametrize("status", ["running", "finished"])
+@pytest.mark.parametrize("how", ["flipped", "cut", "missing"])
+def test_a_damaged_event_file_is_written_anew(run, crashed, status, how):
     with jaxloop.load(run) as loaded:
-        running = next(member for member in loaded.members if member.status == "running")
+        running = next(member for member in loaded.members if member.status == status)
         path = next((run / "members" / running.folder).glob("events*"))
+    if how == "flipped":
         flip(path, path.stat().st_size // 2, 1)
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    else:
+        path.unlink()
     notes, *rest = resumed(run)
     assert len(notes) == 1
     assert "written anew from the store" in notes[0]
@@ -164,7 +179,11 @@ def test_damaged_final_parameters_do_not_keep_a_run_from_its_end(run):
     with jaxloop.resume(run) as loaded:
         assert loaded.summary["status"] == "finished"
         notes = loaded.summary["notes"]
-    assert {note.partition(" gets ")[0] for note in notes} == {f"member {member.number}" for member in ended}
+        assert loaded.store.get("notes") == notes
+    lost = [note for note in notes if note.startswith("final parameters of members")]
+    assert len(lost) == len({member.finished for member in ended})
+    without = {note.partition(" gets ")[0] for note in notes if note not in lost}
+    assert without == {f"member {member.number}" for member in ended}
 
 
 @pytest.mark.parametrize("what", ["event", "hparams", "curve", "sweep", "missing member", "status"])
@@ -188,6 +207,35 @@ def test_verify_finds_what_does_not_fit(run, what):
     problems = verify(run)["problems"]
     assert problems
     assert all(len(problem.splitlines()) == 1 for problem in problems)
+
+
+def test_a_checkpoint_without_a_part_of_the_members_is_refused(run):
+    """What the store says of its parts may be damaged too: no member may be left out without a word."""
+    with jaxloop.load(run) as loaded:
+        checkpoint = loaded.store.get("checkpoint")
+        loaded.store.connection.execute("update members set step = step + 20 where status = 'running'")
+        loaded.store.put(checkpoint={**checkpoint, "parts": []})
+    with pytest.raises(DamagedError, match="the store says"):
+        jaxloop.resume(run)
+
+
+def test_run_json_is_for_people(run, crashed):
+    (run / "run.json").write_text("{")
+    notes, *rest = resumed(run)
+    same((notes, *rest), crashed / "whole")
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_run_that_is_not_ours_to_write_can_be_read(run, monkeypatch):
+    with jaxloop.load(run) as loaded:
+        members = loaded.members
+    before = contents(run)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with jaxloop.load(run) as loaded:
+        assert loaded.members == members
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            loaded.store.connection.execute("delete from members")
+    assert contents(run) == before
 
 
 def test_links_in_a_run_are_refused(run, tmp_path, jaxloop_command):

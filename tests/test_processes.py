@@ -105,9 +105,9 @@ def test_one_is_killed_the_others_stop_and_any_number_goes_on(tiny, tmp_path, wh
     assert code in (8, -signal.SIGABRT), found
     assert "jaxloop resume RUN" in said
     assert "Traceback" not in said
-    summary = trained(["resume", run], processes, 2, [])
+    summary = trained(["resume", run], processes, 4 if processes == 1 else 2, [])
     assert (summary["processes"], summary["finished"]) == (processes, 12)
-    if processes == 2:
+    if summary["devices"] == 4:
         same(run, whole, rtol=0, atol=0)
     else:  # other devices: it says that last bits may differ
         assert "last bits may differ" in " ".join(summary["notes"])
@@ -128,16 +128,6 @@ def test_processes_that_differ_in_their_sweep_are_refused(tiny, tmp_path):
     assert all(code in (2, 8, -signal.SIGABRT) for code, _, _ in found), found
     assert any("differ in their sweep" in said for _, _, said in found)
     assert not (tmp_path / "run").exists()
-
-
-def test_what_libraries_print_stays_out_of_stdout():
-    """Gloo greets there whenever a group of devices first meets, in the middle of a run."""
-    code = (
-        "import os; from jaxloop import processes; processes._stdout_is_pythons(); "
-        "os.write(1, b'[Gloo] hello'); print('{}')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.stdout, "[Gloo] hello" in done.stderr) == ("{}\n", True)
 
 
 def test_options_that_go_together(tiny, jaxloop_command):

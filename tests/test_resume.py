@@ -1,5 +1,6 @@
 """A run that goes on elsewhere, with more members, or with what has changed since it began."""
 
+import errno
 import json
 import os
 import signal
@@ -154,7 +155,7 @@ def test_a_run_that_grows_may_be_unfinished(tmp_path):
         ("run.steps=80", "6 of its 6 members are not in this sweep"),
         ("run.evaluate_every=10", "run.evaluate_every: needs to stay 20"),
         ("evaluate.batch_size=10", "evaluate.batch_size: needs to stay 1000"),
-        ("data.seed=5", "data"),
+        ("data.seed=5", "data: needs to stay"),
         ("axes.seed.count=nine", "axes.seed.count"),
     ],
 )
@@ -204,7 +205,7 @@ def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
     (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
     run = tmp_path / "run"
     with pytest.raises(Stopped):
-        jaxloop.run(tmp_path / "tiny.toml", out=run, observe=crash_at(2))
+        jaxloop.run(tmp_path / "tiny.toml", overrides=("run.steps=100",), out=run, observe=crash_at(2))
     if changed == "code":
         (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
     elif changed == "data":
@@ -214,7 +215,7 @@ def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
         with Store(run) as store:
             store.put(origins=[{**store.get("origins")[0], "jax": "0.9.0"}])
     else:
-        (run / "sweep.toml").write_text((run / "sweep.toml").read_text().replace("steps = 60", "steps = 90"))
+        (run / "sweep.toml").write_text((run / "sweep.toml").read_text().replace("steps = 100", "steps = 90"))
     told = {"code": "code: was", "data": "data: was", "jax": "jax: was 0.9.0, is", "sweep": r"\+steps = 90"}
     with pytest.raises(DamagedError, match=told[changed]) as refused:
         jaxloop.resume(run)
@@ -223,12 +224,78 @@ def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
     assert ("+# a comment" in str(refused.value)) == (changed == "code")
     with jaxloop.load(run) as loaded:
         assert loaded.store.counts()["finished"] == 0
-    with jaxloop.resume(run, allow_drift=True) as resumed:
+    with pytest.raises(Stopped):
+        jaxloop.resume(run, allow_drift=True, observe=crash_at(2))
+    with jaxloop.resume(run) as resumed:  # accepted once, it is no drift any more
         assert resumed.summary["finished"] == 6
-        recorded = resumed.store.get("drift", [])
-    assert len(recorded) == 1
+        (drift,) = resumed.store.get("drift", [])
+    assert drift["turn"] == 2
     assert verify(run)["problems"] == []
-    jaxloop.resume(run).close()  # accepted once, it is no drift any more
+
+
+def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(tmp_path):
+    (tmp_path / "mine.py").write_text(TASK)
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        jaxloop.run(
+            tmp_path / "tiny.toml", overrides=("axes.steps.values=[20, 60]",), out=run, observe=crash_at(2)
+        )
+    more = "import dataclasses\ntask = dataclasses.replace(task, hparams={**task.hparams, 'extra': 0.5})\n"
+    (tmp_path / "mine.py").write_text(TASK + more)
+    with jaxloop.load(run) as loaded:
+        assert loaded.params(0)
+    with pytest.raises(DamagedError, match="code: was"):
+        jaxloop.resume(run)
+    with jaxloop.resume(run, allow_drift=True) as resumed:
+        assert resumed.summary["finished"] == 12
+    assert verify(run)["problems"] == []
+
+
+def test_what_is_refused_leaves_no_drift_behind(tmp_path):
+    (tmp_path / "mine.py").write_text(TASK)
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    run = crashed_at = tmp_path / "run"
+    with pytest.raises(Stopped):
+        jaxloop.run(tmp_path / "tiny.toml", out=crashed_at, observe=crash_at(2))
+    (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
+    huge = ("axes.seed.count=3", "axes.width.values=[16, 4000000]")
+    with pytest.raises((SweepError, ResourceError)):
+        jaxloop.resume(run, allow_drift=True, overrides=huge)
+    with jaxloop.load(run) as loaded:
+        assert loaded.store.get("drift", []) == []
+        assert len(loaded.members) == 6
+
+
+def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, jaxloop_command):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "put", full)
+        with pytest.raises(OSError, match="No space"):
+            jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    (tmp_path / "tiny.toml").write_text(TINY)
+    done = jaxloop_command("population", tmp_path / "tiny.toml", "--out", tmp_path / "file" / "run")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.slow
+def test_the_devices_that_a_run_began_on_are_used_again(tmp_path, jaxloop_command):
+    def on(devices, *words):
+        done = jaxloop_command(*words, "--json", env={**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)})
+        return json.loads(done.stdout)
+
+    run = crashed(tmp_path / "run", "run.steps=400", "population.capacity=8")  # on two
+    one = on(1, "resume", run, "--set", "axes.seed.count=3")
+    two = on(2, "resume", run, "--set", "axes.seed.count=4")
+    four = on(4, "resume", run, "--set", "axes.seed.count=5")
+    assert [found["devices"] for found in (one, two, four)] == [1, 2, 2]
+    assert "devices 2 -> 1" in one["notes"][0]
+    assert "devices 1 -> 2" in two["notes"][0]
+    assert four["notes"] == ["2 of 4 devices are used: as many as the run began on"]
 
 
 def test_to_a_finished_run_drift_matters_once_it_grows(tmp_path):
@@ -302,7 +369,8 @@ def test_a_damaged_owner_is_nobody(whole, text):
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_a_run_at_once(tmp_path):
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_run_at_once(tmp_path, second):
     (tmp_path / "tiny.toml").write_text(TINY)
     run = tmp_path / "run"
     long = ["--set", "run.steps=100000000", "--set", "run.evaluate_every=10000000"]
@@ -315,8 +383,8 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path):
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None, "the first one waits for the chunk"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) in (-signal.SIGINT, 130)
+    process.send_signal(second)
+    assert process.wait(timeout=10) in (-second, 128 + second)
     assert verify(run)["problems"] == []
 
 

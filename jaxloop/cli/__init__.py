@@ -12,7 +12,14 @@ import click
 
 from jaxloop import __version__
 from jaxloop.cli import reading, training
-from jaxloop.errors import INTERRUPTED, JaxloopError, ResourceError, is_out_of_resources
+from jaxloop.errors import (
+    INTERRUPTED,
+    NO_MEMBER_FINISHED,
+    JaxloopError,
+    ResourceError,
+    SweepError,
+    is_out_of_resources,
+)
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
@@ -40,7 +47,8 @@ def main() -> None:
     except Exception:  # a fault of ours
         traceback.print_exc()
         code = 1
-    if code and code < INTERRUPTED and "jaxloop.processes" in sys.modules:
+    failed = code not in (0, NO_MEMBER_FINISHED) and code < INTERRUPTED
+    if failed and "jaxloop.processes" in sys.modules:
         from jaxloop import processes
 
         if processes.are_several():
@@ -70,6 +78,9 @@ def _code() -> int:
     except JaxloopError as error:
         click.echo(f"jaxloop: {error}", err=True)
         return error.code
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        click.echo(f"jaxloop: {error.filename}: {error.strerror}", err=True)
+        return SweepError.code
     except Exception as error:  # libraries say it in their own types
         if not is_out_of_resources(error):
             raise

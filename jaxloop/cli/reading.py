@@ -19,7 +19,7 @@ def verify(run: Path, as_json: bool) -> None:
     from jaxloop.errors import DamagedError
 
     found = verification.verify(run)
-    told = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in found["checked"].items())
+    told = ", ".join(f"{kind} ({count})" for kind, count in found["checked"].items())
     click.echo(strict_json(found) if as_json else f"{run}: checked {told}")
     if found["problems"]:
         raise DamagedError("\n".join(found["problems"]))
@@ -46,7 +46,7 @@ def ls(folder: Path, as_json: bool) -> None:
     from jaxloop.store import Store, exists
 
     found = []
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."] if folder.is_dir() else []
     for run in [folder] if exists(folder) else filter(exists, inside):
         try:
             with Store(run) as store:

@@ -85,24 +85,26 @@ def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: T
     """Go on with a run from its last whole checkpoint; --set may give it more members."""
     from jaxloop import api
 
-    loaded = api.load(run)
-    was_finished = loaded.store.get("status") == "finished"
     start_jax(together)
-    _train(run, *loaded.changed(overrides), as_json, allow_drift=allow_drift)
-    if was_finished and not overrides:
-        click.echo(f"{run} was finished already: nothing was left to train", err=True)
+    with api.opened(run) as loaded:
+        counts = loaded.store.counts()
+        changed = loaded.changed(overrides)
+    if len(changed[0].members) == counts["finished"] + counts["diverged"]:
+        click.echo(f"{run}: nothing is left to train", err=True)
+    _train(run, *changed, as_json, allow_drift=allow_drift)
 
 
 @click.command()
 @run_folder
 @overrides
 @click.option("--out", type=click.Path(path_type=Path), help="The new run's own folder; by default beside RUN.")
+@one_of_several
 @as_json
-def fork(run: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def fork(run: Path, overrides: tuple[str, ...], out: Path | None, together: Together, as_json: bool) -> None:
     """Start a new run from the sweep of another, with today's code, data and libraries."""
     from jaxloop import api
 
-    start_jax()
+    start_jax(together)
     folder, checked, task = api.forked(run, out, overrides)
     _train(folder, checked, task, as_json)
 
@@ -117,6 +119,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
         return
     with Panel(checked.varied, to_stderr=as_json) as panel:
         summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
+        panel.tell(summary["notes"])
     signal = summary.pop("signal")
     if as_json:
         click.echo(strict_json(summary))

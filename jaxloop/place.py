@@ -1,0 +1,51 @@
+"""Where a run is trained: on how many devices, of which kind, and how that differs from where it was before."""
+
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from jaxloop import devices, processes, provenance
+from jaxloop.errors import SweepError
+from jaxloop.store import Store
+
+
+def mesh(store: Store) -> tuple[Mesh, list[str]]:
+    """This process's devices: its share of as many as the run began on, or all that are here.
+
+    Returns:
+      The mesh, and a note where some are left unused.
+
+    Raises:
+      SweepError: processes have unlike numbers of devices.
+    """
+    had, here = store.get("devices", 0), len(jax.local_devices())
+    fits = had > 0 and had % processes.count() == 0 and had // processes.count() <= here
+    found = devices.member_mesh(had // processes.count() if fits else None)
+    if processes.least(found.size) < processes.most(found.size):
+        raise SweepError("the processes of this run need as many devices each")
+    unused = f"{found.size} of {here} devices are used: as many as the run began on"
+    return found, [unused] if found.size < here else []
+
+
+def moved(store: Store, mesh: Mesh) -> list[str]:
+    """A note where a run goes on elsewhere than it was last."""
+    had, now = store.get("place", None), _place(mesh)
+    if had is None or had == now:
+        return []
+    changes = ", ".join(f"{name} {had[name]} -> {now[name]}" for name in now if now[name] != had[name])
+    return [f"resumed elsewhere ({changes}): last bits may differ from those of one run through"]
+
+
+def facts(store: Store, mesh: Mesh) -> dict[str, Any]:
+    """What the store should know of where the run is now, and of how many devices it began on."""
+    place = _place(mesh)
+    return {"place": place, "devices": store.get("devices", place["devices"])}
+
+
+def _place(mesh: Mesh) -> dict[str, Any]:
+    return {
+        "devices": mesh.size * processes.count(),
+        "kind": mesh.devices.flat[0].device_kind,
+        "processor": provenance.processor(),
+    }

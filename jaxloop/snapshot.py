@@ -1,0 +1,71 @@
+"""What is saved of members: in the middle of their training, and at its end. Values; `checkpoints` writes them."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxloop.errors import DamagedError
+
+Final = Literal["params", "average"]  # what a member ends with; the second is of the first, over steps
+
+
+START = {"turn": 0, "parts": []}  # the checkpoint of a run that has none yet: all members wait
+
+
+class Snapshot(NamedTuple):
+    """Members in the middle of their training: what it takes to go on with them, in whatever slots.
+
+    members: (N,) int32 numbers.
+    state: of (N, ...) host arrays.
+    """
+
+    members: np.ndarray
+    state: Any
+
+    def rows(self, index: Any) -> "Snapshot":
+        """Some of them, by whatever indexes the first axis of an array."""
+        return Snapshot(self.members[index], jax.tree.map(lambda leaf: leaf[index], self.state))
+
+
+def joined(parts: list[Snapshot]) -> Snapshot | None:
+    """The members of all parts; None if there are none."""
+    if not parts:
+        return None
+    states = [part.state for part in parts]
+    return Snapshot(
+        np.concatenate([part.members for part in parts]),
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), *states),
+    )
+
+
+def ends_with(hparams: dict[str, Any]) -> tuple[Final, ...]:
+    """What a member ends with."""
+    return ("params", "average") if "ema_decay" in hparams else ("params",)
+
+
+class Finals(NamedTuple):
+    """What members that retire together end with.
+
+    members: (N,) int32 numbers.
+    trees: of each kind the task's own structure, of (N, ...) host arrays.
+    """
+
+    members: np.ndarray
+    trees: dict[Final, Any]
+
+
+def check_members(snapshot: Snapshot | None, wanted: dict[int, int], what: str) -> None:
+    """Compares who is in a checkpoint with who should be: numbers of members, and the steps that each has taken.
+
+    Raises:
+      DamagedError: they differ.
+    """
+    found = steps_of(snapshot.members, snapshot.state.step) if snapshot else {}
+    if found != wanted:
+        raise DamagedError(f"{what}: the checkpoint holds members at steps {found}, the store says {wanted}")
+
+
+def steps_of(members: np.ndarray, steps: np.ndarray) -> dict[int, int]:
+    """Steps by member number, in order."""
+    return dict(sorted(zip(members.tolist(), steps.tolist(), strict=True)))

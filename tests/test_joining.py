@@ -1,0 +1,41 @@
+"""How a process finds out that it is one of several, and what it keeps to itself then."""
+
+import subprocess
+import sys
+
+import pytest
+
+from jaxloop import processes
+
+
+@pytest.mark.parametrize(
+    ("variables", "several"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "2"}, False),  # a job's own shell
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "a,b"}, True),
+        ({"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "a"}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"JOB_COMPLETION_INDEX": "0", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}, True),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+    ],
+)
+def test_launchers_are_told_by_their_variables(monkeypatch, variables, several):
+    known = ("SLURM_NTASKS", "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE", "JOB_COMPLETION_INDEX")
+    for name in (*known, "KUBERNETES_SERVICE_HOST", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert processes._is_launched() == several
+
+
+def test_what_libraries_print_stays_out_of_stdout():
+    """Gloo greets there whenever a group of devices first meets, in the middle of a run."""
+    code = (
+        "import os; from jaxloop import processes; processes._stdout_is_pythons(); "
+        "os.write(1, b'[Gloo] hello'); print('{}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, "[Gloo] hello" in done.stderr) == ("{}\n", True)
