@@ -46,7 +46,7 @@ def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
             _fill(part, run.name, sweep, checked, origin, buckets, facts)
             part.replace(run)
         except BaseException as error:
-            shutil.rmtree(part)
+            shutil.rmtree(part, ignore_errors=True)
             if exists(run):  # another process was first
                 raise SweepError(f"{run}: exists already; choose another folder with --out") from error
             raise

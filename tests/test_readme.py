@@ -83,7 +83,8 @@ def test_the_tour_says_what_the_readme_promises(workplace):
     by_verb = {command.split()[1]: output for command, output in outputs.items()}
     assert by_verb["plan"].startswith("256 members in 1 program(s)")
     assert by_verb["replay"].rstrip().endswith(", 0 of them in one curve only, largest difference 0")
-    assert json.loads(by_verb["show"])["number"] == 17
+    shown = dict(line.split(maxsplit=1) for line in by_verb["show"].splitlines() if line.startswith(" "))
+    assert (shown["number"], shown["status"]) == ("17", "finished")
     assert {"runs/tour", "runs/small"} <= {line.split()[0] for line in by_verb["ls"].splitlines()}
     trained = [output for command, output in outputs.items() if command.split()[1] == "population"]
     assert len(trained) == 3
