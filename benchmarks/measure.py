@@ -70,7 +70,7 @@ def in_turns(first: Callable, second: Callable, arguments: tuple, turn: float = 
     Each gets its `Clock` before the arguments.
     """
     spawned = multiprocessing.get_context("spawn")
-    stopped = [spawned.Value("d", 0.0) for _ in range(2)]
+    stopped = [spawned.Value("d", 0.0, lock=False) for _ in range(2)]  # who holds a lock may be stopped
     with ExitStack() as stack:
         pipes = [spawned.Pipe() for _ in range(2)]
         processes = [

@@ -41,7 +41,7 @@ weight_decay = {{ log = [1e-4, 1e-1], num = {decays} }}
 [population]
 width = 4
 [checkpoint]
-every = "30s"
+every = 1000
 """
 BATCH, EVERY, SIZES, WIDTH = 100, 100, (40, 100, 100, 10), 4
 

@@ -4,6 +4,7 @@ import math
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
 
 BEST_TOLD = 8  # configs in a run's summary
+MANY_TURNS = 10  # in an interval between checkpoints, so that to take one a turn earlier costs little
+
+
+class Due(IntEnum):
+    """Whether a checkpoint is due at the end of a turn, and if so when it needs to count."""
+
+    NOT_YET = 0
+    BESIDE = 1  # by the end of the next turn: it is written while devices compute that
+    AT_ONCE = 2  # before the next turn
 
 
 def train(
@@ -230,23 +240,32 @@ class _Training:
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
             self.signal, due = self._votes(time.monotonic() - begun)
-            if self.signal or due or pending.settled:
-                self._write(replace(pending, parts=stream.parts(), snapshot=stream.snapshot()), index)
-                self.saved_at, self.saved_turn, pending = time.monotonic(), self.turn, None
+            at_once = self.signal or pending.settled or due == Due.AT_ONCE
+            if at_once or due == Due.BESIDE:
+                self.saved_at, self.saved_turn = time.monotonic(), self.turn
+                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot())
+            if at_once:
+                self._write(pending, index)
+                pending = None
             self.seconds = before + time.perf_counter() - started
 
-    def _votes(self, turn_seconds: float) -> tuple[int | None, bool]:
+    def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """A signal that any process received, and whether the first finds a checkpoint due."""
-        mine = [self.interrupt.signal or 0, self._is_due(turn_seconds)]
+        mine = [self.interrupt.signal or 0, self._due(turn_seconds)]
         votes = processes.gathered(np.array([mine], np.int32))
-        return int(votes[:, 0].max()) or None, bool(votes[0, 1])
+        return int(votes[:, 0].max()) or None, Due(votes[0, 1])
 
-    def _is_due(self, turn_seconds: float) -> bool:
-        """Whether another turn, of so many seconds, would end past the interval between checkpoints."""
-        settings = self.sweep.document.checkpoint
-        if (seconds := settings.seconds()) is not None:
-            return time.monotonic() + turn_seconds - self.saved_at > seconds
-        return (self.turn + 1 - self.saved_turn) * self.sweep.document.run.evaluate_every > int(settings.every)
+    def _due(self, turn_seconds: float) -> Due:
+        """Whether a checkpoint is due now, since one turn later it would count too late for the interval."""
+        settings, every = self.sweep.document.checkpoint, self.sweep.document.run.evaluate_every
+        if (interval := settings.seconds()) is not None:
+            since, turn = time.monotonic() - self.saved_at, turn_seconds
+        else:
+            interval, since, turn = settings.every, (self.turn - self.saved_turn) * every, every
+        beside = since + turn <= interval and interval >= MANY_TURNS * turn
+        if since + (2 if beside else 1) * turn <= interval:
+            return Due.NOT_YET
+        return Due.BESIDE if beside else Due.AT_ONCE
 
     def _write(self, turn: Turn, index: int) -> None:
         self.recorder.write(turn)

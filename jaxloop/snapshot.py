@@ -30,8 +30,8 @@ class Snapshot(NamedTuple):
 
 def joined(parts: list[Snapshot]) -> Snapshot | None:
     """The members of all parts; None if there are none."""
-    if not parts:
-        return None
+    if len(parts) < 2:  # to copy them takes seconds of a large population
+        return parts[0] if parts else None
     states = [part.state for part in parts]
     return Snapshot(
         np.concatenate([part.members for part in parts]),

@@ -115,8 +115,9 @@ class Stream:
         """This process's part of a checkpoint, if it has one."""
         seated = self.slots.seated
         own = seated[(seated >= self.own.start) & (seated < self.own.stop)]
-        state = jax.device_get(self.state) if len(own) else None
-        found = [Snapshot(self.slots.members[own], jax.tree.map(lambda leaf: leaf[own - self.first], state))]
+        found = [Snapshot(self.slots.members[self.own], jax.device_get(self.state) if len(own) else None)]
+        if len(own) < self.program.capacity:  # else no second copy
+            found = [found[0].rows(own - self.first)]
         if self.parked and self.resumed and processes.leads():
             found.append(self.resumed.rows(list(self.parked.values())))
         return joined([part for part in found if len(part.members)])

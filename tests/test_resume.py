@@ -180,7 +180,7 @@ def test_a_fork_is_a_run_of_its_own(tmp_path, whole, jaxloop_command):
     assert json.loads((whole.parent / "run-2" / "run.json").read_text())["forked_from"] == str(whole)
 
 
-@pytest.mark.parametrize("every", ["20", "50", "60", "10"])
+@pytest.mark.parametrize("every", ["20", "50", "60", "10", "200"])
 def test_no_turn_ends_past_the_interval_between_checkpoints(tmp_path, monkeypatch, every):
     """Whatever kills a turn, what is lost is at most an interval, or the turn itself where that is longer."""
     lost = []
