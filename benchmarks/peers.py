@@ -134,10 +134,11 @@ def end_to_end(trials: int, length: int) -> dict:
 
 def main() -> None:
     parser = measure.parser(__doc__.splitlines()[0])
+    parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS), help="steps alone")
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 256, 700], help="end to end")
     arguments = parser.parse_args()
     devices.use_every_core()
-    names, rounds = (["mlp-tiny"], 1) if arguments.quick else (list(WORKLOADS), 3)
+    names, rounds = (["mlp-tiny"], 1) if arguments.quick else (arguments.workloads, 3)
     with ProcessPoolExecutor(CORES, get_context("spawn")) as pool:
         rows = [steps(name, pool, rounds) for name in names]
     trials, length = ([], 0) if arguments.quick else (arguments.trials, 2000)
