@@ -99,9 +99,10 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     """A changed sweep with its members in the order of their numbers in a run, new ones behind them.
 
     Raises:
-      SweepError: the run has members that the sweep has not.
+      SweepError: the run has members that the sweep has not, or the sweep changes what they share.
       DamagedError: the store's members are not those of a run.
     """
+    refuse_other_terms(sweep, store)
     recorded = _members(store)
     if recorded == sweep.members[: len(recorded)]:
         return sweep

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from jaxloop.errors import ResourceError
+from jaxloop.errors import ResourceError, SweepError
 from jaxloop.units import scaled
 
 
@@ -17,8 +17,11 @@ def check(folder: Path, need: int) -> None:
 
     Raises:
       ResourceError: the disk is too small.
+      SweepError: the folder would lie in a file.
     """
-    free = shutil.disk_usage(existing(folder)).free
+    if not (place := existing(folder)).is_dir():
+        raise SweepError(f"{folder}: {place} is a file: choose another folder with --out")
+    free = shutil.disk_usage(place).free
     if need > free:
         raise ResourceError(
             f"{folder}: needs about {scaled(need)}B of disk, {scaled(free)}B are free: make room, keep less "

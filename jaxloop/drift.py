@@ -1,4 +1,4 @@
-"""What has changed since a run began: to go on with other code, data or libraries would mix two experiments."""
+"""What has changed since a run was last started: other code, data or libraries would mix two experiments."""
 
 import difflib
 import importlib.metadata
@@ -69,7 +69,7 @@ def check(
             f"`jaxloop resume {run} --allow-drift` {back}goes on all the same and records it",
             f"`jaxloop fork {run}` trains anew from the sweep as recorded, with what is here today",
         )
-        told = [f"{run}: not as it was when the run began:", *changed, *diff, *edited, *hints]
+        told = [f"{run}: not as it was when the run was last started:", *changed, *diff, *edited, *hints]
         raise DamagedError("\n".join(told))
     what = [*changed, *([f"{SWEEP}: was edited"] if edited else [])]
     facts = {"origins": [*store.get("origins"), now], "source": source(sweep)} if changed else {}

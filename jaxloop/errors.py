@@ -69,6 +69,12 @@ def is_out_of_resources(error: BaseException) -> bool:
     return any(words in str(error) for words in told) or is_out_of_device_memory(error)
 
 
+def is_not_for_us_to_write(error: OSError) -> bool:
+    """Whether a path cannot be written: another's, of a read-only disk, or something else than was thought."""
+    kinds = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+    return error.filename is not None and error.errno in kinds
+
+
 def is_out_of_device_memory(error: BaseException) -> bool:
     """Whether a device's memory ran out, in XLA's words."""
     return "RESOURCE_EXHAUSTED" in str(error)

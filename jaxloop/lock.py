@@ -36,11 +36,16 @@ def held(run: Path) -> Iterator[None]:
 
 @contextmanager
 def kept_out(run: Path) -> Iterator[None]:
-    """Keeps whoever would train or check a run out of it.
+    """Keeps whoever would train or check a run out of it; where it cannot be written, makes sure that nobody does.
 
     Raises:
       LockedError: somebody does.
     """
+    if not os.access(run, os.W_OK):
+        if is_held(run):
+            raise LockedError(f"{run}: is being trained: wait for it, or stop it")
+        yield
+        return
     try:
         with filelock.FileLock(run / FILE, timeout=0):
             yield

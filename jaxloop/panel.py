@@ -1,9 +1,12 @@
 """What a person sees while a run goes: a live panel in a terminal, plain lines elsewhere."""
 
+import os
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,6 +16,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from jaxloop.declared import REPLICATES
+from jaxloop.units import ranges
 
 if TYPE_CHECKING:
     from jaxloop.progress import Progress
@@ -21,10 +25,31 @@ PLAIN_EVERY = 5.0  # seconds between plain lines
 WIDE = 500  # columns where there is no terminal
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich's own would end the process
+
+
 def console(*, stderr: bool = False) -> Console:
     """Where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
-    terminal = Console(stderr=stderr)
-    return terminal if terminal.is_terminal else Console(stderr=stderr, width=WIDE)
+    terminal = _Console(stderr=stderr)
+    return terminal if terminal.is_terminal else _Console(stderr=stderr, width=WIDE)
+
+
+@contextmanager
+def though_nobody_reads(stream: TextIO) -> Iterator[None]:
+    """Goes on where whoever reads what is printed has left, as `| head` does."""
+    try:
+        yield
+    except BrokenPipeError:
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Has nothing come of what is printed to a stream, now or later."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class Panel:
@@ -52,15 +77,18 @@ class Panel:
         if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
             return
         self.said = time.monotonic()
-        if self.live:
-            self.live.update(self._render(progress), refresh=True)
-        else:
-            print(_line(progress), file=sys.stderr if self.console.stderr else sys.stdout, flush=True)
+        stream = sys.stderr if self.console.stderr else sys.stdout
+        with though_nobody_reads(stream):
+            if self.live:
+                self.live.update(self._render(progress), refresh=True)
+            else:
+                print(_line(progress), file=stream, flush=True)
 
     def tell(self, notes: list[str]) -> None:
         """Prints those of a run's notes that have not been printed yet."""
-        for note in notes[self.notes :]:
-            print(f"jaxloop: {note}", file=sys.stderr, flush=True)
+        with though_nobody_reads(sys.stderr):
+            for note in notes[self.notes :]:
+                print(f"jaxloop: {note}", file=sys.stderr, flush=True)
         self.notes = len(notes)
 
     def _render(self, progress: "Progress") -> Group:
@@ -97,16 +125,8 @@ def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Ta
         tested = [_measured(row["metrics"].get(other))] if other != metric else []
         ended = "" if row["complete"] else f" ({row['finished']} of {len(row['members'])} finished)"
         measured = [_measured(row["mean"]), _measured(row["standard_error"]), *tested]
-        table.add_row(str(rank), *values, *measured, _ranges(row["members"]) + ended)
+        table.add_row(str(rank), *values, *measured, ranges(row["members"]) + ended)
     return table
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Ascending numbers, runs of them as a range: "4-7 12"."""
-    starts = [number for number in numbers if number - 1 not in numbers]
-    stops = [number for number in numbers if number + 1 not in numbers]
-    pairs = zip(starts, stops, strict=True)
-    return " ".join(str(start) if start == stop else f"{start}-{stop}" for start, stop in pairs)
 
 
 def _short(value: Any) -> str:

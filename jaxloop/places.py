@@ -85,7 +85,7 @@ def _value(text: str, assignment: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        if not re.fullmatch(r"\s*[A-Za-z_][\w.:/-]*\s*", text):
+        if not re.fullmatch(r"\s*([A-Za-z_][\w.:/-]*|\d+(\.\d+)?[smh])\s*", text):
             raise SweepError(f"--set {assignment}: {text!r} is not a TOML value") from None
         return text.strip()
 

@@ -129,7 +129,7 @@ def _peers() -> Iterator[None]:
     """Raises PeerError where a process that others wait for has stopped."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # Gloo's, in JAX's types of either kind
         raise PeerError(f"another process of this run has stopped; {SAVED}\n({_first_line(error)})") from error
 
 

@@ -29,12 +29,31 @@ PACKAGES = (
 
 def add(run: Path, facts: dict[str, Any]) -> None:
     """Adds facts to the run's `run.json`, which is for people: a damaged one is begun anew."""
-    path = run / FILE
+    write_whole(run / FILE, json.dumps({**read(run), **facts}, indent=1))
+
+
+def read(run: Path) -> dict[str, Any]:
+    """The run's `run.json`; empty where it is missing or damaged."""
     try:
-        before = dict(json.loads(path.read_text()))
+        return dict(json.loads((run / FILE).read_text()))
     except (OSError, ValueError, TypeError):
-        before = {}
-    write_whole(path, json.dumps({**before, **facts}, indent=1))
+        return {}
+
+
+def restore(run: Path, facts: dict[str, Any], code: Path) -> list[str]:
+    """Begins a lost `run.json` anew.
+
+    Args:
+      facts: that it began with and the store has kept.
+      code: as for `collect`.
+
+    Returns:
+      A note where it was lost.
+    """
+    if "versions" in read(run):
+        return []
+    add(run, {**facts, **collect(code)})
+    return [f"{run / FILE} was missing or damaged: it tells versions and machine as of now"]
 
 
 def collect(code: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jaxloop import checkpoints, digests
 from jaxloop.bucket import alone
@@ -13,6 +13,7 @@ from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import params_shapes
+from jaxloop.units import ranges
 
 BEST_CONFIGS, BEST_SEEDS = 8, 8  # of each of the best configs, so many members get folders of their own
 
@@ -36,7 +37,7 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
 
 
 def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[str, Any]]) -> list[str]:
-    """Gives the best configs' members checkpoint folders of their own; drops what `keep` does not name.
+    """Gives the best configs' members checkpoint folders of their own; deletes what `keep` does not name.
 
     Args:
       ranked: all configs as `report.ranked` gives them, best first.
@@ -68,22 +69,44 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
                     notes.append(f"member {number} gets no checkpoint of its own: {error}")
                 else:
                     checkpoints.save_one(target, params)
-    if wanted.startswith("best:"):
+    if wanted != "all":
         store.drop_finished()
         shutil.rmtree(run / "finished", ignore_errors=True)
+        for member in store.members():
+            if member.number not in numbers:  # kept by other settings, or among the best before the run grew
+                for own in _own_folders(run, member):
+                    shutil.rmtree(own)
     return notes
 
 
-def damage(run: Path, store: Store) -> list[str]:
-    """What of the final parameters that a run has kept is not what was written, a line each."""
+def mend(run: Path, store: Store) -> list[str]:
+    """Deletes damaged checkpoint folders of members' own, where `keep` can write them anew.
+
+    Returns:
+      What of the final parameters that a run has kept is not what was written, a line each.
+    """
     notes = []
     for folder in sorted({member.finished for member in store.members() if member.finished}):
         try:
             digests.check(run / folder)
         except DamagedError as error:
             lost = [member.number for member in store.members("finished = ?", (folder,))]
-            notes.append(f"final parameters of members {lost} are lost, their curves are not: {error}")
+            notes.append(f"final parameters of members {ranges(lost)} are lost, their curves are not: {error}")
+    for member in store.members():
+        for own in _own_folders(run, member):
+            try:
+                digests.check(own)
+            except DamagedError as error:
+                if member.finished:
+                    shutil.rmtree(own)
+                told = "written anew as the run ends" if member.finished else "lost, its curves are not"
+                notes.append(f"member {member.number}'s own checkpoint is {told}: {error}")
     return notes
+
+
+def _own_folders(run: Path, member: Member) -> list[Path]:
+    """Those that a member has."""
+    return [own for what in get_args(Final) if (own := _own_folder(run, member, what)).exists()]
 
 
 def _own_folder(run: Path, member: Member, what: Final) -> Path:

@@ -99,7 +99,9 @@ def _prepared(
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
     if store.get("status") != "created":
         notes += rewind(run, store, checkpoint)
-    return notes + retired.damage(run, store)
+    facts = {name: store.get(name, None) for name in ("name", "folder", "origins")}
+    notes += provenance.restore(run, facts, sweep.folder)
+    return notes + retired.mend(run, store)
 
 
 class _Training:

@@ -80,7 +80,7 @@ def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None =
     """Reads and checks a sweep file.
 
     Args:
-      overrides: "section.key=value", the value in TOML; a bare word is a string.
+      overrides: "section.key=value", the value in TOML; a bare word, or a time, is a string.
       names_of: `(task, folder, data)` gives the hparams that a user's own task declares.
         Without it, the hparams of such a task are not checked.
 

@@ -1,6 +1,7 @@
 """Numbers for people."""
 
 import math
+from collections.abc import Sequence
 
 PREFIXES = ["", "k", "M", "G", "T", "P", "E"]
 
@@ -9,3 +10,11 @@ def scaled(value: float) -> str:
     """A number with three digits and a prefix, for a unit to follow: "6.91 T"."""
     power = min(max(0, math.floor(math.log10(max(value, 1.0)) / 3)), len(PREFIXES) - 1)
     return f"{value / 1000**power:.3g} {PREFIXES[power]}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers, those that follow each other as a range: "4-7 12"."""
+    starts = [number for i, number in enumerate(numbers) if i == 0 or numbers[i - 1] != number - 1]
+    stops = [number for i, number in enumerate(numbers, 1) if i == len(numbers) or numbers[i] != number + 1]
+    pairs = zip(starts, stops, strict=True)
+    return " ".join(str(start) if start == stop else f"{start}-{stop}" for start, stop in pairs)

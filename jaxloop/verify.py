@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop import checkpoints, digests, identity, lock, summaries
+from jaxloop import checkpoints, digests, identity, lock, provenance, summaries
 from jaxloop.drift import SWEEP
 from jaxloop.errors import DamagedError, JaxloopError
 from jaxloop.records import Member, Status
 from jaxloop.snapshot import START
 from jaxloop.store import Store
 from jaxloop.sweep import parse
+from jaxloop.units import ranges
 
 
 def verify(run: Path) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def verify(run: Path) -> dict[str, Any]:
             "links": lambda: _links(run),
             "store": lambda: _store(store, members),
             "sweep": lambda: _sweep(run, store),
+            "provenance": lambda: _provenance(run),
             "members": lambda: _members(store, members),
             "curves": lambda: _curves(store, members),
             "checkpoints": lambda: _checkpoints(run, store),
@@ -73,6 +75,11 @@ def _store(store: Store, members: list[Member]) -> Iterator[str | None]:
 def _sweep(run: Path, store: Store) -> Iterator[str | None]:
     file, text = run / SWEEP, store.get("sweep")
     yield None if file.exists() and file.read_text(errors="replace") == text else f"{file}: is not as recorded"
+
+
+def _provenance(run: Path) -> Iterator[str | None]:
+    whole = "versions" in provenance.read(run)
+    yield None if whole else f"{run / provenance.FILE}: is missing or damaged; `resume` begins it anew"
 
 
 def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
@@ -131,7 +138,11 @@ def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
         except DamagedError as error:
             yield str(error)
             continue
-        yield None if sorted(held) == sorted(wanted) else f"{run / folder}: holds members {held}, needs {wanted}"
+        yield (
+            None
+            if sorted(held) == sorted(wanted)
+            else f"{run / folder}: holds members {ranges(sorted(held))}, needs {ranges(sorted(wanted))}"
+        )
 
 
 def _own(run: Path, members: list[Member]) -> Iterator[str | None]:

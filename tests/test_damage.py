@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import TINY
 
 import jaxloop
 from jaxloop import checkpoints, runner, sweep
@@ -26,8 +27,6 @@ class Stopped(Exception):
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory):
     """A run that ended at its third turn, with two checkpoints; and the same run, whole."""
-    from conftest import TINY
-
     folder = tmp_path_factory.mktemp("crashed")
     swept = sweep.parse(TINY, ("axes.steps.values=[20, 100]",))
     turns = []
@@ -220,10 +219,16 @@ def test_a_checkpoint_without_a_part_of_the_members_is_refused(run):
 
 
 def test_run_json_is_for_people(run, crashed):
-    (run / "run.json").write_text("{")
-    notes, *rest = resumed(run)
-    same((notes, *rest), crashed / "whole")
-    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+    for damage in (lambda file: file.write_text("{"), Path.unlink):
+        damage(run / "run.json")
+        (problem,) = verify(run)["problems"]
+        assert "run.json: is missing or damaged" in problem
+        notes, *rest = resumed(run)
+        assert any("run.json was missing or damaged" in note for note in notes)
+        same((notes, *rest), crashed / "whole")
+        found = json.loads((run / "run.json").read_text())
+        assert (found["status"], found["versions"]["jax"], found["name"]) == ("finished", jax.__version__, "run")
+        assert verify(run)["problems"] == []
 
 
 def test_a_run_that_is_not_ours_to_write_can_be_read(run, monkeypatch):
@@ -272,3 +277,29 @@ def test_no_code_runs_from_a_runs_folder(run, jaxloop_command):
         assert done.returncode == 4, (words, done.stderr)
         assert "runs no code from there" in done.stderr
     assert not (run / "ran").exists()
+
+
+def test_final_parameters_that_were_damaged_are_told_of_at_resume(tmp_path, jaxloop_command):
+    run = jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").path
+    (folder,) = (run / "finished").iterdir()
+    victim = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-1])
+    done = jaxloop_command("resume", run, "--json")
+    (note,) = json.loads(done.stdout)["notes"][:1]
+    assert "final parameters of members 0-5 are lost" in note
+    assert str(victim.name) in note
+
+
+def test_a_members_own_checkpoint_that_was_damaged_is_written_anew_or_told_lost(tmp_path):
+    run = jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").path
+    own = next(run.glob("members/0003-*/checkpoint"))
+    for finals_are_kept in (True, False):
+        victim = max(files(own), key=lambda path: path.stat().st_size)
+        before = victim.read_bytes()
+        flip(victim, len(before) // 2, 3)
+        assert any("its SHA-256 is another" in problem for problem in verify(run)["problems"])
+        with jaxloop.resume(run) as resumed:
+            (note,) = (each for each in resumed.summary["notes"] if "own checkpoint" in each)
+        assert f"member 3's own checkpoint is {'written anew' if finals_are_kept else 'lost'}" in note
+        assert (verify(run)["problems"] == []) == finals_are_kept
+        jaxloop.resume(run, overrides=("checkpoint.keep=best:3",)).close()  # which has the only copies then

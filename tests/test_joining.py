@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from jaxloop import processes
+from jaxloop.errors import PeerError
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,15 @@ def test_what_libraries_print_stays_out_of_stdout():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, "[Gloo] hello" in done.stderr) == ("{}\n", True)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])  # JAX's own errors are of the first kind
+def test_a_process_that_is_gone_is_told_in_whatever_type_gloo_does(monkeypatch, kind):
+    def fails(*_, **__):
+        raise kind("UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:41234\nand more")
+
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", fails)
+    with pytest.raises(PeerError, match="has stopped; what was saved is whole") as told:
+        processes.gathered(1.0)
+    assert "and more" not in str(told.value)

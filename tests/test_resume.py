@@ -1,59 +1,28 @@
-"""A run that goes on elsewhere, with more members, or with what has changed since it began."""
+"""A run that goes on: elsewhere, with more members, with other settings; or as a run of its own."""
 
-import errno
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from conftest import TINY
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from stopping import Stopped, crash_at, crashed
 
 import jaxloop
-from jaxloop import disk, lock, planned, sweep
-from jaxloop.errors import DamagedError, LockedError, ResourceError, SweepError
-from jaxloop.report import ranked, run_json
+from jaxloop import lock, sweep
+from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.report import ranked
 from jaxloop.store import Store
 from jaxloop.stream import Stream
 from jaxloop.verify import verify
 
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
-TASK = """
-import jaxloop
-from jaxloop.tasks import digits
-
-task = digits()
-"""
-
-
-class Stopped(Exception):
-    """What ends a run in the middle, as a crash would."""
-
-
-def crash_at(turn):
-    told = []
-
-    def observe(progress):
-        told.append(progress)
-        if len(told) == turn:
-            raise Stopped
-
-    return observe
-
-
-def crashed(folder, *overrides, turn=2):
-    with pytest.raises(Stopped):
-        jaxloop.run(sweep.parse(TINY, overrides), out=folder, observe=crash_at(turn))
-    return folder
 
 
 def same(ours, theirs, numbers, **tolerance):
@@ -199,89 +168,6 @@ def test_no_turn_ends_past_the_interval_between_checkpoints(tmp_path, monkeypatc
     assert max(lost) == max(20, int(every) // 20 * 20)
 
 
-@pytest.mark.parametrize("changed", ["code", "data", "jax", "sweep"])
-def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
-    (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
-    run = tmp_path / "run"
-    with pytest.raises(Stopped):
-        jaxloop.run(tmp_path / "tiny.toml", overrides=("run.steps=100",), out=run, observe=crash_at(2))
-    if changed == "code":
-        (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
-    elif changed == "data":
-        code = TASK + "task.data.train['x'][0, 0] += 1\n"
-        (tmp_path / "mine.py").write_text(code)
-    elif changed == "jax":
-        with Store(run) as store:
-            store.put(origins=[{**store.get("origins")[0], "jax": "0.9.0"}])
-    else:
-        (run / "sweep.toml").write_text((run / "sweep.toml").read_text().replace("steps = 100", "steps = 90"))
-    told = {"code": "code: was", "data": "data: was", "jax": "jax: was 0.9.0, is", "sweep": r"\+steps = 90"}
-    with pytest.raises(DamagedError, match=told[changed]) as refused:
-        jaxloop.resume(run)
-    assert "--allow-drift" in str(refused.value)
-    assert "jaxloop fork" in str(refused.value)
-    assert ("+# a comment" in str(refused.value)) == (changed == "code")
-    with jaxloop.load(run) as loaded:
-        assert loaded.store.counts()["finished"] == 0
-    with pytest.raises(Stopped):
-        jaxloop.resume(run, allow_drift=True, observe=crash_at(2))
-    with jaxloop.resume(run) as resumed:  # accepted once, it is no drift any more
-        assert resumed.summary["finished"] == 6
-        (drift,) = resumed.store.get("drift", [])
-    assert drift["turn"] == 2
-    assert verify(run)["problems"] == []
-
-
-def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(tmp_path):
-    (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
-    run = tmp_path / "run"
-    with pytest.raises(Stopped):
-        jaxloop.run(
-            tmp_path / "tiny.toml", overrides=("axes.steps.values=[20, 60]",), out=run, observe=crash_at(2)
-        )
-    more = "import dataclasses\ntask = dataclasses.replace(task, hparams={**task.hparams, 'extra': 0.5})\n"
-    (tmp_path / "mine.py").write_text(TASK + more)
-    with jaxloop.load(run) as loaded:
-        assert loaded.params(0)
-    with pytest.raises(DamagedError, match="code: was"):
-        jaxloop.resume(run)
-    with jaxloop.resume(run, allow_drift=True) as resumed:
-        assert resumed.summary["finished"] == 12
-    assert verify(run)["problems"] == []
-
-
-def test_what_is_refused_leaves_no_drift_behind(tmp_path):
-    (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
-    run = crashed_at = tmp_path / "run"
-    with pytest.raises(Stopped):
-        jaxloop.run(tmp_path / "tiny.toml", out=crashed_at, observe=crash_at(2))
-    (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
-    huge = ("axes.seed.count=3", "axes.width.values=[16, 4000000]")
-    with pytest.raises((SweepError, ResourceError)):
-        jaxloop.resume(run, allow_drift=True, overrides=huge)
-    with jaxloop.load(run) as loaded:
-        assert loaded.store.get("drift", []) == []
-        assert len(loaded.members) == 6
-
-
-def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, jaxloop_command):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Store, "put", full)
-        with pytest.raises(OSError, match="No space"):
-            jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "file").write_text("")
-    (tmp_path / "tiny.toml").write_text(TINY)
-    done = jaxloop_command("population", tmp_path / "tiny.toml", "--out", tmp_path / "file" / "run")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-
-
 @pytest.mark.slow
 def test_the_devices_that_a_run_began_on_are_used_again(tmp_path, jaxloop_command):
     def on(devices, *words):
@@ -296,76 +182,6 @@ def test_the_devices_that_a_run_began_on_are_used_again(tmp_path, jaxloop_comman
     assert "devices 2 -> 1" in one["notes"][0]
     assert "devices 1 -> 2" in two["notes"][0]
     assert four["notes"] == ["2 of 4 devices are used: as many as the run began on"]
-
-
-def test_to_a_finished_run_drift_matters_once_it_grows(tmp_path):
-    (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
-    run = jaxloop.run(tmp_path / "tiny.toml", out=tmp_path / "run").path
-    (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
-    with jaxloop.resume(run, allow_drift=True) as resumed:
-        assert resumed.store.get("drift", []) == []
-    with pytest.raises(DamagedError, match="code: was"):
-        jaxloop.resume(run, overrides=("axes.seed.count=3",))
-    with jaxloop.resume(run, overrides=("axes.seed.count=3",), allow_drift=True) as grown:
-        assert [each["changes"][0][:10] for each in grown.store.get("drift")] == ["code: was "]
-        assert grown.summary["finished"] == 9
-
-
-def test_final_parameters_that_were_damaged_are_told_of_at_resume(tmp_path, jaxloop_command):
-    run = jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").path
-    (folder,) = (run / "finished").iterdir()
-    victim = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    victim.write_bytes(victim.read_bytes()[:-1])
-    done = jaxloop_command("resume", run, "--json")
-    (note,) = json.loads(done.stdout)["notes"][:1]
-    assert "final parameters of members [0, 1, 2, 3, 4, 5] are lost" in note
-    assert str(victim.name) in note
-
-
-def test_the_disk_is_checked_before_anything_is_written(tmp_path, monkeypatch):
-    need = []
-    monkeypatch.setattr(
-        disk.shutil, "disk_usage", lambda path: need.append(path) or type("", (), {"free": 1 << 20})
-    )
-    with pytest.raises(ResourceError, match=r"needs about .*B of disk, 1.05 MB are free"):
-        jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("every", ["20", '"60s"'])
-def test_the_estimate_of_the_disk_holds_what_a_run_takes(tmp_path, every):
-    swept = sweep.parse(TINY, ("axes.seed.count=8", f"checkpoint.every={every}"))
-    estimate = planned.plan(swept, jaxloop.api.task_of(swept))["disk_bytes"]
-    run = jaxloop.run(swept, out=tmp_path / "run").path
-    taken = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
-    copies = sum(path.stat().st_size for path in run.glob("members/*/checkpoint/**/*") if path.is_file())
-    assert taken - copies < estimate < 10 * taken
-
-
-def test_a_lock_names_its_owner_and_is_not_stolen(whole):
-    with lock.held(whole):
-        with pytest.raises(LockedError, match=r"locked by process \d+ on .*"):
-            jaxloop.resume(whole)
-        assert lock.is_held(whole)
-        with pytest.raises(LockedError):
-            verify(whole)
-    assert not lock.is_held(whole)
-
-
-OWNERS = (
-    *("", "[]", "{", "\x00", '{"pid": 1}', '{"host": "x", "pid": "y", "started": 0}'),
-    *('{"host": "x", "started": 0, "pid": 1e999}', '{"host": "HOST", "started": 0, "pid": -5}'),
-)
-
-
-@pytest.mark.parametrize("text", OWNERS)
-def test_a_damaged_owner_is_nobody(whole, text):
-    (whole / lock.OWNER).write_text(text.replace("HOST", socket.gethostname()))
-    assert not lock.is_held(whole)
-    with Store(whole) as store:
-        assert run_json(store)["status"] == "finished"
-    (whole / lock.OWNER).unlink()
 
 
 @pytest.mark.slow
@@ -388,74 +204,21 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path, second):
     assert verify(run)["problems"] == []
 
 
-@pytest.mark.slow
-def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_command):
-    """Whoever reads while a run goes finds each member's points without a gap, none twice, none from ahead."""
-    run, done = tmp_path / "run", threading.Event()
-    failures, reads = [], []
-
-    def read(kind):
-        while not done.is_set():
-            if not (run / "run.sqlite").exists():
-                continue
-            try:
-                if kind == "tensorboard":
-                    for folder in list((run / "members").glob("0*"))[:1]:
-                        reader = EventAccumulator(str(folder))
-                        reader.Reload()
-                        for tag in reader.Tags()["scalars"]:
-                            steps = [event.step for event in reader.Scalars(tag)]
-                            assert steps == sorted(set(steps))
-                elif kind in ("show", "ls", "best"):
-                    where = tmp_path if kind == "ls" else run
-                    answer = jaxloop_command(kind, where, "--json")
-                    assert answer.returncode == 0, answer.stderr
-                    found = json.loads(answer.stdout)
-                    rows = found["members"] if kind == "show" else found
-                    assert len(rows) == {"show": 12, "ls": 1, "best": len(rows)}[kind]
-                    assert all(row["complete"] == (row["finished"] == 4) for row in rows if kind == "best")
-                    assert all(row["step"] % 20 == 0 for row in rows if kind == "show")
-                else:
-                    with Store(run) as store:
-                        assert run_json(store)["members"] == 12
-                        assert run_json(store)["status"] in ("created", "running", "finished")
-                        for member in store.members():
-                            steps = store.steps(member.number)
-                            assert steps.tolist() == list(range(20, len(steps) * 20 + 1, 20))
-                            assert member.step <= (steps[-1] if len(steps) else 0)
-                        if "validation/loss" in store.metric_names():
-                            ranked(store, "validation/loss", "min", so_far=True)
-                reads.append(kind)
-            except Exception as error:
-                failures.append(repr(error))
-                return
-
-    with ThreadPoolExecutor(12) as pool:
-        for kind in ["store"] * 3 + ["show", "ls", "best"] * 2 + ["tensorboard"] * 3:
-            pool.submit(read, kind)
-        try:
-            summary = jaxloop.run(
-                sweep.parse(TINY, ("run.steps=500", "axes.seed.count=4", "checkpoint.every=100")), out=run
-            ).summary
-        finally:
-            done.set()
-    assert not failures, failures[0]
-    assert summary["finished"] == 12
-    assert reads.count("store") > 20
-    assert {"show", "ls", "best", "tensorboard"} <= set(reads)
+@pytest.mark.parametrize(("keep", "kept"), [("none", []), ("best:1", [0, 1])])
+def test_a_finished_run_may_keep_less(tmp_path, keep, kept):
+    run = jaxloop.run(sweep.parse(TINY, ("axes.learning_rate.num=2",)), out=tmp_path / "run").path
+    assert len(list(run.glob("members/*/checkpoint"))) == 4
+    with jaxloop.load(run) as loaded:
+        best = [member for member in ranked(loaded.store)[0]["members"] if kept]
+        params = {number: jax.tree.leaves(loaded.params(number)) for number in best}
+    with jaxloop.resume(run, overrides=(f"checkpoint.keep={keep}",)) as less:
+        for number in range(4):
+            if number in best:
+                pairs = zip(params[number], jax.tree.leaves(less.params(number)), strict=True)
+                assert all((a == b).all() for a, b in pairs)
+            else:
+                with pytest.raises(NotFoundError, match="keep dropped them"):
+                    less.params(number)
+    assert not (run / "finished").exists()
+    assert len(list(run.glob("members/*/checkpoint"))) == len(best) == len(kept)
     assert verify(run)["problems"] == []
-
-
-def test_doctor_tells_what_this_machine_gives(jaxloop_command, tmp_path):
-    done = jaxloop_command("doctor", "--json", cwd=tmp_path)
-    found = json.loads(done.stdout)
-    assert done.returncode == 0
-    assert found["versions"]["jax"] == jax.__version__
-    assert found["cores"] >= len(found["devices"]) >= 1
-    assert found["usable_bytes_per_device"] > 1 << 28
-    assert found["disk"]["free_bytes"] > 0
-    assert found["disk"]["writable"]
-    assert abs(found["clock"]["disk_differs_by_seconds"]) < 2
-    assert found["problems"] == []
-    assert "problem    none found" in jaxloop_command("doctor", cwd=tmp_path).stdout
-    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ from jaxloop.errors import (
     JaxloopError,
     ResourceError,
     SweepError,
+    is_not_for_us_to_write,
     is_out_of_resources,
 )
 
@@ -78,10 +79,15 @@ def _code() -> int:
     except JaxloopError as error:
         click.echo(f"jaxloop: {error}", err=True)
         return error.code
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        click.echo(f"jaxloop: {error.filename}: {error.strerror}", err=True)
-        return SweepError.code
+    except BrokenPipeError:  # `| head` has seen enough
+        from jaxloop.panel import silence
+
+        silence(sys.stdout)
+        return 1
     except Exception as error:  # libraries say it in their own types
+        if isinstance(error, OSError) and is_not_for_us_to_write(error):
+            click.echo(f"jaxloop: {error.filename}: {error.strerror}", err=True)
+            return SweepError.code
         if not is_out_of_resources(error):
             raise
         hint = "The last checkpoint is whole: make room, then `jaxloop resume RUN` goes on from it."

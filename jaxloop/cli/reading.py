@@ -9,6 +9,8 @@ import click
 from jaxloop.cli.options import as_json, run_folder, strict_json
 from jaxloop.cli.training import start_jax
 
+RUNS = Path("runs")  # where runs are, if nothing else is said
+
 
 @click.command()
 @run_folder
@@ -32,19 +34,21 @@ def doctor(as_json: bool) -> None:
     from jaxloop import doctor as examination
 
     start_jax()
-    found = examination.doctor(Path("runs"))
+    found = examination.doctor(RUNS)
     click.echo(strict_json(found) if as_json else examination.text(found))
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.argument("folder", type=click.Path(path_type=Path), default=RUNS)
 @as_json
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
-    from jaxloop.errors import DamagedError
+    from jaxloop.errors import DamagedError, NotFoundError
     from jaxloop.report import run_json
     from jaxloop.store import Store, exists
 
+    if not folder.is_dir() and folder != RUNS:
+        raise NotFoundError(f"{folder}: no such folder")
     found = []
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."] if folder.is_dir() else []
     for run in [folder] if exists(folder) else filter(exists, inside):
@@ -141,9 +145,8 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             click.echo(strict_json(rows))
             return
         if not rows:
-            click.echo(
-                f"no member has finished with a {metric}; `jaxloop show {shlex.quote(str(run))}` lists them"
-            )
+            shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
+            click.echo(f"no member has finished with a {metric}; {shown}", err=True)
             return
         from jaxloop.panel import best_table, console
 
@@ -170,7 +173,7 @@ def replay(run: Path, member: str, as_json: bool) -> None:
     )
     click.echo(strict_json(found) if as_json else text.format(**found))
     for change in found["drift"]:
-        click.echo(f"{run}: not as it was when the run began: {change}", err=True)
+        click.echo(f"{run}: not as it was when the run was last started: {change}", err=True)
 
 
 @click.command()

@@ -111,7 +111,7 @@ def fork(run: Path, overrides: tuple[str, ...], out: Path | None, together: Toge
 
 def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift: bool = False) -> None:
     from jaxloop import processes, runner
-    from jaxloop.panel import Panel, best_table
+    from jaxloop.panel import Panel, though_nobody_reads
 
     if not processes.leads():
         if signal := runner.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
@@ -121,27 +121,35 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
         summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
         panel.tell(summary["notes"])
     signal = summary.pop("signal")
-    if as_json:
-        click.echo(strict_json(summary))
-    else:
-        if summary["best"]:
-            panel.console.print(best_table(summary["best"][:5], checked.varied, summary["metric"]))
-        click.echo(
-            f"{summary['finished']} finished, {summary['diverged']} diverged of {summary['members']} members in "
-            f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "
-            f"{summary['member_steps_per_second']:,.0f} member-steps/s"
-        )
-        if signal:
-            done = f"{summary['share_done']:.0%} of the steps are done and saved"
-            click.echo(f"interrupted: {done}; `resume` goes on from there")
-        verb = "resume" if signal else "best" if summary["best"] else "show"
-        logdir = shlex.quote(str(folder / "members"))
-        click.echo(f"tensorboard --logdir {logdir}\njaxloop {verb} {shlex.quote(str(folder))}")
+    with though_nobody_reads(sys.stdout):
+        if as_json:
+            click.echo(strict_json(summary))
+        else:
+            _tell(folder, checked.varied, summary, interrupted=signal is not None)
     if signal:
         sys.exit(INTERRUPTED + signal)
     if summary["finished"] == 0:
         click.echo("jaxloop: no member finished: all diverged", err=True)
         sys.exit(NO_MEMBER_FINISHED)
+
+
+def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupted: bool) -> None:
+    """Prints how a run ended, and the next useful commands."""
+    from jaxloop.panel import best_table, console
+
+    if summary["best"]:
+        console().print(best_table(summary["best"][:5], varied, summary["metric"]))
+    click.echo(
+        f"{summary['finished']} finished, {summary['diverged']} diverged of {summary['members']} members in "
+        f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "
+        f"{summary['member_steps_per_second']:,.0f} member-steps/s"
+    )
+    if interrupted:
+        done = f"{summary['share_done']:.0%} of the steps are done and saved"
+        click.echo(f"interrupted: {done}; `resume` goes on from there")
+    verb = "resume" if interrupted else "best" if summary["best"] else "show"
+    logdir = shlex.quote(str(folder / "members"))
+    click.echo(f"tensorboard --logdir {logdir}\njaxloop {verb} {shlex.quote(str(folder))}")
 
 
 COMMANDS = (plan, population, resume, fork)

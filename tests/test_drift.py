@@ -1,0 +1,99 @@
+"""A run whose code, data, libraries or sweep have changed: told, refused, or gone on with and recorded."""
+
+import pytest
+from conftest import TINY
+from stopping import Stopped, crash_at
+
+import jaxloop
+from jaxloop.errors import DamagedError, ResourceError, SweepError
+from jaxloop.store import Store
+from jaxloop.verify import verify
+
+TASK = """
+import jaxloop
+from jaxloop.tasks import digits
+
+task = digits()
+"""
+
+
+@pytest.mark.parametrize("changed", ["code", "data", "jax", "sweep"])
+def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
+    (tmp_path / "mine.py").write_text(TASK)
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        jaxloop.run(tmp_path / "tiny.toml", overrides=("run.steps=100",), out=run, observe=crash_at(2))
+    if changed == "code":
+        (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
+    elif changed == "data":
+        code = TASK + "task.data.train['x'][0, 0] += 1\n"
+        (tmp_path / "mine.py").write_text(code)
+    elif changed == "jax":
+        with Store(run) as store:
+            store.put(origins=[{**store.get("origins")[0], "jax": "0.9.0"}])
+    else:
+        (run / "sweep.toml").write_text((run / "sweep.toml").read_text().replace("steps = 100", "steps = 90"))
+    told = {"code": "code: was", "data": "data: was", "jax": "jax: was 0.9.0, is", "sweep": r"\+steps = 90"}
+    with pytest.raises(DamagedError, match=told[changed]) as refused:
+        jaxloop.resume(run)
+    assert "--allow-drift" in str(refused.value)
+    assert "jaxloop fork" in str(refused.value)
+    assert ("+# a comment" in str(refused.value)) == (changed == "code")
+    with jaxloop.load(run) as loaded:
+        assert loaded.store.counts()["finished"] == 0
+    with pytest.raises(Stopped):
+        jaxloop.resume(run, allow_drift=True, observe=crash_at(2))
+    with jaxloop.resume(run) as resumed:  # accepted once, it is no drift any more
+        assert resumed.summary["finished"] == 6
+        (drift,) = resumed.store.get("drift", [])
+    assert drift["turn"] == 2
+    assert verify(run)["problems"] == []
+
+
+def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(tmp_path):
+    (tmp_path / "mine.py").write_text(TASK)
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        jaxloop.run(
+            tmp_path / "tiny.toml", overrides=("axes.steps.values=[20, 60]",), out=run, observe=crash_at(2)
+        )
+    more = "import dataclasses\ntask = dataclasses.replace(task, hparams={**task.hparams, 'extra': 0.5})\n"
+    (tmp_path / "mine.py").write_text(TASK + more)
+    with jaxloop.load(run) as loaded:
+        assert loaded.params(0)
+    with pytest.raises(DamagedError, match="code: was"):
+        jaxloop.resume(run)
+    with jaxloop.resume(run, allow_drift=True) as resumed:
+        assert resumed.summary["finished"] == 12
+    assert verify(run)["problems"] == []
+
+
+def test_what_is_refused_leaves_no_drift_behind(tmp_path):
+    (tmp_path / "mine.py").write_text(TASK)
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    run = crashed_at = tmp_path / "run"
+    with pytest.raises(Stopped):
+        jaxloop.run(tmp_path / "tiny.toml", out=crashed_at, observe=crash_at(2))
+    (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
+    huge = ("axes.seed.count=3", "axes.width.values=[16, 4000000]")
+    with pytest.raises((SweepError, ResourceError)):
+        jaxloop.resume(run, allow_drift=True, overrides=huge)
+    with jaxloop.load(run) as loaded:
+        assert loaded.store.get("drift", []) == []
+        assert len(loaded.members) == 6
+
+
+def test_to_a_finished_run_drift_matters_once_it_grows(tmp_path):
+    (tmp_path / "mine.py").write_text(TASK)
+    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    run = jaxloop.run(tmp_path / "tiny.toml", out=tmp_path / "run").path
+    (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
+    with jaxloop.resume(run, allow_drift=True) as resumed:
+        assert resumed.store.get("drift", []) == []
+    with pytest.raises(DamagedError, match="code: was"):
+        jaxloop.resume(run, overrides=("axes.seed.count=3",))
+    with jaxloop.resume(run, overrides=("axes.seed.count=3",), allow_drift=True) as grown:
+        assert [each["changes"][0][:10] for each in grown.store.get("drift")] == ["code: was "]
+        assert grown.summary["finished"] == 9
