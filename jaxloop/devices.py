@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import platformdirs
 import psutil
+from jax._src import xla_bridge  # nothing public tells whether JAX runs already
 
 WIDEST = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
 NARROWEST = 2  # at width 1 XLA may choose other kernels, and a member's last bits change
@@ -17,11 +19,18 @@ CACHED_BYTES = 2 << 30  # of compiled programs; the least recently used go first
 CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/LOG.md
 MEMORY_SHARE = 0.9  # of a device's, that a program may plan to use
 CGROUP = Path("/sys/fs/cgroup")  # of a container
+THREADS = "PJRT_NPROC"  # where XLA's CPU client looks how many threads to start, else as many as there are cores
 
 
-def prepare() -> None:
-    """Sets JAX up as this machine's user would: all cores, and programs compiled once. Call before JAX starts."""
-    use_every_core()
+def prepare(processes: int = 1, threads: int | None = None) -> None:
+    """Sets JAX up as this machine's user would: all cores, and programs compiled once. Call before JAX starts.
+
+    Args:
+      processes: that train a run together.
+      threads: that a run's bits came from; by default as many as all processes have devices.
+    """
+    if devices := use_every_core():
+        os.environ[THREADS] = str(threads or processes * devices)
     use_compilation_cache()
 
 
@@ -37,19 +46,32 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def use_every_core() -> None:
+def use_every_core() -> int | None:
     """Gives JAX as many CPU devices as this process may use cores, unless the user chose a number.
 
     XLA does not parallelise a small member's step; two devices on two cores were 2.0 to 2.6 times one.
     Call before JAX starts; afterwards it changes nothing.
+
+    Returns:
+      The number of CPU devices; None if JAX runs already.
     """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    chosen = jax.config.values["jax_num_cpu_devices"]
-    if chosen < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
-        try:
-            jax.config.update("jax_num_cpu_devices", cores)
-        except RuntimeError:  # JAX runs already: its devices stay as they are
-            return
+    if xla_bridge.backends_are_initialized():
+        return None
+    if chosen := re.search(r"device_count=(\d+)", os.environ.get("XLA_FLAGS", "")):
+        return int(chosen[1])
+    if jax.config.values["jax_num_cpu_devices"] < 1:
+        jax.config.update("jax_num_cpu_devices", cores())
+    return jax.config.values["jax_num_cpu_devices"]
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """That a CPU program divides large products among, which decides the last bits of these."""
+    return max(int(os.environ.get(THREADS) or cores()), jax.local_device_count("cpu"))
 
 
 def member_mesh(count: int | None = None) -> jax.sharding.Mesh:

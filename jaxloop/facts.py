@@ -23,6 +23,7 @@ class Place(TypedDict):
     devices: Count
     kind: str
     processor: str
+    threads: NotRequired[Count]
 
 
 class Layout(TypedDict):

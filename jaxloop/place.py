@@ -30,11 +30,11 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
 
 def moved(store: Store, mesh: Mesh) -> list[str]:
     """A note where a run goes on elsewhere than it was last."""
-    had, now = store.get("place", None), _place(mesh)
-    if had is None or had == now:
-        return []
-    changes = ", ".join(f"{name} {had[name]} -> {now[name]}" for name in now if now[name] != had[name])
-    return [f"resumed elsewhere ({changes}): last bits may differ from those of one run through"]
+    now = _place(mesh)
+    had = store.get("place", now)
+    changes = [f"{name} {had[name]} -> {now[name]}" for name in had if now[name] != had[name]]
+    told = f"resumed elsewhere ({', '.join(changes)}): last bits may differ from those of one run through"
+    return [told] if changes else []
 
 
 def facts(store: Store, mesh: Mesh) -> dict[str, Any]:
@@ -47,5 +47,6 @@ def _place(mesh: Mesh) -> dict[str, Any]:
     return {
         "devices": mesh.size * processes.count(),
         "kind": mesh.devices.flat[0].device_kind,
+        "threads": devices.threads() if devices.on_cpu(mesh) else 0,
         "processor": provenance.processor(),
     }

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax._src import distributed  # `jax.process_count` would start JAX
 from jax.experimental import multihost_utils
 
 from jaxloop.errors import PeerError, SweepError
@@ -29,10 +30,14 @@ _barriers = itertools.count()  # a barrier's key is for one use; every process c
 _witness: "_Witness | None" = None  # of this process, where it has joined others
 
 
-def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Makes this process one of several, as told, or as a launcher that JAX knows says. Call before JAX starts."""
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> int:
+    """Makes this process one of several, as told, or as a launcher that JAX knows says. Call before JAX starts.
+
+    Returns:
+      How many they are.
+    """
     if processes == 1 or (coordinator is None and not _is_launched()):
-        return
+        return 1
     global _witness
     _witness = _Witness()
     _stdout_is_pythons()
@@ -40,6 +45,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except (RuntimeError, ValueError) as error:  # JAX's own are of the first kind
         raise PeerError(f"the processes of this run did not meet: {_first_line(error)}") from error
+    return distributed.global_state.num_processes or 1
 
 
 def _is_launched() -> bool:

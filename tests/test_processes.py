@@ -68,9 +68,14 @@ def same(ours, theirs, **tolerance):
                 np.testing.assert_allclose(a, b, **tolerance)
 
 
-def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_path):
-    one = trained(["population", tiny, "--out", tmp_path / "one"], 1, 4)
-    two = trained(["population", tiny, "--out", tmp_path / "two"], 2, 2)
+# Products that XLA divides among threads, whose number decides their last bits: of all devices, not of a process's.
+LARGE = ["run.task=mnist1d", "hparams.width=100", "hparams.batch_size=1000"]
+
+
+@pytest.mark.parametrize("task", [[], LARGE], ids=["small", "large"])
+def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_path, task):
+    one = trained(["population", tiny, "--out", tmp_path / "one"], 1, 4, [*SETTINGS, *task])
+    two = trained(["population", tiny, "--out", tmp_path / "two"], 2, 2, [*SETTINGS, *task])
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["devices"] == two["devices"] == 4
     assert one["capacity"] == two["capacity"] == 8

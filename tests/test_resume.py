@@ -76,7 +76,7 @@ def test_a_run_goes_on_on_another_number_of_devices(tmp_path, whole, jaxloop_com
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["devices"] == 1
-    assert "devices 2 -> 1): last bits may differ" in summary["notes"][0]
+    assert "devices 2 -> 1, threads 2 -> 1): last bits may differ" in summary["notes"][0]
     assert "last bits may differ" in done.stderr
     same(run, whole, range(6), rtol=1e-4, atol=1e-5)
 

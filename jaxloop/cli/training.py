@@ -65,14 +65,12 @@ def _read(
     return api.read(file, overrides)
 
 
-def start_jax(together: Together | None = None) -> None:
-    """Sets JAX up, and joins the other processes of a command that trains."""
+def start_jax(together: Together | None = None, threads: int | None = None) -> None:
+    """Sets JAX up, and joins the other processes of a command that trains; see `devices.prepare`."""
     from jaxloop import processes
     from jaxloop.devices import prepare
 
-    prepare()
-    if together is not None:
-        processes.join(*together)
+    prepare(processes.join(*together) if together is not None else 1, threads)
 
 
 @click.command()
