@@ -6,6 +6,7 @@ A member needs nothing of another, so that no step spans processes; they exchang
 import atexit
 import itertools
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,21 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     except (RuntimeError, ValueError) as error:  # JAX's own are of the first kind
         raise PeerError(f"the processes of this run did not meet: {_first_line(error)}") from error
     return distributed.global_state.num_processes or 1
+
+
+def meet() -> None:
+    """Starts JAX in a process that has joined others.
+
+    Raises:
+      PeerError: they do not find each other.
+    """
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        rule = (
+            f"their hosts need names that resolve to each other's addresses, this one's is {socket.gethostname()}"
+        )
+        raise PeerError(f"the processes of this run did not meet: {rule}\n({_first_line(error)})") from error
 
 
 def _is_launched() -> bool:

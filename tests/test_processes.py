@@ -68,7 +68,7 @@ def same(ours, theirs, **tolerance):
                 np.testing.assert_allclose(a, b, **tolerance)
 
 
-# Products that XLA divides among threads, whose number decides their last bits: of all devices, not of a process's.
+# with products that XLA divides among threads, whose number decides their last bits
 LARGE = ["run.task=mnist1d", "hparams.width=100", "hparams.batch_size=1000"]
 
 

@@ -46,7 +46,13 @@ def workplace(tmp_path_factory):
     outputs = {}
     for command in commands():
         words = shlex.split(command)
-        if words[0] == "jaxloop":
+        if words[0] == "timeout":
+            done = subprocess.run(
+                [*words[:4], BIN / "jaxloop", *words[5:]], cwd=folder, capture_output=True, text=True
+            )
+            assert done.returncode == 124, f"{command}\n{done.stdout}\n{done.stderr}"
+            assert "`resume` goes on from there" in done.stdout
+        elif words[0] == "jaxloop":
             done = subprocess.run([BIN / "jaxloop", *words[1:]], cwd=folder, capture_output=True, text=True)
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
             outputs[command] = done.stdout

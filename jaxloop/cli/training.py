@@ -70,7 +70,10 @@ def start_jax(together: Together | None = None, threads: int | None = None) -> N
     from jaxloop import processes
     from jaxloop.devices import prepare
 
-    prepare(processes.join(*together) if together is not None else 1, threads)
+    several = processes.join(*together) if together is not None else 1
+    prepare(several, threads)
+    if several > 1:
+        processes.meet()
 
 
 @click.command()
