@@ -21,6 +21,8 @@ from jaxloop import digests
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.snapshot import Final, Finals, Snapshot, joined, steps_of
 
+NUMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
+
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
 
 
@@ -45,22 +47,22 @@ def refuse_patterns(folder: Path) -> None:
         )
 
 
-def _save(folder: Path, tree: Any) -> None:
-    """Commits a tree to a folder, which counts from its seal on; what is there already is replaced."""
+def _write(folder: Path, tree: Any) -> None:
+    """Writes a tree to a folder, which counts once it is sealed; what is there already is replaced."""
     with _checkpointer() as checkpointer, _numpy_arrays_written():
         checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
-    digests.seal(folder)
 
 
 def _save_members(folder: Path, numbers: np.ndarray, trees: dict[str, Any]) -> None:
-    """Commits what some members have, and reads back who they are: orbax may write nothing and say nothing.
+    """Commits what some members have, after reading back who they are: orbax may write nothing and say nothing.
 
     Raises:
       DamagedError: they are others.
     """
-    _save(folder, {"members": numbers, **trees})
-    if members(folder) != numbers.tolist():
+    _write(folder, {"members": numbers, **trees})
+    if _read(folder, NUMBERS, "what was just written")["members"].tolist() != numbers.tolist():
         raise DamagedError(f"{folder}: orbax did not write what it was given")
+    digests.seal(folder)
 
 
 @contextmanager
@@ -75,12 +77,16 @@ def _numpy_arrays_written() -> Iterator[None]:
 
 
 def _restored(folder: Path, like: Any, what: str) -> Any:
-    """The part of a checkpoint that `like` names, as host arrays in its structure.
+    """The part of a sealed checkpoint that `like` names, as host arrays in its structure.
 
     Raises:
       DamagedError: a file is not what was written, or orbax does not find in it what `like` names.
     """
     digests.check(folder)
+    return _read(folder, like, what)
+
+
+def _read(folder: Path, like: Any, what: str) -> Any:
     arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
     try:
         with _checkpointer() as checkpointer:
@@ -111,7 +117,7 @@ def restore_population(folder: Path, turn: int, parts: list[int], like: Any) -> 
 
 
 def _restored_part(path: Path, like: Any) -> Snapshot:
-    saved = _restored(path, {"state": like, "members": np.zeros(0, np.int32)}, "this checkpoint")
+    saved = _restored(path, {"state": like, **NUMBERS}, "this checkpoint")
     found = [leaf.shape for leaf in jax.tree.leaves(saved["state"])]
     wanted = [(len(saved["members"]), *leaf.shape) for leaf in jax.tree.leaves(like)]
     if found != wanted:
@@ -125,7 +131,7 @@ def steps(folder: Path, turn: int, parts: list[int]) -> dict[int, int]:
     Raises:
       DamagedError: a part is missing, or not what was written.
     """
-    like = {"state": {"step": np.zeros(0, np.int32)}, "members": np.zeros(0, np.int32)}
+    like = {"state": {"step": np.zeros(0, np.int32)}, **NUMBERS}
     found: dict[int, int] = {}
     for part in parts:
         saved = _restored(_turn_folder(folder, turn) / str(part), like, "this checkpoint")
@@ -155,7 +161,7 @@ def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
     Raises:
       DamagedError: the folder cannot be read, or the member is not in it.
     """
-    saved = _restored(folder, {"members": np.zeros(0, np.int32), what: like}, "these final parameters")
+    saved = _restored(folder, {**NUMBERS, what: like}, "these final parameters")
     rows = np.flatnonzero(saved["members"] == number)
     if len(rows) != 1:
         raise DamagedError(f"{folder}: needs to hold member {number} once, holds members {saved['members']}")
@@ -168,12 +174,13 @@ def members(folder: Path) -> list[int]:
     Raises:
       DamagedError: the folder is not what was written.
     """
-    return _restored(folder, {"members": np.zeros(0, np.int32)}, "these final parameters")["members"].tolist()
+    return _restored(folder, NUMBERS, "these final parameters")["members"].tolist()
 
 
 def save_one(folder: Path, params: Any) -> None:
     """Commits one member's parameters as a checkpoint of their own."""
-    _save(folder, params)
+    _write(folder, params)
+    digests.seal(folder)
 
 
 def restore_one(folder: Path, like: Any) -> Any:

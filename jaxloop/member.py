@@ -215,7 +215,12 @@ def member(
     def test(hparams, state, data):
         return over_split(hparams, state, data["test"])
 
-    return Member(init, draw, step, validate, test)
+    return Member(*map(traced_once, (init, draw, step, validate, test)))
+
+
+def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, traced once for all its calls with the same shapes, into the program around it."""
+    return jax.jit(function, inline=True)
 
 
 def mean(metrics: Callable[[Any], Metrics], part: Callable[..., Any], examples: int, batch: int) -> Metrics:

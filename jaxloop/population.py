@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxloop import padding
 from jaxloop.bucket import SIZE_CLASS
 from jaxloop.chunks import Program
-from jaxloop.member import TrainState
+from jaxloop.member import TrainState, traced_once
 from jaxloop.task import Hparams
 
 MEMBER = PartitionSpec("member")
@@ -117,6 +117,8 @@ def by_size_class(turns: Sequence[Advance]) -> Advance:
 
 def rested(turn: Advance) -> Advance:
     """The same turn, not computed where nobody has a step to take: the state stands, nothing is measured."""
+
+    turn = traced_once(turn)
 
     def turn_or_rest(hparams, state, fresh, data):
         def rest():

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto import api_pb2, event_pb2, plugin_hparams_pb2
-from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboardX.record_writer import masked_crc32c, register_writer_factory
-
+from jaxloop.absent import absent
 from jaxloop.errors import DamagedError
+
+with absent("torch"):  # which tensorboardX loads where it is installed: a second of every start
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import api_pb2, event_pb2, plugin_hparams_pb2
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.record_writer import masked_crc32c, register_writer_factory
 
 SCHEME = "jaxloop-append"
 

@@ -24,6 +24,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "facts",
         "records",
         "units",
+        "absent",
     },
     {
         "task",

@@ -1,6 +1,7 @@
 """TensorBoard itself reads what was written: its event reader, and its HTTP API."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -83,3 +84,12 @@ def test_the_http_api_gives_curves_and_one_group_a_config(run):
     finally:
         server.kill()
         server.wait()
+
+
+def test_torch_is_not_loaded_to_write_events(tmp_path):
+    """tensorboardX does that where it is installed; who wants it gets it all the same."""
+    (tmp_path / "torch.py").write_text("here = True\n")
+    code = (
+        "import sys; import jaxloop.summaries; assert 'torch' not in sys.modules; import torch; assert torch.here"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
