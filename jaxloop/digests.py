@@ -64,7 +64,7 @@ def refuse_links(folder: Path) -> None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Replaces a file in one move, on disk when this returns: a reader finds the old text or the new."""
+    """Replaces a file in one move, once its text is on disk: a reader finds the old one or the new."""
     part = file.with_name(f"{file.name}.part")
     with part.open("w") as stream:
         stream.write(text)

@@ -1,4 +1,4 @@
-"""Readers: they know a run's store and nothing else."""
+"""Readers: they know a run's store, and whether somebody trains it."""
 
 import math
 from dataclasses import asdict

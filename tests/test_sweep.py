@@ -1,4 +1,5 @@
 import contextlib
+import re
 import subprocess
 import sys
 
@@ -80,6 +81,16 @@ def test_one_mistake_is_told_once():
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(SweepError, match=r"did you mean `hparams\.optimizer`"):
         sweep.parse(TINY, ("optimizer=adam",))
+
+
+@pytest.mark.parametrize("assignment", ["axes.learning_rte.num=3", "axes.width.nm=3", "checkpoint.every=2x"])
+def test_what_set_got_wrong_is_told_with_it(assignment):
+    with pytest.raises(SweepError, match=re.escape(f"--set {assignment}: ")):
+        sweep.parse(TINY, (assignment,))
+
+
+def test_a_time_needs_no_quotes():
+    assert sweep.parse(TINY, ("checkpoint.every=1.5m",)).document.checkpoint.seconds() == 90
 
 
 @given(st.text(max_size=80))
