@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import stopping
 from conftest import TINY
 
 import jaxloop
@@ -20,25 +21,12 @@ from jaxloop.verify import verify
 FLIPS = 500
 
 
-class Stopped(Exception):
-    """What ends a run in the middle, as a crash would."""
-
-
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory):
     """A run that ended at its third turn, with two checkpoints; and the same run, whole."""
-    folder = tmp_path_factory.mktemp("crashed")
-    swept = sweep.parse(TINY, ("axes.steps.values=[20, 100]",))
-    turns = []
-
-    def crash(progress):
-        turns.append(progress)
-        if len(turns) == 3:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        jaxloop.run(swept, out=folder / "run", observe=crash)
-    jaxloop.run(swept, out=folder / "whole").close()
+    folder, lengths = tmp_path_factory.mktemp("crashed"), "axes.steps.values=[20, 100]"
+    stopping.crashed(folder / "run", lengths, turn=3)
+    jaxloop.run(sweep.parse(TINY, (lengths,)), out=folder / "whole").close()
     assert sorted(path.name for path in (folder / "run" / "checkpoints").iterdir()) == ["00000002", "00000003"]
     return folder
 
