@@ -19,18 +19,23 @@ CACHED_BYTES = 2 << 30  # of compiled programs; the least recently used go first
 CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/LOG.md
 MEMORY_SHARE = 0.9  # of a device's, that a program may plan to use
 CGROUP = Path("/sys/fs/cgroup")  # of a container
+MOST_THREADS = 1024  # that a damaged store may ask for
 THREADS = "PJRT_NPROC"  # where XLA's CPU client looks how many threads to start, else as many as there are cores
 
 
-def prepare(processes: int = 1, threads: int | None = None) -> None:
+def prepare(processes: int = 1, devices: int | None = None, threads: int | None = None) -> None:
     """Sets JAX up as this machine's user would: all cores, and programs compiled once. Call before JAX starts.
 
     Args:
       processes: that train a run together.
+      devices: on which a run began: no more are started.
       threads: that a run's bits came from; by default as many as all processes have devices.
     """
-    if devices := use_every_core():
-        os.environ[THREADS] = str(threads or processes * devices)
+    if count := use_every_core():
+        if devices and devices < count:
+            count = devices
+            jax.config.update("jax_num_cpu_devices", count)
+        os.environ[THREADS] = str(min(threads or processes * count, MOST_THREADS))
     use_compilation_cache()
 
 

@@ -37,7 +37,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     Returns:
       How many they are.
     """
-    if processes == 1 or (coordinator is None and not _is_launched()):
+    if processes == 1 or (coordinator is None and not is_launched()):
         return 1
     global _witness
     _witness = _Witness()
@@ -64,7 +64,7 @@ def meet() -> None:
         raise PeerError(f"the processes of this run did not meet: {rule}\n({_first_line(error)})") from error
 
 
-def _is_launched() -> bool:
+def is_launched() -> bool:
     """Whether a launcher started several processes: Slurm, Open MPI, Kubernetes (an indexed job), a TPU pod."""
     names = LAUNCHED if "SLURM_STEP_NODELIST" in os.environ else LAUNCHED[1:]  # a job's own shell is no step
     sizes = [os.environ.get(name, "1") for name in names]

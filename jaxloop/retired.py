@@ -72,8 +72,11 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
     if wanted != "all":
         store.drop_finished()
         shutil.rmtree(run / "finished", ignore_errors=True)
+        kept = [bool(_own_folders(run, member)) for member in store.members()]
         for member in store.members():
-            if member.number not in numbers:  # kept by other settings, or among the best before the run grew
+            if member.number not in numbers and all(
+                kept[number] for number in numbers
+            ):  # else the only copies left
                 for own in _own_folders(run, member):
                     shutil.rmtree(own)
     return notes
@@ -85,21 +88,25 @@ def mend(run: Path, store: Store) -> list[str]:
     Returns:
       What of the final parameters that a run has kept is not what was written, a line each.
     """
-    notes = []
+    notes, damaged = [], set()
     for folder in sorted({member.finished for member in store.members() if member.finished}):
         try:
             digests.check(run / folder)
         except DamagedError as error:
+            damaged.add(folder)
             lost = [member.number for member in store.members("finished = ?", (folder,))]
             notes.append(f"final parameters of members {ranges(lost)} are lost, their curves are not: {error}")
     for member in store.members():
         for own in _own_folders(run, member):
+            if member.finished and not digests.is_sealed(own):
+                continue  # of a process that was killed: `keep` writes it anew
             try:
                 digests.check(own)
             except DamagedError as error:
-                if member.finished:
+                whole = member.finished is not None and member.finished not in damaged
+                if whole:
                     shutil.rmtree(own)
-                told = "written anew as the run ends" if member.finished else "lost, its curves are not"
+                told = "written anew if it is among the best" if whole else "lost, its curves are not"
                 notes.append(f"member {member.number}'s own checkpoint is {told}: {error}")
     return notes
 

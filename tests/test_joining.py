@@ -29,7 +29,7 @@ def test_launchers_are_told_by_their_variables(monkeypatch, variables, several):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert processes._is_launched() == several
+    assert processes.is_launched() == several
 
 
 def test_what_libraries_print_stays_out_of_stdout():

@@ -165,7 +165,7 @@ def replay(run: Path, member: str, as_json: bool) -> None:
 
     loaded = api.load(run)
     number = loaded.store.member(member).number
-    start_jax(threads=loaded.store.get("place", {}).get("threads"))
+    start_jax(devices=loaded.store.get("devices", None), threads=loaded.store.get("place", {}).get("threads"))
     found = train_alone(*loaded.sweep_and_task, loaded.store, number)
     text = (
         "member {member}: {steps} steps alone, {points} points, {missing} of them in one curve only, "

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json, sweep_file
+from jaxloop.cli.options import (
+    ALONE,
+    Together,
+    as_json,
+    one_of_several,
+    overrides,
+    run_folder,
+    strict_json,
+    sweep_file,
+)
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
 
 
@@ -65,13 +74,13 @@ def _read(
     return api.read(file, overrides)
 
 
-def start_jax(together: Together | None = None, threads: int | None = None) -> None:
+def start_jax(together: Together | None = None, devices: int | None = None, threads: int | None = None) -> None:
     """Sets JAX up, and joins the other processes of a command that trains; see `devices.prepare`."""
     from jaxloop import processes
     from jaxloop.devices import prepare
 
     several = processes.join(*together) if together is not None else 1
-    prepare(several, threads)
+    prepare(several, devices, threads)
     if several > 1:
         processes.meet()
 
@@ -84,9 +93,14 @@ def start_jax(together: Together | None = None, threads: int | None = None) -> N
 @as_json
 def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: Together, as_json: bool) -> None:
     """Go on with a run from its last whole checkpoint; --set may give it more members."""
-    from jaxloop import api
+    from jaxloop import api, processes
+    from jaxloop.store import Store
 
-    start_jax(together)
+    devices = None
+    if together == ALONE and not processes.is_launched():
+        with Store(run) as store:
+            devices = store.get("devices", None)
+    start_jax(together, devices)
     with api.opened(run) as loaded:
         counts = loaded.store.counts()
         changed = loaded.changed(overrides)
