@@ -1,4 +1,4 @@
-"""Packages that another one imports where they are installed, and that jaxloop has no use for."""
+"""Imports as if a package were not installed."""
 
 import sys
 from collections.abc import Iterator
@@ -15,4 +15,4 @@ def absent(package: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del sys.modules[package]
+        sys.modules.pop(package, None)

@@ -44,7 +44,7 @@ class Places:
         """One line: where, which key, what is wrong."""
         key = ".".join(path) or "sweep"
         inside = [assignment for given, assignment in self.sets.items() if given[: len(path)] == path]
-        if path and inside:
+        if len(path) > 1 and inside:
             return f"{inside[0]}: {key}: {message}"
         for length in range(len(path), 0, -1):
             if assignment := self.sets.get(path[:length]):

@@ -99,8 +99,9 @@ def _prepared(
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
     if store.get("status") != "created":
         notes += rewind(run, store, checkpoint)
-    facts = {name: store.get(name, None) for name in ("name", "folder", "origins")}
-    notes += provenance.restore(run, facts, sweep.folder)
+    began = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
+    began = {name: fact for name, fact in began.items() if fact is not None}
+    notes += provenance.restore(run, began, sweep.folder)
     return notes + retired.mend(run, store)
 
 
