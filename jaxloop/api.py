@@ -92,10 +92,10 @@ def resume(
 
     Args:
       overrides: such as "axes.seed.count=8": a run may get more members, and other intervals, capacity or metric.
-      allow_drift: to go on although code, data or libraries have changed since it began, which is recorded.
+      allow_drift: to go on although code, data or libraries have changed since it was last started; recorded.
       observe: called after each turn.
     """
-    prepare()
+    prepare_for(path)
     run = opened(path)
     checked, task = run.changed(overrides)
     run.summary = runner.train(run.path, checked, task, observe, allow_drift=allow_drift)
@@ -223,6 +223,21 @@ def load(path: str | Path) -> Run:
       NotFoundError: there is no run.
     """
     return Run(path)
+
+
+def prepare_for(path: str | Path) -> None:
+    """Sets JAX up to have a run's own bits: with the devices it began on, and its threads. Call before JAX starts.
+
+    One of several processes takes what all of them have: it cannot open the store before they talk to each other.
+
+    Raises:
+      NotFoundError: there is no run.
+    """
+    if processes.are_several():
+        prepare()
+        return
+    with Store(Path(path)) as store:
+        prepare(store.get("devices", None), store.get("place", {}).get("threads"))
 
 
 def opened(path: str | Path) -> Run:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import platformdirs
 import psutil
-from jax._src import xla_bridge  # nothing public tells whether JAX runs already
+from jax._src import distributed, xla_bridge  # nothing public tells of them without starting JAX
 
 WIDEST = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
 NARROWEST = 2  # at width 1 XLA may choose other kernels, and a member's last bits change
@@ -20,14 +20,15 @@ CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/
 MEMORY_SHARE = 0.9  # of a device's, that a program may plan to use
 CGROUP = Path("/sys/fs/cgroup")  # of a container
 MOST_THREADS = 1024  # that a damaged store may ask for
-THREADS = "PJRT_NPROC"  # where XLA's CPU client looks how many threads to start, else as many as there are cores
+THREADS = "PJRT_NPROC"  # where XLA's CPU client looks how many threads to start; else in "NPROC"; else cores
 
 
-def prepare(processes: int = 1, devices: int | None = None, threads: int | None = None) -> None:
-    """Sets JAX up as this machine's user would: all cores, and programs compiled once. Call before JAX starts.
+def prepare(devices: int | None = None, threads: int | None = None) -> None:
+    """Sets JAX up as this machine's user would: all cores, and programs compiled once.
+
+    Call after `jax.distributed.initialize`, where there are several processes, and before JAX starts.
 
     Args:
-      processes: that train a run together.
       devices: on which a run began: no more are started.
       threads: that a run's bits came from; by default as many as all processes have devices.
     """
@@ -35,7 +36,8 @@ def prepare(processes: int = 1, devices: int | None = None, threads: int | None 
         if devices and devices < count:
             count = devices
             jax.config.update("jax_num_cpu_devices", count)
-        os.environ[THREADS] = str(min(threads or processes * count, MOST_THREADS))
+        everywhere = count * distributed.global_state.num_processes
+        os.environ[THREADS] = str(min(threads or everywhere, MOST_THREADS))
     use_compilation_cache()
 
 
@@ -76,7 +78,8 @@ def cores() -> int:
 
 def threads() -> int:
     """That a CPU program divides large products among, which decides the last bits of these."""
-    return max(int(os.environ.get(THREADS) or cores()), jax.local_device_count("cpu"))
+    chosen = os.environ.get(THREADS) or os.environ.get("NPROC") or ""
+    return max(int(chosen) if chosen.isdecimal() else cores(), jax.local_device_count("cpu"))
 
 
 def member_mesh(count: int | None = None) -> jax.sharding.Mesh:

@@ -8,6 +8,15 @@ from collections.abc import Iterable
 from typing import Any
 
 PACKAGE = os.path.dirname(__file__)
+FAILED_DISK = (
+    "No space left",
+    "disk is full",
+    "Disk quota exceeded",
+    "I/O error",
+    "Read-only file system",
+    "readonly database",
+    "unable to open database",
+)
 
 
 class JaxloopError(Exception):
@@ -63,13 +72,12 @@ def told(error: BaseException) -> str:
 
 def is_out_of_resources(error: BaseException) -> bool:
     """Whether memory or disk ran out or failed, in the words of Python, SQLite, tensorstore or XLA."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return True
-    told = ("No space left", "disk is full", "Disk quota exceeded", "disk I/O error")
-    return any(words in str(error) for words in told) or is_out_of_device_memory(error)
+    return any(words in str(error) for words in FAILED_DISK) or is_out_of_device_memory(error)
 
 
-def is_not_for_us_to_write(error: OSError) -> bool:
+def is_unwritable(error: OSError) -> bool:
     """Whether a path cannot be written: another's, of a read-only disk, or something else than was thought."""
     kinds = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
     return error.filename is not None and error.errno in kinds

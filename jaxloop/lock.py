@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ def held(run: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (run / OWNER).unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that cannot be written any more; whoever is gone owns nothing
+                (run / OWNER).unlink()
 
 
 @contextmanager
@@ -43,16 +44,20 @@ def kept_out(run: Path) -> Iterator[None]:
     """
     if not os.access(run, os.W_OK):
         if is_held(run):
-            raise LockedError(f"{run}: is being trained: wait for it, or stop it")
+            gone = "if it is gone, take a copy of the run that you can write"
+            raise LockedError(f"{run}: locked by {_who(run)}: wait for it, or stop it; {gone}")
         yield
         return
     try:
         with filelock.FileLock(run / FILE, timeout=0):
             yield
     except filelock.Timeout:
-        owner = _owner(run) if is_held(run) else None
-        who = "process {pid} on {host}, which trains it".format_map(owner) if owner else "another jaxloop command"
-        raise LockedError(f"{run}: locked by {who}: wait for it, or stop it") from None
+        raise LockedError(f"{run}: locked by {_who(run)}: wait for it, or stop it") from None
+
+
+def _who(run: Path) -> str:
+    owner = _owner(run) if is_held(run) else None
+    return f"process {owner['pid']} on {owner['host']}, which trains it" if owner else "another jaxloop command"
 
 
 def is_held(run: Path) -> bool:

@@ -1,14 +1,11 @@
 """What a person sees while a run goes: a live panel in a terminal, plain lines elsewhere."""
 
-import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
@@ -16,40 +13,13 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from jaxloop.declared import REPLICATES
+from jaxloop.output import console, ignoring_broken_pipe
 from jaxloop.units import ranges
 
 if TYPE_CHECKING:
     from jaxloop.progress import Progress
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
-WIDE = 500  # columns where there is no terminal
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rich's own would end the process
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
-    terminal = _Console(stderr=stderr)
-    return terminal if terminal.is_terminal else _Console(stderr=stderr, width=WIDE)
-
-
-@contextmanager
-def though_nobody_reads(stream: TextIO) -> Iterator[None]:
-    """Goes on where whoever reads what is printed has left, as `| head` does."""
-    try:
-        yield
-    except BrokenPipeError:
-        silence(stream)
-
-
-def silence(stream: TextIO) -> None:
-    """Has nothing come of what is printed to a stream, now or later."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 class Panel:
@@ -78,7 +48,7 @@ class Panel:
             return
         self.said = time.monotonic()
         stream = sys.stderr if self.console.stderr else sys.stdout
-        with though_nobody_reads(stream):
+        with ignoring_broken_pipe(stream):
             if self.live:
                 self.live.update(self._render(progress), refresh=True)
             else:
@@ -86,7 +56,7 @@ class Panel:
 
     def tell(self, notes: list[str]) -> None:
         """Prints those of a run's notes that have not been printed yet."""
-        with though_nobody_reads(sys.stderr):
+        with ignoring_broken_pipe(sys.stderr):
             for note in notes[self.notes :]:
                 print(f"jaxloop: {note}", file=sys.stderr, flush=True)
         self.notes = len(notes)

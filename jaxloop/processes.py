@@ -6,6 +6,7 @@ A member needs nothing of another, so that no step spans processes; they exchang
 import atexit
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax._src import distributed  # `jax.process_count` would start JAX
 from jax.experimental import multihost_utils
 
 from jaxloop.errors import PeerError, SweepError
@@ -24,6 +24,10 @@ from jaxloop.errors import PeerError, SweepError
 BARRIER_MS = 86_400_000  # a dead process is noticed by its silence, not by this
 HEARTBEAT_SECONDS = 20  # after which a process that says nothing is taken for dead
 LAUNCHED = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # how many processes a launcher started
+# In what Gloo and JAX's coordination raise, as RuntimeError or ValueError, and no mistake of a program's does.
+OF_PEERS = re.compile(
+    r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|UNAVAILABLE)\b|[Gg]loo|[Cc]onnect|[Pp]eer|timed out"
+)
 SAVED = "what was saved is whole: `jaxloop resume RUN` goes on, with any number of processes"
 
 
@@ -31,14 +35,14 @@ _barriers = itertools.count()  # a barrier's key is for one use; every process c
 _witness: "_Witness | None" = None  # of this process, where it has joined others
 
 
-def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> int:
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Makes this process one of several, as told, or as a launcher that JAX knows says. Call before JAX starts.
 
-    Returns:
-      How many they are.
+    Raises:
+      PeerError: the first of them is not reached.
     """
     if processes == 1 or (coordinator is None and not is_launched()):
-        return 1
+        return
     global _witness
     _witness = _Witness()
     _stdout_is_pythons()
@@ -46,7 +50,6 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except (RuntimeError, ValueError) as error:  # JAX's own are of the first kind
         raise PeerError(f"the processes of this run did not meet: {_first_line(error)}") from error
-    return distributed.global_state.num_processes or 1
 
 
 def meet() -> None:
@@ -58,6 +61,8 @@ def meet() -> None:
     try:
         jax.devices()
     except RuntimeError as error:
+        if not OF_PEERS.search(str(error)):
+            raise
         rule = (
             f"their hosts need names that resolve to each other's addresses, this one's is {socket.gethostname()}"
         )
@@ -151,7 +156,9 @@ def _peers() -> Iterator[None]:
     """Raises PeerError where a process that others wait for has stopped."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:  # Gloo's, in JAX's types of either kind
+    except (RuntimeError, ValueError) as error:
+        if not OF_PEERS.search(str(error)):
+            raise
         raise PeerError(f"another process of this run has stopped; {SAVED}\n({_first_line(error)})") from error
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxloop import checkpoints, devices, drift, lock, place, planner, processes, provenance, report, retired, tune
+from jaxloop import checkpoints, devices, drift, kept, lock, place, planner, processes, provenance, report, tune
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
 from jaxloop.create import grow, refuse_other_terms
 from jaxloop.digests import refuse_links
-from jaxloop.errors import is_out_of_device_memory
+from jaxloop.errors import ResourceError, is_out_of_device_memory, is_unwritable
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Turn
@@ -53,7 +53,7 @@ def train(
 
     Args:
       sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
-      allow_drift: to go on although code, data or libraries have changed since the run began.
+      allow_drift: to go on although code, data or libraries have changed since the run was last started.
 
     Returns:
       The summary that `population --json` prints; `signal` is set where a signal ended it early.
@@ -61,6 +61,7 @@ def train(
     Raises:
       LockedError: another process trains this run.
       DamagedError: the run's folder, or what has changed since it began, does not allow to go on.
+      ResourceError: its folder cannot be written any more.
     """
     with ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt().listening())
@@ -76,7 +77,13 @@ def train(
             processes.broadcast(store.content() if processes.are_several() else b"")
         else:  # SQLite's file is for one host
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
-        return _Training(run, sweep, task, store, observe, interrupt, notes).train()
+        try:
+            return _Training(run, sweep, task, store, observe, interrupt, notes).train()
+        except OSError as error:
+            if not is_unwritable(error):
+                raise
+            hint = f"The last checkpoint is whole: once it can be, `jaxloop resume {run}` goes on from there."
+            raise ResourceError(f"{error.filename}: cannot be written: {error.strerror}\n{hint}") from error
 
 
 def _prepared(
@@ -102,7 +109,7 @@ def _prepared(
     began = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
     began = {name: fact for name, fact in began.items() if fact is not None}
     notes += provenance.restore(run, began, sweep.folder)
-    return notes + retired.mend(run, store)
+    return notes + kept.mend(run, store)
 
 
 class _Training:
@@ -293,7 +300,7 @@ class _Training:
             self.signal = None  # it came when nothing was left to interrupt
         ranked = report.ranked(self.store)
         if processes.leads() and not self.signal:
-            self.notes += retired.keep(self.run, self.sweep, self.task, self.store, ranked)
+            self.notes += kept.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         seconds = self.store.get("seconds", 0.0) + self.seconds
         member_steps = self.store.get("member_steps", 0) + self.member_steps

@@ -43,7 +43,7 @@ class Store:
             raise NotFoundError(f"{run}: no run here; {hint}")
         if self.path.is_symlink():
             raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
-        with self._damage_told():
+        with nullcontext() if create else self._damage_told():
             self.connection = sqlite3.connect(self._uri(), timeout=30, isolation_level=None, uri=True)
             self.connection.execute("pragma synchronous = full")
             if create:
@@ -119,7 +119,7 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if is_out_of_resources(error) or "locked" in str(error):
+            if "unable to open" not in str(error) and (is_out_of_resources(error) or "locked" in str(error)):
                 raise
             raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
         except JaxloopError:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop import checkpoints, digests, identity, lock, provenance, summaries
+from jaxloop import checkpoints, digests, identity, lock, provenance, retired, summaries
 from jaxloop.drift import SWEEP
 from jaxloop.errors import DamagedError, JaxloopError
 from jaxloop.records import Member, Status
@@ -147,9 +147,8 @@ def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
 
 def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
     for member in members:
-        for name in ("checkpoint", "average"):
-            folder = run / "members" / member.folder / name
-            if digests.is_sealed(folder) or (folder.exists() and not member.finished):
+        for folder in retired.own_folders(run, member):
+            if digests.is_sealed(folder) or not member.finished:
                 try:
                     digests.check(folder)
                     yield None

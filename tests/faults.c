@@ -1,14 +1,17 @@
 /* Preloaded into a process, counts its writes, fsyncs, renames, truncations, new folders and removals below one
- * folder, and at the n-th kills it (SIGKILL; a write is half done by then) or lets that one and all later writes
- * fail as on a full disk.
+ * folder, and at the n-th kills it (SIGKILL; a write is half done by then) or lets that one and all later ones
+ * fail, as on a disk that is full or has turned read-only.
  *
- * faults_arm(folder, n, full): n = 0 only counts. faults_count(): how many there were.
+ * faults_arm(folder, n, error): n = 0 only counts; error is what they fail with, 0 kills. faults_count(): how many
+ * there were.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,11 +23,11 @@
 static char folder[PATH_MAX];
 static atomic_long count;
 static long target;
-static int full;
+static int error;
 
-void faults_arm(const char *path, long n, int disk_is_full) {
+void faults_arm(const char *path, long n, int fails_with) {
   snprintf(folder, sizeof folder, "%s", path);
-  target = n, full = disk_is_full;
+  target = n, error = fails_with;
   atomic_store(&count, 0);
 }
 long faults_count(void) { return atomic_load(&count); }
@@ -46,16 +49,20 @@ static void die(void) {
   for (;;) pause();
 }
 
-/* 0: go on; 1: this is the one to die at; -1: the disk is full. */
+/* 0: go on; 1: this is the one to die at; -1: it fails. */
 static int due(void) {
   long n = atomic_fetch_add(&count, 1) + 1;
   if (!target || n < target) return 0;
-  if (full) return errno = ENOSPC, -1;
+  if (error) return errno = error, -1;
   return n == target;
 }
 
-/* For what a full disk still does: rename, truncate, make and remove names. */
-static int dies(void) { return !full && due() > 0; }
+/* Renames, truncates, makes or removes a name, which a full disk still does: whether it fails; or it is killed. */
+static int fails(void) {
+  int fault = error == ENOSPC ? 0 : due();
+  if (fault > 0) die();
+  return fault < 0;
+}
 
 #define REAL(type, name, ...) \
   static type (*real)(__VA_ARGS__); \
@@ -101,8 +108,7 @@ ON_FD(fdatasync)
 #define TRUNCATE(symbol, length_type) \
   int symbol(int fd, length_type length) { \
     REAL(int, #symbol, int, length_type); \
-    if (below_fd(fd) && dies()) die(); \
-    return real(fd, length); \
+    return below_fd(fd) && fails() ? -1 : real(fd, length); \
   }
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
@@ -110,26 +116,40 @@ TRUNCATE(ftruncate64, off64_t)
 #define ON_PATH(symbol) \
   int symbol(const char *path) { \
     REAL(int, #symbol, const char *); \
-    if (below(path) && dies()) die(); \
-    return real(path); \
+    return below(path) && fails() ? -1 : real(path); \
   }
+
+/* To open a file for writing is a fault of its own on a disk that has turned read-only alone. */
+static int is_refused(const char *path, int flags) {
+  return error == EROFS && (flags & O_ACCMODE) != O_RDONLY && below(path) && fails();
+}
+
+#define OPEN(symbol) \
+  int symbol(const char *path, int flags, ...) { \
+    REAL(int, #symbol, const char *, int, ...); \
+    va_list rest; \
+    va_start(rest, flags); \
+    mode_t mode = va_arg(rest, mode_t); \
+    va_end(rest); \
+    return is_refused(path, flags) ? -1 : real(path, flags, mode); \
+  }
+OPEN(open)
+OPEN(open64)
+
 ON_PATH(unlink)
 ON_PATH(rmdir)
 
 int unlinkat(int fd, const char *name, int flags) {
   REAL(int, "unlinkat", int, const char *, int);
-  if ((name[0] == '/' ? below(name) : below_fd(fd)) && dies()) die();
-  return real(fd, name, flags);
+  return (name[0] == '/' ? below(name) : below_fd(fd)) && fails() ? -1 : real(fd, name, flags);
 }
 
 int mkdir(const char *path, mode_t mode) {
   REAL(int, "mkdir", const char *, mode_t);
-  if (below(path) && dies()) die();
-  return real(path, mode);
+  return below(path) && fails() ? -1 : real(path, mode);
 }
 
 int rename(const char *from, const char *to) {
   REAL(int, "rename", const char *, const char *);
-  if (below(to) && dies()) die();
-  return real(from, to);
+  return below(to) && fails() ? -1 : real(from, to);
 }

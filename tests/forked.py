@@ -1,6 +1,6 @@
 """Runs `jaxloop` commands in forks of one process that has loaded everything and started nothing.
 
-Reads a JSON line for each command: `words`; `folder`, `n` and `full` of faults.c, where it is preloaded. Answers
+Reads a JSON line for each command: `words`; `folder`, `n` and `error` of faults.c, where it is preloaded. Answers
 with a JSON line: `code` (negative: the signal that killed it), `said` and the `count` of writes.
 """
 
@@ -19,13 +19,13 @@ for name in ("api", "panel", "planned", "replay", "tasks", "verify"):
 FAULTS = ctypes.CDLL(os.environ["LD_PRELOAD"]) if "LD_PRELOAD" in os.environ else None
 
 
-def forked(words: list[str], folder: str = "", n: int = 0, full: bool = False) -> dict:
+def forked(words: list[str], folder: str = "", n: int = 0, error: int = 0) -> dict:
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as counted:
         if not (child := os.fork()):
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
             if FAULTS and folder:
-                FAULTS.faults_arm(folder.encode(), n, int(full))
+                FAULTS.faults_arm(folder.encode(), n, error)
             sys.argv = ["jaxloop", *words]
             code = 0
             try:

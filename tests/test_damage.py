@@ -14,8 +14,8 @@ import stopping
 from conftest import TINY
 
 import jaxloop
-from jaxloop import checkpoints, runner, sweep
-from jaxloop.errors import DamagedError
+from jaxloop import checkpoints, lock, runner, sweep
+from jaxloop.errors import DamagedError, LockedError
 from jaxloop.verify import verify
 
 FLIPS = 500
@@ -206,7 +206,7 @@ def test_a_checkpoint_without_a_part_of_the_members_is_refused(run):
         jaxloop.resume(run)
 
 
-def test_run_json_is_for_people(run, crashed):
+def test_run_json_is_for_people(run, crashed, tmp_path):
     for damage in (lambda file: file.write_text("{"), Path.unlink):
         damage(run / "run.json")
         (problem,) = verify(run)["problems"]
@@ -217,6 +217,12 @@ def test_run_json_is_for_people(run, crashed):
         found = json.loads((run / "run.json").read_text())
         assert (found["status"], found["versions"]["jax"], found["name"]) == ("finished", jax.__version__, "run")
         assert verify(run)["problems"] == []
+    jaxloop.fork(run, out=tmp_path / "fork").close()
+    before = json.loads((tmp_path / "fork" / "run.json").read_text())
+    (tmp_path / "fork" / "run.json").unlink()
+    jaxloop.resume(tmp_path / "fork").close()
+    restored = json.loads((tmp_path / "fork" / "run.json").read_text())
+    assert restored["forked_from"] == before["forked_from"] == str(run)
 
 
 def test_a_run_that_is_not_ours_to_write_can_be_read(run, monkeypatch):
@@ -228,6 +234,11 @@ def test_a_run_that_is_not_ours_to_write_can_be_read(run, monkeypatch):
         assert loaded.members == members
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             loaded.store.connection.execute("delete from members")
+        assert verify(run)["problems"] == []
+        (run / lock.OWNER).write_text(json.dumps({"host": "elsewhere", "pid": 7, "started": 0}))
+        with pytest.raises(LockedError, match=r"process 7 on elsewhere.*if it is gone, take a copy"):
+            verify(run)
+    (run / lock.OWNER).unlink()
     assert contents(run) == before
 
 
@@ -288,6 +299,6 @@ def test_a_members_own_checkpoint_that_was_damaged_is_written_anew_or_told_lost(
         assert any("its SHA-256 is another" in problem for problem in verify(run)["problems"])
         with jaxloop.resume(run) as resumed:
             (note,) = (each for each in resumed.summary["notes"] if "own checkpoint" in each)
-        assert f"member 3's own checkpoint is {'written anew' if finals_are_kept else 'lost'}" in note
+        assert f"member 3's own checkpoint is {'deleted' if finals_are_kept else 'lost'}" in note
         assert (verify(run)["problems"] == []) == finals_are_kept
         jaxloop.resume(run, overrides=("checkpoint.keep=best:3",)).close()  # which has the only copies then

@@ -2,6 +2,7 @@
 
 import errno
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from conftest import TINY
@@ -30,12 +31,12 @@ def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, jaxloop
 
 
 def test_the_disk_is_checked_before_anything_is_written(tmp_path, monkeypatch):
-    need = []
-    monkeypatch.setattr(
-        disk.shutil, "disk_usage", lambda path: need.append(path) or type("", (), {"free": 1 << 20})
-    )
+    asked = []
+    usage = SimpleNamespace(free=1 << 20)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: asked.append(path) or usage)
     with pytest.raises(ResourceError, match=r"needs about .*B of disk, 1.05 MB are free"):
         jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")
+    assert asked == [tmp_path]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -52,14 +53,16 @@ def test_the_estimate_of_the_disk_holds_what_a_run_takes(tmp_path, every):
 @pytest.fixture
 def read_only(tmp_path):
     """A run on a disk of its own that cannot be written any more."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk)], capture_output=True).returncode:
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mounted)], capture_output=True).returncode:
         pytest.skip("mounting a file system is not allowed here")
-    jaxloop.run(sweep.parse(TINY), out=disk / "run").close()
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    yield disk / "run"
-    subprocess.run(["umount", str(disk)], check=True)
+    try:
+        jaxloop.run(sweep.parse(TINY), out=mounted / "run").close()
+        subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+        yield mounted / "run"
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
 
 
 @pytest.mark.slow

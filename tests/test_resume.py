@@ -16,7 +16,7 @@ from stopping import Stopped, crash_at, crashed
 
 import jaxloop
 from jaxloop import lock, sweep
-from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.errors import SweepError
 from jaxloop.report import ranked
 from jaxloop.store import Store
 from jaxloop.stream import Stream
@@ -76,7 +76,7 @@ def test_a_run_goes_on_on_another_number_of_devices(tmp_path, whole, jaxloop_com
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["devices"] == 1
-    assert "devices 2 -> 1, threads 2 -> 1): last bits may differ" in summary["notes"][0]
+    assert "devices 2 -> 1): last bits may differ" in summary["notes"][0]
     assert "last bits may differ" in done.stderr
     same(run, whole, range(6), rtol=1e-4, atol=1e-5)
 
@@ -201,24 +201,4 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path, second):
     assert process.poll() is None, "the first one waits for the chunk"
     process.send_signal(second)
     assert process.wait(timeout=10) in (-second, 128 + second)
-    assert verify(run)["problems"] == []
-
-
-@pytest.mark.parametrize(("keep", "kept"), [("none", []), ("best:1", [0, 1])])
-def test_a_finished_run_may_keep_less(tmp_path, keep, kept):
-    run = jaxloop.run(sweep.parse(TINY, ("axes.learning_rate.num=2",)), out=tmp_path / "run").path
-    assert len(list(run.glob("members/*/checkpoint"))) == 4
-    with jaxloop.load(run) as loaded:
-        best = [member for member in ranked(loaded.store)[0]["members"] if kept]
-        params = {number: jax.tree.leaves(loaded.params(number)) for number in best}
-    with jaxloop.resume(run, overrides=(f"checkpoint.keep={keep}",)) as less:
-        for number in range(4):
-            if number in best:
-                pairs = zip(params[number], jax.tree.leaves(less.params(number)), strict=True)
-                assert all((a == b).all() for a, b in pairs)
-            else:
-                with pytest.raises(NotFoundError, match="keep dropped them"):
-                    less.params(number)
-    assert not (run / "finished").exists()
-    assert len(list(run.glob("members/*/checkpoint"))) == len(best) == len(kept)
     assert verify(run)["problems"] == []

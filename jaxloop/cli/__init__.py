@@ -18,8 +18,8 @@ from jaxloop.errors import (
     JaxloopError,
     ResourceError,
     SweepError,
-    is_not_for_us_to_write,
     is_out_of_resources,
+    is_unwritable,
 )
 
 EPILOG = (
@@ -79,13 +79,14 @@ def _code() -> int:
     except JaxloopError as error:
         click.echo(f"jaxloop: {error}", err=True)
         return error.code
-    except BrokenPipeError:  # `| head` has seen enough
-        from jaxloop.panel import silence
+    except BrokenPipeError:
+        from jaxloop.output import silenced
 
-        silence(sys.stdout)
-        return 1
+        if not silenced(sys.stdout):
+            raise
+        return 1  # `| head` has seen enough
     except Exception as error:  # libraries say it in their own types
-        if isinstance(error, OSError) and is_not_for_us_to_write(error):
+        if isinstance(error, OSError) and is_unwritable(error):
             click.echo(f"jaxloop: {error.filename}: {error.strerror}", err=True)
             return SweepError.code
         if not is_out_of_resources(error):

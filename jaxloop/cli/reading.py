@@ -148,7 +148,8 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has finished with a {metric}; {shown}", err=True)
             return
-        from jaxloop.panel import best_table, console
+        from jaxloop.output import console
+        from jaxloop.panel import best_table
 
         console().print(best_table(rows, store.get("varied"), metric))
         _remark(store)
@@ -165,7 +166,7 @@ def replay(run: Path, member: str, as_json: bool) -> None:
 
     loaded = api.load(run)
     number = loaded.store.member(member).number
-    start_jax(devices=loaded.store.get("devices", None), threads=loaded.store.get("place", {}).get("threads"))
+    start_jax(run=run)
     found = train_alone(*loaded.sweep_and_task, loaded.store, number)
     text = (
         "member {member}: {steps} steps alone, {points} points, {missing} of them in one curve only, "

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from jaxloop.cli.options import (
-    ALONE,
     Together,
     as_json,
     one_of_several,
@@ -74,14 +73,17 @@ def _read(
     return api.read(file, overrides)
 
 
-def start_jax(together: Together | None = None, devices: int | None = None, threads: int | None = None) -> None:
-    """Sets JAX up, and joins the other processes of a command that trains; see `devices.prepare`."""
-    from jaxloop import processes
-    from jaxloop.devices import prepare
+def start_jax(together: Together | None = None, run: Path | None = None) -> None:
+    """Sets JAX up, as a run had it, if there is one; joins the other processes of a command that trains."""
+    from jaxloop import api, devices, processes
 
-    several = processes.join(*together) if together is not None else 1
-    prepare(several, devices, threads)
-    if several > 1:
+    if together is not None:
+        processes.join(*together)
+    if run is None:
+        devices.prepare()
+    else:
+        api.prepare_for(run)
+    if processes.are_several():
         processes.meet()
 
 
@@ -93,14 +95,9 @@ def start_jax(together: Together | None = None, devices: int | None = None, thre
 @as_json
 def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: Together, as_json: bool) -> None:
     """Go on with a run from its last whole checkpoint; --set may give it more members."""
-    from jaxloop import api, processes
-    from jaxloop.store import Store
+    from jaxloop import api
 
-    devices = None
-    if together == ALONE and not processes.is_launched():
-        with Store(run) as store:
-            devices = store.get("devices", None)
-    start_jax(together, devices)
+    start_jax(together, run)
     with api.opened(run) as loaded:
         counts = loaded.store.counts()
         changed = loaded.changed(overrides)
@@ -126,7 +123,8 @@ def fork(run: Path, overrides: tuple[str, ...], out: Path | None, together: Toge
 
 def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift: bool = False) -> None:
     from jaxloop import processes, runner
-    from jaxloop.panel import Panel, though_nobody_reads
+    from jaxloop.output import ignoring_broken_pipe
+    from jaxloop.panel import Panel
 
     if not processes.leads():
         if signal := runner.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
@@ -136,7 +134,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
         summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
         panel.tell(summary["notes"])
     signal = summary.pop("signal")
-    with though_nobody_reads(sys.stdout):
+    with ignoring_broken_pipe(sys.stdout):
         if as_json:
             click.echo(strict_json(summary))
         else:
@@ -150,7 +148,8 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
 
 def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupted: bool) -> None:
     """Prints how a run ended, and the next useful commands."""
-    from jaxloop.panel import best_table, console
+    from jaxloop.output import console
+    from jaxloop.panel import best_table
 
     if summary["best"]:
         console().print(best_table(summary["best"][:5], varied, summary["metric"]))
