@@ -10,6 +10,7 @@ import numpy as np
 from jaxloop import create, drift, processes, retired, runner, sweep
 from jaxloop.declared import Namespace
 from jaxloop.devices import prepare
+from jaxloop.disk import RUNS
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.progress import Observer
 from jaxloop.records import Member
@@ -46,7 +47,7 @@ def task_of(checked: Sweep) -> Task:
         raise SweepError(checked.places.say(("data",), str(error))) from error
 
 
-def free_folder(name: str, parent: Path = Path("runs")) -> Path:
+def free_folder(name: str, parent: Path = RUNS) -> Path:
     """`runs/name`, or with the first free number behind it."""
     folder, number = parent / name, 2
     while folder.exists():

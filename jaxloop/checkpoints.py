@@ -21,7 +21,7 @@ from jaxloop import digests
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.snapshot import Final, Finals, Snapshot, joined, steps_of
 
-NUMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
+MEMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
 
@@ -60,7 +60,7 @@ def _save_members(folder: Path, numbers: np.ndarray, trees: dict[str, Any]) -> N
       DamagedError: they are others.
     """
     _write(folder, {"members": numbers, **trees})
-    if _read(folder, NUMBERS, "what was just written")["members"].tolist() != numbers.tolist():
+    if _read(folder, MEMBERS, "what was just written")["members"].tolist() != numbers.tolist():
         raise DamagedError(f"{folder}: orbax did not write what it was given")
     digests.seal(folder)
 
@@ -117,7 +117,7 @@ def restore_population(folder: Path, turn: int, parts: list[int], like: Any) -> 
 
 
 def _restored_part(path: Path, like: Any) -> Snapshot:
-    saved = _restored(path, {"state": like, **NUMBERS}, "this checkpoint")
+    saved = _restored(path, {"state": like, **MEMBERS}, "this checkpoint")
     found = [leaf.shape for leaf in jax.tree.leaves(saved["state"])]
     wanted = [(len(saved["members"]), *leaf.shape) for leaf in jax.tree.leaves(like)]
     if found != wanted:
@@ -131,7 +131,7 @@ def steps(folder: Path, turn: int, parts: list[int]) -> dict[int, int]:
     Raises:
       DamagedError: a part is missing, or not what was written.
     """
-    like = {"state": {"step": np.zeros(0, np.int32)}, **NUMBERS}
+    like = {"state": {"step": np.zeros(0, np.int32)}, **MEMBERS}
     found: dict[int, int] = {}
     for part in parts:
         saved = _restored(_turn_folder(folder, turn) / str(part), like, "this checkpoint")
@@ -161,7 +161,7 @@ def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
     Raises:
       DamagedError: the folder cannot be read, or the member is not in it.
     """
-    saved = _restored(folder, {**NUMBERS, what: like}, "these final parameters")
+    saved = _restored(folder, {**MEMBERS, what: like}, "these final parameters")
     rows = np.flatnonzero(saved["members"] == number)
     if len(rows) != 1:
         raise DamagedError(f"{folder}: needs to hold member {number} once, holds members {saved['members']}")
@@ -174,7 +174,7 @@ def members(folder: Path) -> list[int]:
     Raises:
       DamagedError: the folder is not what was written.
     """
-    return _restored(folder, NUMBERS, "these final parameters")["members"].tolist()
+    return _restored(folder, MEMBERS, "these final parameters")["members"].tolist()
 
 
 def save_one(folder: Path, params: Any) -> None:

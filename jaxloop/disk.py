@@ -6,6 +6,8 @@ from pathlib import Path
 from jaxloop.errors import ResourceError, SweepError
 from jaxloop.units import scaled
 
+RUNS = Path("runs")  # where runs are, if nothing else is said
+
 
 def existing(folder: Path) -> Path:
     """A folder, or of those that it would lie in the nearest that exists."""
@@ -19,9 +21,10 @@ def check(folder: Path, need: int) -> None:
       ResourceError: the disk is too small.
       SweepError: the folder would lie in a file.
     """
-    if not (place := existing(folder)).is_dir():
-        raise SweepError(f"{folder}: {place} is a file: choose another folder with --out")
-    free = shutil.disk_usage(place).free
+    nearest = existing(folder)
+    if not nearest.is_dir():
+        raise SweepError(f"{folder}: {nearest} is a file: choose another folder with --out")
+    free = shutil.disk_usage(nearest).free
     if need > free:
         raise ResourceError(
             f"{folder}: needs about {scaled(need)}B of disk, {scaled(free)}B are free: make room, keep less "

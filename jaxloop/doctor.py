@@ -36,7 +36,7 @@ def doctor(folder: Path) -> dict[str, Any]:
         "versions": provenance.versions(),
         "platform": platform.platform(),
         "processor": provenance.processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": devices.cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "free_memory_bytes": psutil.virtual_memory().available,
         "devices": [

@@ -40,6 +40,11 @@ def read(run: Path) -> dict[str, Any]:
         return {}
 
 
+def is_whole(run: Path) -> bool:
+    """Whether the run's `run.json` is there and tells what it should."""
+    return "versions" in read(run)
+
+
 def restore(run: Path, facts: dict[str, Any], code: Path) -> list[str]:
     """Begins a lost `run.json` anew.
 
@@ -50,7 +55,7 @@ def restore(run: Path, facts: dict[str, Any], code: Path) -> list[str]:
     Returns:
       A note where it was lost.
     """
-    if "versions" in read(run):
+    if is_whole(run):
         return []
     add(run, {**facts, **collect(code)})
     return [f"{run / FILE} was missing or damaged: it tells versions and machine as of now"]

@@ -78,7 +78,7 @@ def _sweep(run: Path, store: Store) -> Iterator[str | None]:
 
 
 def _provenance(run: Path) -> Iterator[str | None]:
-    whole = "versions" in provenance.read(run)
+    whole = provenance.is_whole(run)
     yield None if whole else f"{run / provenance.FILE}: is missing or damaged; `resume` begins it anew"
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 # Tests share what they compile, with the processes they start too.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("XDG_CACHE_HOME", str(ROOT / ".pytest_cache"))
@@ -15,7 +16,8 @@ import jax
 import pytest
 from hypothesis import settings
 
-from jaxloop import population
+import jaxloop
+from jaxloop import population, sweep
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -55,12 +57,20 @@ def tiny(tmp_path):
     return path
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of that sweep that nothing has interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    jaxloop.run(sweep.parse(TINY), out=folder).close()
+    return folder
+
+
 @pytest.fixture
 def jaxloop_command():
     """Runs the installed command as a user does: a process of its own."""
 
     def run(*arguments, cwd=ROOT, **kwargs):
-        command = [str(Path(sys.executable).parent / "jaxloop"), *map(str, arguments)]
+        command = [JAXLOOP, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, **kwargs)
 
     return run

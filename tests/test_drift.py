@@ -17,13 +17,20 @@ task = digits()
 """
 
 
-@pytest.mark.parametrize("changed", ["code", "data", "jax", "sweep"])
-def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
+@pytest.fixture
+def mine(tmp_path):
+    """A sweep of a task in a file of one's own."""
     (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY.replace('"digits"', '"mine.py:task"'))
+    return file
+
+
+@pytest.mark.parametrize("changed", ["code", "data", "jax", "sweep"])
+def test_drift_is_shown_and_refused(mine, tmp_path, changed):
     run = tmp_path / "run"
     with pytest.raises(Stopped):
-        jaxloop.run(tmp_path / "tiny.toml", overrides=("run.steps=100",), out=run, observe=crash_at(2))
+        jaxloop.run(mine, overrides=("run.steps=100",), out=run, observe=crash_at(2))
     if changed == "code":
         (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
     elif changed == "data":
@@ -51,14 +58,10 @@ def test_drift_is_shown_and_refused(tmp_path, monkeypatch, changed):
     assert verify(run)["problems"] == []
 
 
-def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(tmp_path):
-    (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
+def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(mine, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(Stopped):
-        jaxloop.run(
-            tmp_path / "tiny.toml", overrides=("axes.steps.values=[20, 60]",), out=run, observe=crash_at(2)
-        )
+        jaxloop.run(mine, overrides=("axes.steps.values=[20, 60]",), out=run, observe=crash_at(2))
     more = "import dataclasses\ntask = dataclasses.replace(task, hparams={**task.hparams, 'extra': 0.5})\n"
     (tmp_path / "mine.py").write_text(TASK + more)
     with jaxloop.load(run) as loaded:
@@ -70,12 +73,10 @@ def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(tmp_path):
     assert verify(run)["problems"] == []
 
 
-def test_what_is_refused_leaves_no_drift_behind(tmp_path):
-    (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
-    run = crashed_at = tmp_path / "run"
+def test_what_is_refused_leaves_no_drift_behind(mine, tmp_path):
+    run = tmp_path / "run"
     with pytest.raises(Stopped):
-        jaxloop.run(tmp_path / "tiny.toml", out=crashed_at, observe=crash_at(2))
+        jaxloop.run(mine, out=run, observe=crash_at(2))
     (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
     huge = ("axes.seed.count=3", "axes.width.values=[16, 4000000]")
     with pytest.raises((SweepError, ResourceError)):
@@ -85,10 +86,8 @@ def test_what_is_refused_leaves_no_drift_behind(tmp_path):
         assert len(loaded.members) == 6
 
 
-def test_to_a_finished_run_drift_matters_once_it_grows(tmp_path):
-    (tmp_path / "mine.py").write_text(TASK)
-    (tmp_path / "tiny.toml").write_text(TINY.replace('"digits"', '"mine.py:task"'))
-    run = jaxloop.run(tmp_path / "tiny.toml", out=tmp_path / "run").path
+def test_to_a_finished_run_drift_matters_once_it_grows(mine, tmp_path):
+    run = jaxloop.run(mine, out=tmp_path / "run").path
     (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
     with jaxloop.resume(run, allow_drift=True) as resumed:
         assert resumed.store.get("drift", []) == []

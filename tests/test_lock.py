@@ -3,21 +3,13 @@
 import socket
 
 import pytest
-from conftest import TINY
 
 import jaxloop
-from jaxloop import lock, sweep
+from jaxloop import lock
 from jaxloop.errors import LockedError
 from jaxloop.report import run_json
 from jaxloop.store import Store
 from jaxloop.verify import verify
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    jaxloop.run(sweep.parse(TINY), out=folder).close()
-    return folder
 
 
 def test_a_lock_names_its_owner_and_is_not_stolen(whole):

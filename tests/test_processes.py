@@ -8,17 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from conftest import JAXLOOP, TINY
 
 import jaxloop
 from jaxloop.store import Store
 
 pytestmark = pytest.mark.slow
-JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 SETTINGS = ["axes.seed.count=4", "population.width=2", "population.capacity=8", "checkpoint.every=20"]
 LONG = ["run.steps=800"]
 
@@ -100,8 +99,6 @@ def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_pat
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    from conftest import TINY
-
     (folder / "tiny.toml").write_text(TINY)
     trained(["population", folder / "tiny.toml", "--out", folder / "run"], 1, 4, [*SETTINGS, *LONG])
     return folder / "run"

@@ -3,13 +3,11 @@
 import json
 import shlex
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from conftest import TINY
+from conftest import JAXLOOP, TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
@@ -18,8 +16,6 @@ from jaxloop.output import ignoring_broken_pipe
 from jaxloop.report import ranked, run_json
 from jaxloop.store import Store
 from jaxloop.verify import verify
-
-JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 
 
 @pytest.mark.slow

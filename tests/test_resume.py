@@ -4,14 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import JAXLOOP, TINY
 from stopping import Stopped, crash_at, crashed
 
 import jaxloop
@@ -21,8 +19,6 @@ from jaxloop.report import ranked
 from jaxloop.store import Store
 from jaxloop.stream import Stream
 from jaxloop.verify import verify
-
-JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 
 
 def same(ours, theirs, numbers, **tolerance):
@@ -38,13 +34,6 @@ def same(ours, theirs, numbers, **tolerance):
             )
             for a, b in pairs:
                 np.testing.assert_allclose(a, b, **tolerance)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    jaxloop.run(sweep.parse(TINY), out=folder).close()
-    return folder
 
 
 @pytest.mark.parametrize("capacity", [4, 32])

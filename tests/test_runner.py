@@ -3,16 +3,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import filelock
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from conftest import TINY
+from conftest import JAXLOOP, TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
@@ -21,7 +19,6 @@ from jaxloop.errors import LockedError, NotFoundError, SweepError
 from jaxloop.report import ranked
 from jaxloop.store import Store
 
-JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 SICK_AT_40 = """
 import jax.numpy as jnp
 import jaxloop

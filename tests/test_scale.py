@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import JAXLOOP
 
 import jaxloop
 
-JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 SWEEP = """
 [run]
 task = "digits"

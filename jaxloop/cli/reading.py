@@ -8,8 +8,7 @@ import click
 
 from jaxloop.cli.options import as_json, run_folder, strict_json
 from jaxloop.cli.training import start_jax
-
-RUNS = Path("runs")  # where runs are, if nothing else is said
+from jaxloop.disk import RUNS
 
 
 @click.command()

@@ -16,6 +16,7 @@ from jaxloop.cli.options import (
     strict_json,
     sweep_file,
 )
+from jaxloop.disk import RUNS
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
 
 
@@ -54,7 +55,7 @@ def population(
     checked, task = _read(file, overrides, seeds, together)
     from jaxloop import api, create
 
-    folder = out or (Path("runs") / name if name else api.free_folder(checked.name))
+    folder = out or (RUNS / name if name else api.free_folder(checked.name))
     create.create(checked, task, folder)
     _train(folder, checked, task, as_json)
 
