@@ -4,13 +4,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxloop.api import Run, fork, load, resume, run
+    from jaxloop.errors import JaxloopError
     from jaxloop.sizes import Choice, Size, choice, size
     from jaxloop.task import Data, Task
 
 __version__ = "0.1.0"
-__all__ = ["Choice", "Data", "Run", "Size", "Task", "choice", "fork", "load", "resume", "run", "size"]
+__all__ = [
+    "Choice",
+    "Data",
+    "JaxloopError",
+    "Run",
+    "Size",
+    "Task",
+    "choice",
+    "fork",
+    "load",
+    "resume",
+    "run",
+    "size",
+]
 _HOMES = {
     "api": ("Run", "fork", "load", "resume", "run"),
+    "errors": ("JaxloopError",),
     "sizes": ("Choice", "Size", "choice", "size"),
     "task": ("Data", "Task"),
 }

@@ -189,7 +189,13 @@ class Run:
 
             return sweep.parse(text, overrides, source, folder, self.path.name, of_ours)
 
-        return _with_task(read)
+        try:
+            return _with_task(read)
+        except SweepError as error:
+            if which == "written" or not overrides:
+                raise
+            hint = f"a run only grows; `jaxloop fork {self.path} --set ...` starts another from it"
+            raise SweepError(f"{error}\n{hint}") from error
 
     @property
     def members(self) -> list[Member]:
@@ -213,6 +219,7 @@ class Run:
         return self._final(member, "average")
 
     def _final(self, member: Member | int | str, what: Final) -> Any:
+        prepare()  # JAX starts with this, and a run that this process trains next wants all cores
         number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
         return retired.final(self.path, *self.sweep_and_task, self.store, number, what)
 

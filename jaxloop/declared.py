@@ -112,6 +112,8 @@ DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are it
     "arrays": {"path": "", "validation_split": 0.15, "test_split": 0.15, "seed": 42},
 }
 
+REQUIRED = {"arrays": {"path": "the path of an .npz file that holds x and y"}}  # options without a default
+
 CHOICES = {
     "weight_decay_on": ("all", "weights"),
     "precision": ("float32", "bfloat16"),

@@ -53,6 +53,13 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def idle_cores() -> int:
+    """How many cores this process's CPU devices leave idle since JAX ran before jaxloop could set it up."""
+    chosen = jax.config.values["jax_num_cpu_devices"] >= 1 or "device_count" in os.environ.get("XLA_FLAGS", "")
+    on_gpu = jax.default_backend() != "cpu"
+    return 0 if chosen or on_gpu else max(0, cores() - jax.local_device_count())
+
+
 def use_every_core() -> int | None:
     """Gives JAX as many CPU devices as this process may use cores, unless the user chose a number.
 

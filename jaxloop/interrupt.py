@@ -1,8 +1,11 @@
 """SIGINT and SIGTERM as a fact to look at, instead of an exception in the middle of a write."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+TOLD = b"jaxloop: stopping once this chunk is finished and saved; a second signal stops at once\n"
 
 
 class Interrupt:
@@ -18,6 +21,7 @@ class Interrupt:
     def listening(self) -> Iterator["Interrupt"]:
         def note(number, _frame):
             self.signal = number
+            os.write(2, TOLD)  # whatever `sys.stderr` is in the middle of
             for each in previous:
                 signal.signal(each, signal.SIG_DFL)
 

@@ -82,8 +82,11 @@ def mend(run: Path, store: Store) -> list[str]:
             digests.check(run / folder)
         except DamagedError as error:
             damaged.add(folder)
-            lost = [member.number for member in store.members("finished = ?", (folder,))]
-            notes.append(f"final parameters of members {ranges(lost)} are lost, their curves are not: {error}")
+            held = store.members("finished = ?", (folder,))
+            lost = [member.number for member in held if not own_folders(run, member)]
+            told = f"final parameters of members {ranges(lost)} are lost, their curves are not"
+            whole = "all of its members have checkpoints of their own"
+            notes.append(f"{told if lost else whole}: {error}")
     for member in store.members():
         _clear(run, member)
         for own in own_folders(run, member):

@@ -74,9 +74,9 @@ class Panel:
 
 def _line(progress: "Progress") -> str:
     counts, rate = progress.store.counts(), progress.member_steps_per_second
-    left = progress.remaining_member_steps / rate if rate else 0.0
+    speed = f"{rate:,.0f} member-steps/s  {progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
     return (
-        f"{progress.share_done:4.0%}  {rate:,.0f} member-steps/s  {left:.0f} s left  "
+        f"{progress.share_done:4.0%}  {speed}"
         f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
         f"waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
     )

@@ -14,7 +14,7 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
     """This process's devices: its share of as many as the run began on, or all that are here.
 
     Returns:
-      The mesh, and a note where some are left unused.
+      The mesh, and notes where devices or cores are left unused.
 
     Raises:
       SweepError: processes have unlike numbers of devices.
@@ -24,8 +24,13 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
     found = devices.member_mesh(had // processes.count() if fits else None)
     if processes.least(found.size) < processes.most(found.size):
         raise SweepError("the processes of this run need as many devices each")
-    unused = f"{found.size} of {here} devices are used: as many as the run began on"
-    return found, [unused] if found.size < here else []
+    notes = [f"{found.size} of {here} devices are used: as many as the run began on"] if found.size < here else []
+    if idle := devices.idle_cores():
+        notes.append(
+            f"JAX ran before jaxloop in this process, and {idle} of {here + idle} cores have no device: "
+            'start jaxloop first, or JAX with `jax.config.update("jax_num_cpu_devices", ...)`'
+        )
+    return found, notes
 
 
 def moved(store: Store, mesh: Mesh) -> list[str]:

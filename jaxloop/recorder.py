@@ -1,7 +1,7 @@
 """Writes what a turn measured: files first, then the one transaction of the store that makes them count."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Turn:
       settled: nobody of the program's members sits or waits any more.
       parts: where a checkpoint is due, the processes that have a part of it; none, where nobody is in training.
       snapshot: this process's part.
+      totals: where a checkpoint is due, what the run has taken so far, as facts of its store.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Turn:
     settled: bool
     parts: list[int] | None = None
     snapshot: Snapshot | None = None
+    totals: dict[str, float] = field(default_factory=dict)
 
 
 class Recorder:
@@ -95,7 +97,7 @@ class Recorder:
                 checkpoint = {"turn": turn.number, "parts": turn.parts}
                 if turn.parts:  # else none is needed, and none is kept
                     checkpoint["previous"] = {name: previous[name] for name in START}
-                self.store.put(checkpoint=checkpoint)
+                self.store.put(checkpoint=checkpoint, **turn.totals)
         if turn.parts is not None:
             checkpoints.keep_only(self.checkpoints, {previous["turn"], turn.number} if turn.parts else ())
 

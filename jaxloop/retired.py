@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, get_args
 
-from jaxloop import checkpoints
+from jaxloop import checkpoints, digests
 from jaxloop.bucket import alone
-from jaxloop.errors import NotFoundError
+from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.records import Member
 from jaxloop.snapshot import Final, ends_with
 from jaxloop.store import Store
@@ -24,9 +24,13 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     like = params_shapes(task, alone(sweep, number))
     if what not in ends_with(sweep.members[number]):
         raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
-    if member.finished is not None:
-        return checkpoints.restore_final(run / member.finished, number, what, like)
     own = own_folder(run, member, what)
+    if member.finished is not None:
+        try:
+            return checkpoints.restore_final(run / member.finished, number, what, like)
+        except DamagedError:
+            if not digests.is_sealed(own):
+                raise
     if own.exists():
         return checkpoints.restore_one(own, like)
     raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")

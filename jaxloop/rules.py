@@ -65,6 +65,13 @@ def _unknown_key(path: tuple[str, ...]) -> str:
     return unknown("key", key, (SECTIONS.get(section[0], Document) if section else Document).model_fields)
 
 
+def unknown_hparams(paths: list[tuple[str, ...]], names: Namespace | None, places: Places) -> Iterator[str]:
+    """Which entries, malformed too, bear the name of no hparam; see `broken`."""
+    for path in dict.fromkeys(paths):
+        if names and len(path) == 2 and path[0] in ("axes", "hparams") and path[1] not in names.known:
+            yield places.say(path, unknown("hparam", path[1], names.known))
+
+
 def broken(document: Document, names: Namespace | None, places: Places) -> Iterator[str]:
     """What is wrong with the names and values of a well-formed document.
 
@@ -139,6 +146,9 @@ def _broken_data(document: Document, places: Places) -> Iterator[str]:
     if document.run.task not in declared.DATA:
         return  # a user's task checks its own options
     options = declared.DATA[document.run.task]
+    for key, rule in declared.REQUIRED.get(document.run.task, {}).items():
+        if not document.data.get(key):
+            yield places.say(("data", key), f"needs {rule}")
     for key, value in document.data.items():
         if key not in options:
             yield places.say(("data", key), unknown("option", key, options))

@@ -15,14 +15,13 @@ import numpy as np
 from jaxloop import checkpoints, devices, drift, kept, lock, place, planner, processes, provenance, report, tune
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
-from jaxloop.create import grow, refuse_other_terms
 from jaxloop.digests import refuse_links
 from jaxloop.errors import ResourceError, is_out_of_device_memory, is_unwritable
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Turn
 from jaxloop.records import Status
-from jaxloop.resting import rewind, whole_checkpoint
+from jaxloop.resting import prepared
 from jaxloop.snapshot import START, check_members
 from jaxloop.store import Store
 from jaxloop.stream import Stream
@@ -73,7 +72,7 @@ def train(
             checkpoints.refuse_patterns(run)
             stack.enter_context(lock.held(run))
             store = stack.enter_context(Store(run))
-            notes = _prepared(run, sweep, task, store, origin, allow_drift=allow_drift)
+            notes = prepared(run, sweep, task, store, origin, allow_drift=allow_drift)
             processes.broadcast(store.content() if processes.are_several() else b"")
         else:  # SQLite's file is for one host
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
@@ -84,32 +83,6 @@ def train(
                 raise
             hint = f"The last checkpoint is whole: once it can be, `jaxloop resume {run}` goes on from there."
             raise ResourceError(f"{error.filename}: cannot be written: {error.strerror}\n{hint}") from error
-
-
-def _prepared(
-    run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], *, allow_drift: bool
-) -> list[str]:
-    """Brings a run's store and files to its newest whole checkpoint, after all that could speak against it.
-
-    Returns:
-      What the user should know.
-    """
-    checkpoint, damage = whole_checkpoint(run, store)
-    refuse_other_terms(sweep, store)
-    counts, turn = store.counts(), checkpoint["turn"]
-    trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
-    drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
-    grow(run, sweep, task, store, origin, drifted)
-    notes = []
-    if damage:
-        at = f"turn {turn}" if turn else "the beginning"
-        notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
-    if store.get("status") != "created":
-        notes += rewind(run, store, checkpoint)
-    began = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
-    began = {name: fact for name, fact in began.items() if fact is not None}
-    notes += provenance.restore(run, began, sweep.folder)
-    return notes + kept.mend(run, store)
 
 
 class _Training:
@@ -135,6 +108,7 @@ class _Training:
         self.buckets = planner.recorded(sweep, store.get("size_classes"))
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
+        self.before = {name: store.get(name, 0) for name in ("seconds", "member_steps")}  # by earlier processes
         self.saved_turn, self.saved_at = 0, time.monotonic()
 
     def train(self) -> dict[str, Any]:
@@ -249,11 +223,12 @@ class _Training:
             pending = stream.turn(self.turn, record)
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
+            self.seconds = before + time.perf_counter() - started
             self.signal, due = self._votes(time.monotonic() - begun)
             at_once = self.signal or pending.settled or due == Due.AT_ONCE
             if at_once or due == Due.BESIDE:
                 self.saved_at, self.saved_turn = time.monotonic(), self.turn
-                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot())
+                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot(), totals=self._totals())
             if at_once:
                 self._write(pending, index)
                 pending = None
@@ -294,6 +269,11 @@ class _Training:
             notes=self.notes,
         )
 
+    def _totals(self) -> dict[str, float]:
+        """The training that the run has taken so far, what was lost with a killed process and done again once."""
+        here = {"seconds": self.seconds, "member_steps": self.member_steps}
+        return {name: had + here[name] for name, had in self.before.items()}
+
     def _summary(self) -> dict[str, Any]:
         """Closes the run's books and gives what `population --json` prints."""
         if not self.remaining_member_steps:
@@ -302,8 +282,8 @@ class _Training:
         if processes.leads() and not self.signal:
             self.notes += kept.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
-        seconds = self.store.get("seconds", 0.0) + self.seconds
-        member_steps = self.store.get("member_steps", 0) + self.member_steps
+        totals = self._totals()
+        seconds = totals["seconds"]
         status = "interrupted" if self.signal else "finished"
         counts = self.store.counts()
         summary = {
@@ -322,11 +302,11 @@ class _Training:
             "share_done": self._progress(len(self.buckets)).share_done,
             "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
-            "member_steps_per_second": round(member_steps / seconds, 1) if seconds else 0.0,
+            "member_steps_per_second": round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
             "best": ranked[:BEST_TOLD],
         }
         if processes.leads():
-            self.store.put(status=status, seconds=seconds, member_steps=member_steps)
+            self.store.put(status=status, **totals)
             told = {name: value for name, value in summary.items() if name != "best"}
             provenance.add(self.run, {**told, "notes": self.store.get("notes")})
         processes.barrier("ended")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from jaxloop import facts
-from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources
+from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources, nearest
 from jaxloop.records import Member, NewMember, Status, from_row
 
 FILE = "run.sqlite"
@@ -39,8 +39,8 @@ class Store:
             self.connection.deserialize(content)
             return
         if not create and not self.path.exists():
-            hint = f"{run.parent} is one" if exists(run.parent) else "`jaxloop ls` lists runs"
-            raise NotFoundError(f"{run}: no run here; {hint}")
+            hint = f"; {run.parent} is one" if exists(run.parent) else nearest(run.name, _beside(run))
+            raise NotFoundError(f"{run}: no run here{hint or '; `jaxloop ls` lists runs'}")
         if self.path.is_symlink():
             raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
         with nullcontext() if create else self._damage_told():
@@ -245,7 +245,9 @@ class Store:
             return found[0]
         found = self.members("substr(id, 1, ?) = ?", (len(label), label)) if len(label) >= 4 else []
         if len(found) != 1:
-            raise NotFoundError(f"{self.path.parent}: no member {label!r} (by number, or its id's first letters)")
+            last = sum(self.counts().values()) - 1
+            rule = f"needs a number from 0 to {last}, or the first 4 letters or more of an id"
+            raise NotFoundError(f"{self.path.parent}: no member {label!r}: {rule}")
         return found[0]
 
     def counts(self) -> dict[str, int]:
@@ -301,6 +303,11 @@ class Store:
 
 def exists(run: Path) -> bool:
     return (run / FILE).exists()
+
+
+def _beside(run: Path) -> list[str]:
+    """The names of the runs in the same folder as a path."""
+    return [path.name for path in run.parent.iterdir() if exists(path)] if run.parent.is_dir() else []
 
 
 def _quoted(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from jaxloop import declared, rules
 from jaxloop.axes import sample
 from jaxloop.declared import Namespace
 from jaxloop.document import Document
-from jaxloop.errors import SweepError, unknown
+from jaxloop.errors import SweepError, nearest, unknown
 from jaxloop.places import Places, override
 from jaxloop.sizes import plain
 
@@ -90,7 +91,8 @@ def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None =
     try:
         text = path.read_text()
     except FileNotFoundError:
-        raise SweepError(f"{path}: no such file") from None
+        beside = [other.name for other in path.parent.glob("*.toml")]
+        raise SweepError(f"{path}: no such file{nearest(path.name, beside)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
     return parse(text, overrides, str(path), path.absolute().parent, path.stem, names_of)
@@ -109,18 +111,21 @@ def parse(
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SweepError(f"{source}: not TOML: {error}") from None
+        found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error))
+        where, rule = (f":{found[2]}", f"{found[1]} (column {found[3]})") if found else ("", error)
+        raise SweepError(f"{source}{where}: not TOML: {rule}") from None
     places = Places(source, text)
     for assignment in overrides:
         places.overridden(override(raw, assignment), assignment)
     written = tomli_w.dumps(raw)
-    document, problems = _document(raw, places)
+    document, problems, malformed = _document(raw, places)
     names = None
     if document:
         try:
             names = _namespace(document, places, folder, names_of)
         except SweepError as error:
             problems.append(str(error))
+        problems += rules.unknown_hparams(malformed, names, places)
         problems += rules.broken(document, names, places)
     if problems or not document:
         raise SweepError("\n".join(problems))
@@ -134,22 +139,25 @@ def parse(
     return Sweep(_written_out(document, members), members, names.known, folder, name, places, written)
 
 
-def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str]]:
-    """The sections, and what is malformed in them; then without it, so that the rest is checked too."""
+def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str], list[tuple[str, ...]]]:
+    """The sections, what is wrong with their form, and where; without it, so that the rest is checked too."""
     try:
-        return Document.model_validate(raw), []
+        return Document.model_validate(raw), [], []
     except ValidationError as error:
         problems = list(rules.explained(error, places))
-        for section, *keys in {problem["loc"][:2] for problem in error.errors()}:
-            table = raw.get(str(section))
+        malformed = [tuple(map(str, problem["loc"][:2])) for problem in error.errors()]
+        for section, *keys in malformed:
+            table = raw.get(section)
             if keys and isinstance(table, dict):
                 table.pop(keys[0], None)
+            elif not keys:
+                raw.pop(section, None)
     if isinstance(run := raw.get("run"), dict):
         run.setdefault("steps", 1)
     try:
-        return Document.model_validate(raw), problems
+        return Document.model_validate(raw), problems, malformed
     except ValidationError:
-        return None, problems
+        return None, problems, malformed
 
 
 def _namespace(document: Document, places: Places, folder: Path, names_of: NamesOf | None) -> Namespace | None:

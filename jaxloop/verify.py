@@ -74,7 +74,10 @@ def _store(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 def _sweep(run: Path, store: Store) -> Iterator[str | None]:
     file, text = run / SWEEP, store.get("sweep")
-    yield None if file.exists() and file.read_text(errors="replace") == text else f"{file}: is not as recorded"
+    if not file.exists():
+        yield f"{file}: is missing; `resume` writes it anew"
+    else:
+        yield None if file.read_text(errors="replace") == text else f"{file}: is not as recorded"
 
 
 def _provenance(run: Path) -> Iterator[str | None]:

@@ -285,8 +285,32 @@ def test_final_parameters_that_were_damaged_are_told_of_at_resume(tmp_path, jaxl
     victim.write_bytes(victim.read_bytes()[:-1])
     done = jaxloop_command("resume", run, "--json")
     (note,) = json.loads(done.stdout)["notes"][:1]
-    assert "final parameters of members 0-5 are lost" in note
+    assert "all of its members have checkpoints of their own" in note
     assert str(victim.name) in note
+    shutil.rmtree(next(run.glob("members/0003-*/checkpoint")))
+    done = jaxloop_command("resume", run, "--json")
+    assert "final parameters of members 3 are lost" in json.loads(done.stdout)["notes"][0]
+
+
+def test_a_members_own_checkpoint_serves_where_the_other_copy_is_damaged(tmp_path):
+    with jaxloop.run(sweep.parse(TINY), out=tmp_path / "run") as run:
+        before = jax.tree.leaves(run.params(3))
+        victim = max(files(run.path / "finished"), key=lambda path: path.stat().st_size)
+        flip(victim, victim.stat().st_size // 2, 1)
+        assert all((a == b).all() for a, b in zip(before, jax.tree.leaves(run.params(3)), strict=True))
+        shutil.rmtree(next(run.path.glob("members/0003-*/checkpoint")))
+        with pytest.raises(DamagedError, match="SHA-256"):
+            run.params(3)
+
+
+def test_a_sweep_file_that_is_lost_is_written_anew(run, crashed):
+    (run / "sweep.toml").unlink()
+    (problem,) = verify(run)["problems"]
+    assert "sweep.toml: is missing; `resume` writes it anew" in problem
+    found = resumed(run)
+    assert f"{run / 'sweep.toml'} was missing: written anew from the store" in found[0]
+    same(found, crashed / "whole")
+    assert verify(run)["problems"] == []
 
 
 def test_a_members_own_checkpoint_that_was_damaged_is_written_anew_or_told_lost(tmp_path):

@@ -82,7 +82,7 @@ def test_the_tour_says_what_the_readme_promises(workplace):
     _, outputs = workplace
     by_verb = {command.split()[1]: output for command, output in outputs.items()}
     assert by_verb["plan"].startswith("256 members in 1 program(s)")
-    assert by_verb["replay"].rstrip().endswith(", 0 of them in one curve only, largest difference 0")
+    assert by_verb["replay"].rstrip().endswith("in both curves, 0 in one only; largest difference 0")
     shown = dict(line.split(maxsplit=1) for line in by_verb["show"].splitlines() if line.startswith(" "))
     assert (shown["number"], shown["status"]) == ("17", "finished")
     assert {"runs/tour", "runs/small"} <= {line.split()[0] for line in by_verb["ls"].splitlines()}

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import jax
@@ -14,6 +15,7 @@ from stopping import Stopped, crash_at, crashed
 
 import jaxloop
 from jaxloop import lock, sweep
+from jaxloop.devices import cores
 from jaxloop.errors import SweepError
 from jaxloop.report import ranked
 from jaxloop.store import Store
@@ -68,6 +70,44 @@ def test_a_run_goes_on_on_another_number_of_devices(tmp_path, whole, jaxloop_com
     assert "devices 2 -> 1): last bits may differ" in summary["notes"][0]
     assert "last bits may differ" in done.stderr
     same(run, whole, range(6), rtol=1e-4, atol=1e-5)
+
+
+def test_training_that_a_killed_process_saved_is_counted(tmp_path):
+    run = crashed(tmp_path / "run")
+    with Store(run) as store:
+        before = {name: store.get(name) for name in ("seconds", "member_steps")}
+    assert before["member_steps"] == 6 * 40
+    assert before["seconds"] > 0
+    with jaxloop.resume(run) as resumed:
+        assert resumed.store.get("member_steps") == 6 * 60
+        assert resumed.store.get("seconds") == pytest.approx(resumed.summary["seconds"], abs=1e-3)
+        assert resumed.summary["seconds"] > before["seconds"]
+
+
+def test_another_metric_is_told_of(tmp_path):
+    jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").close()
+    with jaxloop.resume(tmp_path / "run", overrides=("evaluate.metric=test/loss",)) as resumed:
+        (note,) = resumed.summary["notes"]
+    assert note == "members are ranked by test/loss min from now on; it was by validation/accuracy max"
+
+
+def test_what_a_run_cannot_change_is_for_a_fork(tmp_path):
+    jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").close()
+    for override in ("hparams.optimizer=sgd", "run.task=mnist1d", "hparams.width=8"):
+        with pytest.raises(SweepError, match=r"jaxloop fork .*run --set \.\.\."):
+            jaxloop.resume(tmp_path / "run", overrides=(override,))
+
+
+@pytest.mark.skipif(cores() < 2, reason="one core is all that a device needs")
+def test_a_run_that_jax_was_up_before_says_that_cores_are_idle(tiny, tmp_path):
+    code = (
+        "import jax, jaxloop; jax.devices()\n"
+        f"run = jaxloop.run({str(tiny)!r}, out={str(tmp_path / 'run')!r})\n"
+        "print(run.summary['devices'], run.summary['notes'])"
+    )
+    plain = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    done = subprocess.run([sys.executable, "-c", code], env=plain, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.startswith("1 ['JAX ran before jaxloop in this process, and ")
 
 
 def test_a_finished_run_gets_more_members(tmp_path):
@@ -179,7 +219,8 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path, second):
     (tmp_path / "tiny.toml").write_text(TINY)
     run = tmp_path / "run"
     long = ["--set", "run.steps=100000000", "--set", "run.evaluate_every=10000000"]
-    process = subprocess.Popen([JAXLOOP, "population", str(tmp_path / "tiny.toml"), "--out", str(run), *long])
+    command = [JAXLOOP, "population", str(tmp_path / "tiny.toml"), "--out", str(run), *long]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not lock.is_held(run):
         assert time.monotonic() < until
@@ -189,5 +230,7 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path, second):
     time.sleep(0.5)
     assert process.poll() is None, "the first one waits for the chunk"
     process.send_signal(second)
-    assert process.wait(timeout=10) in (-second, 128 + second)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode in (-second, 128 + second)
+    assert "a second signal stops at once" in said
     assert verify(run)["problems"] == []

@@ -75,6 +75,33 @@ def test_all_errors_come_at_once():
     assert "--set hparams.depth=-1: hparams.depth" in str(caught.value)
 
 
+def test_what_is_malformed_hides_nothing_else():
+    """A section that is unknown, an axis without a form: names and values in the rest are checked all the same."""
+    text = TINY.replace("[hparams]", "[hparam]\nx = 1\n[hparams]").replace(", num = 3", "")
+    text += "[axes.widht]\nnum = 2\n"
+    with pytest.raises(SweepError) as caught:
+        sweep.parse(text)
+    told = str(caught.value)
+    for part in ("unknown key `hparam`", "needs `num`", "needs exactly one of", "unknown hparam `widht`; did you"):
+        assert part in told, told
+    assert len(told.splitlines()) == 4
+
+
+def test_what_is_no_toml_is_told_with_its_line():
+    with pytest.raises(SweepError, match=r"sweep:2: not TOML: .* \(column 5\)"):
+        sweep.parse("\n[run\n")
+
+
+def test_options_without_a_default_are_asked_for():
+    with pytest.raises(SweepError, match=r"data\.path: needs the path of an \.npz file"):
+        sweep.parse(TINY, ("run.task=arrays",))
+
+
+def test_a_file_that_is_not_there_has_a_name_like_it(tiny):
+    with pytest.raises(SweepError, match=r"no such file; did you mean `tiny\.toml`"):
+        sweep.load(tiny.with_name("tinny.toml"))
+
+
 def test_one_mistake_is_told_once():
     with pytest.raises(SweepError) as caught:
         sweep.parse(TINY, ("hparams.optimizer=adamm", "hparams.b1=0.5"))
@@ -111,6 +138,12 @@ def test_help_and_sweep_errors_need_no_jax(arguments):
     )
     assert done.stderr.endswith("no J")
     assert done.returncode == (0 if arguments == ["--help"] else 2)
+
+
+def test_a_runs_name_is_no_path(tmp_path, tiny, jaxloop_command):
+    done = jaxloop_command("population", tiny, "--name", "../run", cwd=tmp_path)
+    assert (done.returncode, "without folders, got ../run" in done.stderr) == (2, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.toml"]
 
 
 def test_a_sweep_error_writes_nothing(tmp_path, tiny, jaxloop_command):

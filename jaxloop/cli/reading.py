@@ -159,7 +159,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
 @click.argument("member")
 @as_json
 def replay(run: Path, member: str, as_json: bool) -> None:
-    """Train one member alone and compare its curve with the recorded one."""
+    """Train one member alone and compare its curve with the recorded one; where they differ, the code is 0 too."""
     from jaxloop import api
     from jaxloop.replay import train_alone
 
@@ -168,8 +168,8 @@ def replay(run: Path, member: str, as_json: bool) -> None:
     start_jax(run=run)
     found = train_alone(*loaded.sweep_and_task, loaded.store, number)
     text = (
-        "member {member}: {steps} steps alone, {points} points, {missing} of them in one curve only, "
-        "largest difference {largest_difference:g}"
+        "member {member}: trained alone for {steps} steps; of its measured values {points} are in both curves, "
+        "{missing} in one only; largest difference {largest_difference:g}"
     )
     click.echo(strict_json(found) if as_json else text.format(**found))
     for change in found["drift"]:

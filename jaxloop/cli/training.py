@@ -52,6 +52,8 @@ def population(
     as_json: bool,
 ) -> None:
     """Train all members of a sweep at the same time."""
+    if name and Path(name).name != name:
+        raise click.UsageError(f"--name: needs a name without folders, got {name}; --out takes a path")
     checked, task = _read(file, overrides, seeds, together)
     from jaxloop import api, create
 
@@ -131,6 +133,9 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
         if signal := runner.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
             sys.exit(INTERRUPTED + signal)
         return
+    stream = sys.stderr if as_json else sys.stdout
+    with ignoring_broken_pipe(stream):
+        click.echo(f"{folder}: {len(checked.members)} members", file=stream)
     with Panel(checked.varied, to_stderr=as_json) as panel:
         summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
         panel.tell(summary["notes"])
