@@ -163,7 +163,12 @@ class Run:
         Raises:
           SweepError: a rule is broken, or the sweep has lost a member of the run.
         """
-        checked, task = self.read(overrides)
+        try:
+            checked, task = self.read(overrides)
+        except SweepError as error:
+            if overrides and self._is_for_a_fork(overrides):
+                raise SweepError(f"{error}\n{create.for_a_fork(self.path)}") from error
+            raise
         align = create.aligned if overrides else create.as_recorded
         return align(checked, self.store), task
 
@@ -189,13 +194,15 @@ class Run:
 
             return sweep.parse(text, overrides, source, folder, self.path.name, of_ours)
 
+        return _with_task(read)
+
+    def _is_for_a_fork(self, overrides: tuple[str, ...]) -> bool:
+        """Whether the sweep as the user wrote it takes what the run, with its defaults written out, does not."""
         try:
-            return _with_task(read)
-        except SweepError as error:
-            if which == "written" or not overrides:
-                raise
-            hint = f"a run only grows; `jaxloop fork {self.path} --set ...` starts another from it"
-            raise SweepError(f"{error}\n{hint}") from error
+            self.read(overrides, "written")
+        except SweepError:
+            return False
+        return True
 
     @property
     def members(self) -> list[Member]:
@@ -239,7 +246,7 @@ def prepare_for(path: str | Path) -> None:
     One of several processes takes what all of them have: it cannot open the store before they talk to each other.
 
     Raises:
-      NotFoundError: there is no run.
+      NotFoundError, DamagedError: there is no run, or its store cannot be read.
     """
     if processes.are_several():
         prepare()

@@ -1,6 +1,7 @@
 """How members enter a run: when it is created, and when it grows. Those it has keep their numbers and results."""
 
 import os
+import shlex
 import shutil
 import tempfile
 import tomllib
@@ -112,10 +113,14 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
         run = store.path.parent
         raise SweepError(
             f"{run}: {len(lost)} of its {len(recorded)} members are not in this sweep (the first: "
-            f"{_nearest_difference(lost[0], sweep.members)}): a run only grows; `jaxloop fork {run} --set ...` "
-            "starts another from it"
+            f"{_nearest_difference(lost[0], sweep.members)}): {for_a_fork(run)}"
         )
     return replace(sweep, members=[*recorded, *wanted.values()])
+
+
+def for_a_fork(run: Path) -> str:
+    """What to do with a change that a run does not take."""
+    return f"a run only grows; `jaxloop fork {shlex.quote(str(run))} --set ...` starts another from it"
 
 
 def _members(store: Store) -> list[dict[str, Any]]:

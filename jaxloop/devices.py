@@ -23,6 +23,9 @@ MOST_THREADS = 1024  # that a damaged store may ask for
 THREADS = "PJRT_NPROC"  # where XLA's CPU client looks how many threads to start; else in "NPROC"; else cores
 
 
+_held_back = 0  # CPU devices that JAX was not given, since a run began on fewer
+
+
 def prepare(devices: int | None = None, threads: int | None = None) -> None:
     """Sets JAX up as this machine's user would: all cores, and programs compiled once.
 
@@ -34,6 +37,8 @@ def prepare(devices: int | None = None, threads: int | None = None) -> None:
     """
     if count := use_every_core():
         if devices and devices < count:
+            global _held_back
+            _held_back = count - devices
             count = devices
             jax.config.update("jax_num_cpu_devices", count)
         everywhere = count * distributed.global_state.num_processes
@@ -53,11 +58,17 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def available() -> int:
+    """How many devices this process has, with those that `prepare` did not start."""
+    return jax.local_device_count() + (_held_back if jax.default_backend() == "cpu" else 0)
+
+
 def idle_cores() -> int:
     """How many cores this process's CPU devices leave idle since JAX ran before jaxloop could set it up."""
     chosen = jax.config.values["jax_num_cpu_devices"] >= 1 or "device_count" in os.environ.get("XLA_FLAGS", "")
-    on_gpu = jax.default_backend() != "cpu"
-    return 0 if chosen or on_gpu else max(0, cores() - jax.local_device_count())
+    if chosen or jax.default_backend() != "cpu":
+        return 0
+    return max(0, cores() - jax.local_device_count())
 
 
 def use_every_core() -> int | None:

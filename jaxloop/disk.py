@@ -1,4 +1,4 @@
-"""The disk that a folder is on, or would be."""
+"""Where runs are written, and the disk that a folder is on, or would be."""
 
 import shutil
 from pathlib import Path

@@ -3,19 +3,16 @@
 import difflib
 import errno
 import os
+import sqlite3
 import traceback
 from collections.abc import Iterable
 from typing import Any
 
 PACKAGE = os.path.dirname(__file__)
-FAILED_DISK = (
-    "No space left",
-    "disk is full",
-    "Disk quota exceeded",
-    "I/O error",
-    "Read-only file system",
-    "readonly database",
-    "unable to open database",
+FAILED_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+FAILED_STORE = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY),
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM),
 )
 
 
@@ -42,7 +39,7 @@ class DamagedError(JaxloopError):
 
 
 class ResourceError(JaxloopError):
-    """Out of device memory or disk."""
+    """Out of memory or disk, or a disk that cannot be written any more."""
 
     code = 5
 
@@ -71,10 +68,13 @@ def told(error: BaseException) -> str:
 
 
 def is_out_of_resources(error: BaseException) -> bool:
-    """Whether memory or disk ran out or failed, in the words of Python, SQLite, tensorstore or XLA."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        return True
-    return any(words in str(error) for words in FAILED_DISK) or is_out_of_device_memory(error)
+    """Whether memory or disk ran out or failed, as Python, SQLite, tensorstore (in its words) or XLA tell it."""
+    if isinstance(error, OSError):
+        return error.errno in FAILED_DISK
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in FAILED_STORE
+    in_words = any(os.strerror(number) in str(error) for number in FAILED_DISK)
+    return in_words or isinstance(error, MemoryError) or is_out_of_device_memory(error)
 
 
 def is_unwritable(error: OSError) -> bool:
@@ -88,6 +88,7 @@ def is_out_of_device_memory(error: BaseException) -> bool:
     return "RESOURCE_EXHAUSTED" in str(error)
 
 
+TOLD = 300  # characters of a library's own words
 NO_MEMBER_FINISHED = 6
 INTERRUPTED = 128  # plus the signal's number: 130, 143
 

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TOLD = b"jaxloop: stopping once this chunk is finished and saved; a second signal stops at once\n"
 
@@ -21,9 +21,10 @@ class Interrupt:
     def listening(self) -> Iterator["Interrupt"]:
         def note(number, _frame):
             self.signal = number
-            os.write(2, TOLD)  # whatever `sys.stderr` is in the middle of
             for each in previous:
                 signal.signal(each, signal.SIG_DFL)
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(2, TOLD)  # whatever `sys.stderr` is in the middle of
 
         previous = {}
         try:

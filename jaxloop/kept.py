@@ -42,8 +42,6 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
                 else:
                     checkpoints.save_one(own, params)
     if wanted != "all":
-        store.drop_finished()
-        shutil.rmtree(run / "finished", ignore_errors=True)
         notes += _drop_all_but(run, store, set(numbers))
     return notes
 
@@ -58,49 +56,62 @@ def _best(wanted: str, ranked: list[dict[str, Any]]) -> list[int]:
 
 
 def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
-    """Deletes the folders of all other members, unless some of these have none: then others are what is left."""
-    having = {member.number: own for member in store.members() if (own := own_folders(run, member))}
-    if missing := sorted(numbers - having.keys()):
-        others = sorted(having.keys() - numbers)
-        told = f"members {ranges(missing)} are among the best and have no final parameters any more"
-        return [f"{told}: those of members {ranges(others)} stay, which `keep` would drop"] if others else []
-    for number in having.keys() - numbers:
-        for own in having[number]:
+    """Deletes what other members end with, unless some of these have nothing: then that is all that is left."""
+    members = store.members()
+    lost = [m.number for m in members if m.number in numbers and not _has_whole_folders(run, m)]
+    others = {m.number: own_folders(run, m) for m in members if m.number not in numbers}
+    if lost:
+        told = f"members {ranges(lost)} are among the best and have no final parameters any more"
+        left = any(others.values()) or any(member.finished for member in members)
+        return [f"{told}: nothing of the others, which `keep` would drop, is deleted"] if left else []
+    store.drop_finished()
+    shutil.rmtree(run / "finished", ignore_errors=True)
+    for folders in others.values():
+        for own in folders:
             _delete(own)
     return []
 
 
+def _has_whole_folders(run: Path, member: Member) -> bool:
+    return all(_damage(own_folder(run, member, what)) is None for what in ends_with(member.hparams))
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, if anything."""
+    try:
+        digests.check(folder)
+    except DamagedError as error:
+        return str(error)
+    return None
+
+
 def mend(run: Path, store: Store) -> list[str]:
-    """Deletes damaged checkpoint folders of members' own, where `keep` can write them anew.
+    """Deletes what killed processes left half done, and damaged folders of members' own that can be written anew.
 
     Returns:
       What of the final parameters that a run has kept is not what was written, a line each.
     """
-    notes, damaged = [], set()
-    for folder in sorted({member.finished for member in store.members() if member.finished}):
-        try:
-            digests.check(run / folder)
-        except DamagedError as error:
-            damaged.add(folder)
-            held = store.members("finished = ?", (folder,))
-            lost = [member.number for member in held if not own_folders(run, member)]
-            told = f"final parameters of members {ranges(lost)} are lost, their curves are not"
-            whole = "all of its members have checkpoints of their own"
-            notes.append(f"{told if lost else whole}: {error}")
-    for member in store.members():
+    members = store.members()
+    for member in members:
         _clear(run, member)
+    finals = {folder: _damage(run / folder) for folder in sorted({m.finished for m in members if m.finished})}
+    notes = []
+    for folder, damage in finals.items():
+        if damage:
+            held = [member for member in members if member.finished == folder]
+            lost = [member.number for member in held if not _has_whole_folders(run, member)]
+            told = f"final parameters of members {ranges(lost)} are lost, their curves are not"
+            notes.append(f"{told if lost else 'all of its members have checkpoints of their own'}: {damage}")
+    for member in members:
         for own in own_folders(run, member):
             if member.finished and not digests.is_sealed(own):
                 continue  # of a process that was killed: `keep` writes it anew
-            try:
-                digests.check(own)
-            except DamagedError as error:
-                whole = member.finished is not None and member.finished not in damaged
-                if whole:
+            if damage := _damage(own):
+                told = "lost, its curves are not"
+                if member.finished and not finals[member.finished]:
                     _delete(own)
-                told = "deleted; if the member is among the best, it is written anew as the run ends"
-                fate = told if whole else "lost, its curves are not"
-                notes.append(f"member {member.number}'s own checkpoint is {fate}: {error}")
+                    told = "deleted; if the member is among the best, it is written anew as the run ends"
+                notes.append(f"member {member.number}'s own checkpoint is {told}: {damage}")
     return notes
 
 

@@ -24,21 +24,24 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def ignoring_broken_pipe(stream: TextIO) -> Iterator[None]:
-    """Goes on where whoever reads a stream has left; what is printed to it from then on is lost."""
+    """Goes on where nobody reads a stream any more, a pipe or a terminal; what is printed from then on is lost."""
     try:
         yield
-    except BrokenPipeError:
-        if not silenced(stream):
+    except OSError:
+        if not is_unread(stream):
             raise
+        silence(stream)
 
 
-def silenced(stream: TextIO) -> bool:
-    """Whether nobody reads a stream any more; then nothing comes of what is printed to it, now or later."""
+def is_unread(stream: TextIO) -> bool:
+    """Whether nobody is left at the other end of a stream."""
     poll = select.poll()
     poll.register(stream, select.POLLOUT)
-    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
-        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def silence(stream: TextIO) -> None:
+    """Has nothing come of what is printed to a stream, now or later."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-    return True

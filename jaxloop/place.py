@@ -24,7 +24,9 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
     found = devices.member_mesh(had // processes.count() if fits else None)
     if processes.least(found.size) < processes.most(found.size):
         raise SweepError("the processes of this run need as many devices each")
-    notes = [f"{found.size} of {here} devices are used: as many as the run began on"] if found.size < here else []
+    notes = []
+    if found.size < (here := devices.available()):
+        notes.append(f"{found.size} of {here} devices are used: as many as the run began on")
     if idle := devices.idle_cores():
         notes.append(
             f"JAX ran before jaxloop in this process, and {idle} of {here + idle} cores have no device: "

@@ -26,7 +26,8 @@ HEARTBEAT_SECONDS = 20  # after which a process that says nothing is taken for d
 LAUNCHED = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # how many processes a launcher started
 # In what Gloo and JAX's coordination raise, as RuntimeError or ValueError, and no mistake of a program's does.
 OF_PEERS = re.compile(
-    r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|UNAVAILABLE)\b|[Gg]loo|[Cc]onnect|[Pp]eer|timed out"
+    r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION|UNAVAILABLE)\b"
+    r"|[Gg]loo|[Cc]onnect|[Pp]eer|timed out|[Cc]oordination|[Aa]gent"
 )
 SAVED = "what was saved is whole: `jaxloop resume RUN` goes on, with any number of processes"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from jaxloop import devices
 from jaxloop.digests import write_whole
 
 FILE = "run.json"
@@ -68,7 +69,7 @@ def collect(code: Path) -> dict[str, Any]:
         "devices": [str(device) for device in jax.devices()],
         "device_kind": jax.devices()[0].device_kind,
         "processor": processor(),
-        "cores": os.cpu_count(),
+        "cores": devices.cores(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
         "process": os.getpid(),

@@ -6,45 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop import checkpoints, drift, kept, provenance, summaries
-from jaxloop.create import grow, refuse_other_terms
+from jaxloop import checkpoints, summaries
 from jaxloop.errors import DamagedError
 from jaxloop.records import Member, Status
 from jaxloop.snapshot import START
 from jaxloop.store import Store
-from jaxloop.sweep import Sweep
-from jaxloop.task import Task
-
-
-def prepared(
-    run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], *, allow_drift: bool
-) -> list[str]:
-    """Brings a run's store and files to its newest whole checkpoint, after all that could speak against it.
-
-    Returns:
-      What the user should know.
-    """
-    checkpoint, damage = whole_checkpoint(run, store)
-    refuse_other_terms(sweep, store)
-    counts, turn = store.counts(), checkpoint["turn"]
-    trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
-    drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
-    file, notes = run / drift.SWEEP, []
-    if not file.exists():
-        notes.append(f"{file} was missing: written anew from the store")
-    ranked_by = store.get("metric"), store.get("mode")
-    grow(run, sweep, task, store, origin, drifted)
-    if (now := (store.get("metric"), store.get("mode"))) != ranked_by:
-        notes.append(f"members are ranked by {' '.join(now)} from now on; it was by {' '.join(ranked_by)}")
-    if damage:
-        at = f"turn {turn}" if turn else "the beginning"
-        notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
-    if store.get("status") != "created":
-        notes += rewind(run, store, checkpoint)
-    began = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
-    began = {name: fact for name, fact in began.items() if fact is not None}
-    notes += provenance.restore(run, began, sweep.folder)
-    return notes + kept.mend(run, store)
 
 
 def whole_checkpoint(run: Path, store: Store) -> tuple[dict[str, Any], str | None]:

@@ -65,9 +65,13 @@ def _unknown_key(path: tuple[str, ...]) -> str:
     return unknown("key", key, (SECTIONS.get(section[0], Document) if section else Document).model_fields)
 
 
-def unknown_hparams(paths: list[tuple[str, ...]], names: Namespace | None, places: Places) -> Iterator[str]:
-    """Which entries, malformed too, bear the name of no hparam; see `broken`."""
-    for path in dict.fromkeys(paths):
+def unknown_hparams(malformed: list[tuple[str, ...]], names: Namespace | None, places: Places) -> Iterator[str]:
+    """Which malformed entries bear the name of no hparam, besides; see `broken`.
+
+    Args:
+      malformed: paths of keys, such as ("axes", "width").
+    """
+    for path in dict.fromkeys(malformed):
         if names and len(path) == 2 and path[0] in ("axes", "hparams") and path[1] not in names.known:
             yield places.say(path, unknown("hparam", path[1], names.known))
 

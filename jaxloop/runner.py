@@ -2,7 +2,8 @@
 
 import math
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from enum import IntEnum
 from functools import partial
@@ -16,12 +17,19 @@ from jaxloop import checkpoints, devices, drift, kept, lock, place, planner, pro
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
 from jaxloop.digests import refuse_links
-from jaxloop.errors import ResourceError, is_out_of_device_memory, is_unwritable
+from jaxloop.errors import (
+    TOLD,
+    JaxloopError,
+    ResourceError,
+    is_out_of_device_memory,
+    is_out_of_resources,
+    is_unwritable,
+)
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Turn
 from jaxloop.records import Status
-from jaxloop.resting import prepared
+from jaxloop.resuming import prepared
 from jaxloop.snapshot import START, check_members
 from jaxloop.store import Store
 from jaxloop.stream import Stream
@@ -71,18 +79,34 @@ def train(
             refuse_links(run)
             checkpoints.refuse_patterns(run)
             stack.enter_context(lock.held(run))
+            stack.enter_context(_failures_told(run))
             store = stack.enter_context(Store(run))
             notes = prepared(run, sweep, task, store, origin, allow_drift=allow_drift)
             processes.broadcast(store.content() if processes.are_several() else b"")
         else:  # SQLite's file is for one host
+            stack.enter_context(_failures_told(run))
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
-        try:
-            return _Training(run, sweep, task, store, observe, interrupt, notes).train()
-        except OSError as error:
-            if not is_unwritable(error):
-                raise
-            hint = f"The last checkpoint is whole: once it can be, `jaxloop resume {run}` goes on from there."
-            raise ResourceError(f"{error.filename}: cannot be written: {error.strerror}\n{hint}") from error
+        return _Training(run, sweep, task, store, observe, interrupt, notes).train()
+
+
+@contextmanager
+def _failures_told(run: Path) -> Iterator[None]:
+    """Tells of memory that ran out and of a disk that failed, in whichever way libraries do, and what is safe."""
+    try:
+        yield
+    except JaxloopError:
+        raise
+    except Exception as error:
+        failed = isinstance(error, OSError) and is_unwritable(error) and _lies_in(run, error.filename)
+        if not failed and not is_out_of_resources(error):
+            raise
+        told = f"{run}: out of memory or disk, or not to be written any more: {str(error)[:TOLD]}"
+        hint = f"what was saved is whole: once there is room, `jaxloop resume {run}` goes on from it"
+        raise ResourceError(f"{told}\n{hint}") from error
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    return Path(name).absolute().is_relative_to(folder.absolute())
 
 
 class _Training:
@@ -211,6 +235,10 @@ class _Training:
         stream = Stream(self.sweep, self.task, program, data, waiting, resumed)
         pending: Turn | None = None
         started, before = time.perf_counter(), self.seconds
+
+        def count_seconds() -> None:
+            self.seconds = before + time.perf_counter() - started
+
         while not self.signal and stream.begin():
             begun = time.monotonic()
             try:
@@ -223,7 +251,7 @@ class _Training:
             pending = stream.turn(self.turn, record)
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
-            self.seconds = before + time.perf_counter() - started
+            count_seconds()
             self.signal, due = self._votes(time.monotonic() - begun)
             at_once = self.signal or pending.settled or due == Due.AT_ONCE
             if at_once or due == Due.BESIDE:
@@ -232,7 +260,7 @@ class _Training:
             if at_once:
                 self._write(pending, index)
                 pending = None
-            self.seconds = before + time.perf_counter() - started
+            count_seconds()
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """A signal that any process received, and whether the first finds a checkpoint due."""

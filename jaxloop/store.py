@@ -43,7 +43,7 @@ class Store:
             raise NotFoundError(f"{run}: no run here{hint or '; `jaxloop ls` lists runs'}")
         if self.path.is_symlink():
             raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
-        with nullcontext() if create else self._damage_told():
+        with self._damage_told(writing=create):
             self.connection = sqlite3.connect(self._uri(), timeout=30, isolation_level=None, uri=True)
             self.connection.execute("pragma synchronous = full")
             if create:
@@ -114,12 +114,19 @@ class Store:
         return bytes(found)
 
     @contextmanager
-    def _damage_told(self) -> Iterator[None]:
-        """What SQLite and its content say where bytes of the file are not what was written, as DamagedError."""
+    def _damage_told(self, *, writing: bool = False) -> Iterator[None]:
+        """What SQLite and its content say where bytes of the file are not what was written, as DamagedError.
+
+        Args:
+          writing: a file that cannot be opened is the disk's fault, not the file's.
+        """
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "unable to open" not in str(error) and (is_out_of_resources(error) or "locked" in str(error)):
+            code = error.sqlite_errorcode & 0xFF
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if is_out_of_resources(error) and (writing or code != sqlite3.SQLITE_CANTOPEN):
                 raise
             raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
         except JaxloopError:
@@ -136,13 +143,13 @@ class Store:
         Raises:
           DamagedError: the file's bytes are not what was written.
         """
-        with self._damage_told():
+        with self._damage_told(writing=True):
             self.connection.execute("begin immediate")
         try:
             with self.connection:  # commits, or rolls back on an exception
                 yield
         except sqlite3.DatabaseError:
-            with self._damage_told():
+            with self._damage_told(writing=True):
                 raise
 
     def add_members(self, members: Iterable[NewMember]) -> None:
@@ -247,7 +254,9 @@ class Store:
         if len(found) != 1:
             last = sum(self.counts().values()) - 1
             rule = f"needs a number from 0 to {last}, or the first 4 letters or more of an id"
-            raise NotFoundError(f"{self.path.parent}: no member {label!r}: {rule}")
+            fits = ", ".join(str(member.number) for member in found)
+            why = f"the ids of members {fits} begin so: more letters are needed" if found else rule
+            raise NotFoundError(f"{self.path.parent}: no member {label!r}: {why}")
         return found[0]
 
     def counts(self) -> dict[str, int]:
@@ -306,8 +315,11 @@ def exists(run: Path) -> bool:
 
 
 def _beside(run: Path) -> list[str]:
-    """The names of the runs in the same folder as a path."""
-    return [path.name for path in run.parent.iterdir() if exists(path)] if run.parent.is_dir() else []
+    """The names of the runs in the same folder as a path, as far as they can be seen."""
+    try:
+        return [entry.name for entry in os.scandir(run.parent) if os.path.exists(os.path.join(entry.path, FILE))]
+    except OSError:
+        return []
 
 
 def _quoted(name: str) -> str:

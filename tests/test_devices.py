@@ -38,8 +38,8 @@ def telling(arguments="", before="", **env):
     ],
 )
 def test_threads_follow_the_devices_of_a_run_and_not_the_cores(arguments, before, env, found):
-    process = telling(arguments, before, **env)
-    assert process.communicate(timeout=60)[0].split() == found.split()
+    with telling(arguments, before, **env) as process:
+        assert process.communicate()[0].split() == found.split()
 
 
 def test_several_processes_have_the_threads_of_one():
@@ -47,5 +47,6 @@ def test_several_processes_have_the_threads_of_one():
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     joins = [f"jax.distributed.initialize({coordinator!r}, 2, {index})" for index in (0, 1)]
-    both = [telling(before=join, JAX_NUM_CPU_DEVICES="2") for join in joins]
-    assert [process.communicate(timeout=60)[0].split() for process in both] == [["4", "2", "4"]] * 2
+    first, second = (telling(before=join, JAX_NUM_CPU_DEVICES="2") for join in joins)
+    with first, second:
+        assert [process.communicate()[0].split() for process in (first, second)] == [["4", "2", "4"]] * 2

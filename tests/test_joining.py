@@ -42,13 +42,36 @@ def test_what_libraries_print_stays_out_of_stdout():
     assert (done.stdout, "[Gloo] hello" in done.stderr) == ("{}\n", True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:41234",
+        "FAILED_PRECONDITION: Agent is in ERROR state.",
+        "DEADLINE_EXCEEDED: Barrier timed out. Id: turn 3::1",
+        "UNAVAILABLE: Failed to send RPC to coordination service.",
+    ],
+)
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError])  # JAX's own errors are of the first kind
-def test_a_process_that_is_gone_is_told_in_whatever_type_gloo_does(monkeypatch, kind):
+def test_a_process_that_is_gone_is_told_in_whatever_type_gloo_does(monkeypatch, kind, words):
     def fails(*_, **__):
-        raise kind("UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:41234\nand more")
+        raise kind(f"{words}\nand more")
 
     monkeypatch.setattr(processes, "count", lambda: 2)
     monkeypatch.setattr(processes.multihost_utils, "process_allgather", fails)
     with pytest.raises(PeerError, match="has stopped; what was saved is whole") as told:
         processes.gathered(1.0)
     assert "and more" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("shapes (2,) and (3,) differ"), RuntimeError("RESOURCE_EXHAUSTED: 1 GB")]
+)
+def test_a_mistake_is_not_another_processs(monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", fails)
+    with pytest.raises(type(error)) as told:
+        processes.gathered(1.0)
+    assert told.value is error

@@ -40,9 +40,25 @@ def test_what_is_kept_stays_where_a_new_best_has_nothing_left(tmp_path):
     with jaxloop.resume(run.path, overrides=("evaluate.metric=train/loss", "evaluate.mode=max")) as resumed:
         assert ranked(resumed.store)[0]["members"] != first
         _, note = resumed.summary["notes"]  # the first tells of the other metric
-        assert "have no final parameters any more: those of members" in note
+        assert "have no final parameters any more: nothing of the others" in note
         assert all(jax.tree.leaves(resumed.params(number)) for number in first)
     assert verify(run.path)["problems"] == []
+
+
+def test_nothing_is_dropped_for_a_best_that_is_damaged(tmp_path):
+    """Of the best members one has a damaged copy here, a damaged copy there: the others' are what is left."""
+    run = jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")
+    best = ranked(run.store)[0]["members"]
+    folders = {member.number: run.path / "members" / member.folder / "checkpoint" for member in run.members}
+    for folder in (run.path / "finished", folders[best[0]]):
+        victim = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        victim.write_bytes(victim.read_bytes()[:-1])
+    with jaxloop.resume(run.path, overrides=("checkpoint.keep=best:1",)) as resumed:
+        finals, own, kept = resumed.summary["notes"]
+    assert f"final parameters of members {best[0]} are lost" in finals
+    assert f"member {best[0]}'s own checkpoint is lost" in own
+    assert f"members {best[0]} are among the best and have no final parameters any more" in kept
+    assert all(folder.exists() for folder in folders.values())
 
 
 def test_killed_while_it_drops_a_folder_a_run_has_not_lost_it(tmp_path, monkeypatch):

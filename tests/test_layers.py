@@ -62,7 +62,19 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
         "place",
     },
     {"report", "retired", "verify", "doctor"},
-    {"resting", "finals", "progress", "recorder", "stream", "create", "replay", "planned", "kept", "runner"},
+    {
+        "resting",
+        "finals",
+        "progress",
+        "recorder",
+        "stream",
+        "create",
+        "replay",
+        "planned",
+        "kept",
+        "resuming",
+        "runner",
+    },
     {"api", "output", "panel", "cli", "__init__"},
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}

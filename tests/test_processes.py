@@ -42,7 +42,7 @@ def started(words, processes, devices, settings=SETTINGS):
     ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def two_cores():
     """For what is started here, as on the smallest machine: were threads to follow them, `LARGE` would differ."""
     if sys.platform != "linux":

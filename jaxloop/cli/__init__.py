@@ -15,6 +15,7 @@ from jaxloop.cli import reading, training
 from jaxloop.errors import (
     INTERRUPTED,
     NO_MEMBER_FINISHED,
+    TOLD,
     JaxloopError,
     ResourceError,
     SweepError,
@@ -27,7 +28,6 @@ EPILOG = (
     "disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 130/143 interrupted (state "
     "saved)."
 )
-TOLD = 300  # characters of a library's own words
 
 
 @click.group(epilog=EPILOG)
@@ -80,18 +80,18 @@ def _code() -> int:
         click.echo(f"jaxloop: {error}", err=True)
         return error.code
     except BrokenPipeError:
-        from jaxloop.output import silenced
+        from jaxloop.output import is_unread, silence
 
-        if not silenced(sys.stdout):
+        if not is_unread(sys.stdout):
             raise
-        return 1  # `| head` has seen enough
+        silence(sys.stdout)  # `| head` has seen enough
+        return 1
     except Exception as error:  # libraries say it in their own types
         if isinstance(error, OSError) and is_unwritable(error):
             click.echo(f"jaxloop: {error.filename}: {error.strerror}", err=True)
             return SweepError.code
         if not is_out_of_resources(error):
             raise
-        hint = "The last checkpoint is whole: make room, then `jaxloop resume RUN` goes on from it."
-        click.echo(f"jaxloop: out of memory or disk: {str(error)[:TOLD]}\n{hint}", err=True)
+        click.echo(f"jaxloop: out of memory or disk: {str(error)[:TOLD]}", err=True)
         return ResourceError.code
     return 0

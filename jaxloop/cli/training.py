@@ -52,8 +52,8 @@ def population(
     as_json: bool,
 ) -> None:
     """Train all members of a sweep at the same time."""
-    if name and Path(name).name != name:
-        raise click.UsageError(f"--name: needs a name without folders, got {name}; --out takes a path")
+    if name and (Path(name).name != name or name[0] == "."):
+        raise click.UsageError(f"--name: needs a name without folders or a leading dot, got {name}; see --out")
     checked, task = _read(file, overrides, seeds, together)
     from jaxloop import api, create
 

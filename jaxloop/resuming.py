@@ -1,0 +1,52 @@
+"""Before a run is trained, its folder is checked, grown, mended and set back to its newest whole checkpoint."""
+
+from pathlib import Path
+
+from jaxloop import drift, kept, provenance
+from jaxloop.create import grow, refuse_other_terms
+from jaxloop.records import Status
+from jaxloop.resting import rewind, whole_checkpoint
+from jaxloop.store import Store
+from jaxloop.sweep import Sweep
+from jaxloop.task import Task
+
+
+def prepared(
+    run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], *, allow_drift: bool
+) -> list[str]:
+    """Brings a run's store and files to where training goes on, after all that could speak against it.
+
+    Args:
+      sweep: `create.aligned` with the run; new members join it.
+      origin: as `drift.origin` gives it.
+      allow_drift: to go on although code, data or libraries have changed since the run was last started.
+
+    Returns:
+      What the user should know.
+
+    Raises:
+      SweepError: the sweep changes what members share.
+      DamagedError: no whole checkpoint is left, or something has drifted.
+      ResourceError: the disk is too small for new members.
+    """
+    checkpoint, damage = whole_checkpoint(run, store)
+    refuse_other_terms(sweep, store)
+    counts, turn = store.counts(), checkpoint["turn"]
+    trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
+    drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
+    file, notes = run / drift.SWEEP, []
+    if not file.exists():
+        notes.append(f"{file} was missing: written anew from the store")
+    ranked_by = store.get("metric"), store.get("mode")
+    grow(run, sweep, task, store, origin, drifted)
+    if (now := (store.get("metric"), store.get("mode"))) != ranked_by:
+        notes.append(f"members are ranked by {' '.join(now)} from now on; it was by {' '.join(ranked_by)}")
+    if damage:
+        at = f"turn {turn}" if turn else "the beginning"
+        notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
+    if store.get("status") != "created":
+        notes += rewind(run, store, checkpoint)
+    began = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
+    began = {name: fact for name, fact in began.items() if fact is not None}
+    notes += provenance.restore(run, began, sweep.folder)
+    return notes + kept.mend(run, store)
