@@ -25,7 +25,7 @@ def check(folder: Path) -> None:
       DamagedError: a file is missing, other than it was, or a link; or the folder was never sealed.
     """
     try:
-        lines = (folder / FILE).read_text().splitlines()
+        *lines, rest = (folder / FILE).read_bytes().decode("ascii").split("\n")
     except FileNotFoundError:
         found = f"has no {FILE}: it was not written to its end" if folder.is_dir() else "is missing"
         raise DamagedError(f"{folder}: {found}") from None
@@ -43,6 +43,8 @@ def check(folder: Path) -> None:
         del files[name]
     if files:
         raise DamagedError(f"{folder}: {min(files)} is not in {FILE}")
+    if rest:
+        raise DamagedError(f"{folder}: {FILE} ends in the middle of a line: {rest!r}")
 
 
 def is_sealed(folder: Path) -> bool:

@@ -72,9 +72,14 @@ def is_out_of_resources(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in FAILED_DISK
     if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in FAILED_STORE
+        return sqlite_code(error) in FAILED_STORE
     in_words = any(os.strerror(number) in str(error) for number in FAILED_DISK)
     return in_words or isinstance(error, MemoryError) or is_out_of_device_memory(error)
+
+
+def sqlite_code(error: sqlite3.Error) -> int:
+    """SQLite's own code of an error, such as `sqlite3.SQLITE_FULL`; 0 where Python raised it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def is_unwritable(error: OSError) -> bool:

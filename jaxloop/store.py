@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from jaxloop import facts
-from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources, nearest
+from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources, nearest, sqlite_code
 from jaxloop.records import Member, NewMember, Status, from_row
 
 FILE = "run.sqlite"
@@ -123,7 +123,7 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
-            code = error.sqlite_errorcode & 0xFF
+            code = sqlite_code(error)
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
             if is_out_of_resources(error) and (writing or code != sqlite3.SQLITE_CANTOPEN):

@@ -72,6 +72,17 @@ def flip(path: Path, place: int, bit: int) -> bytes:
     return kept
 
 
+def test_digests_are_lines_that_end(run):
+    """A flipped bit makes the end of a line another character that ends lines, for some readers."""
+    sums = run / "checkpoints" / "00000003" / "0" / "SHA256SUMS"
+    kept = sums.read_bytes()
+    for end in (b"\x0b", b"\x0c", b"\r", b"", b"x"):
+        for text in (kept[:-1] + end, kept.replace(b"\n", end, 1)):
+            sums.write_bytes(text)
+            with pytest.raises(DamagedError, match="00000003"):
+                checkpoints.check_population(run / "checkpoints", 3, [0])
+
+
 def test_no_flipped_bit_of_a_checkpoint_is_restored(run):
     """A sample of all bits of the latest checkpoint's files, each file at least once."""
     newest = run / "checkpoints" / "00000003"
