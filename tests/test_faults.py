@@ -130,11 +130,11 @@ def has_begun(run):
         return loaded.store.get("status") != "created"
 
 
-def faults(count):
+def faults(count, sample=SAMPLE):
     """The numbers of the writes to fail at."""
     if stride := os.environ.get("JAXLOOP_EVERY_FAULT"):
         return range(1, count + 1, int(stride))
-    return sorted(random.SystemRandom().sample(range(1, count + 1), SAMPLE))
+    return sorted(random.SystemRandom().sample(range(1, count + 1), sample))
 
 
 def died_at(n, done):
@@ -178,7 +178,7 @@ def test_killed_while_it_resumes_a_run_resumes_to_the_same_bits(commands, whole,
 def test_a_disk_that_fails_from_any_write_on_ends_a_run_that_resumes(commands, whole, tmp_path, error):
     """It is full, or has turned read-only; before a run has begun that is the user's choice of a disk."""
     counted = commands("population", "line.toml", "--out", tmp_path / "0" / "run", faults_in=tmp_path, error=error)
-    for n in faults(counted["count"]):
+    for n in faults(counted["count"], SAMPLE // 2):
         folder = tmp_path / str(n)
         stopped = commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=n, error=error)
         unwritable = error == errno.EROFS and not has_begun(folder / "run")
@@ -194,7 +194,7 @@ def test_a_disk_that_fails_from_any_write_on_ends_a_run_that_resumes(commands, w
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
 def test_a_disk_that_fails_while_a_run_resumes_ends_it_and_it_resumes(commands, whole, tmp_path, error):
-    for n in faults(whole[1] // 2):
+    for n in faults(whole[1] // 2, SAMPLE // 2):
         folder = tmp_path / str(n)
         commands("population", "line.toml", "--out", folder / "run", faults_in=folder, n=whole[1] // 2)
         stopped = commands("resume", folder / "run", faults_in=folder, n=n, error=error)
@@ -209,7 +209,7 @@ def test_a_disk_that_fails_while_a_run_resumes_ends_it_and_it_resumes(commands, 
 def test_killed_while_it_grows_a_run_has_its_new_members_or_not(commands, tmp_path):
     grown = ["--set", "axes.seed.count=2"]
     assert commands("population", "line.toml", *grown, "--out", tmp_path / "whole")["code"] == 0
-    for n in faults(60):
+    for n in faults(60, SAMPLE // 2):
         folder = tmp_path / str(n)
         assert commands("population", "line.toml", "--out", folder / "run")["code"] == 0
         killed = commands("resume", folder / "run", *grown, faults_in=folder, n=n)
