@@ -74,7 +74,7 @@ def is_out_of_resources(error: BaseException) -> bool:
     if isinstance(error, sqlite3.Error):
         return sqlite_code(error) in FAILED_STORE
     in_words = any(os.strerror(number) in str(error) for number in FAILED_DISK)
-    return in_words or isinstance(error, MemoryError) or is_out_of_device_memory(error)
+    return in_words or is_out_of_memory(error)
 
 
 def sqlite_code(error: sqlite3.Error) -> int:
@@ -86,6 +86,11 @@ def is_unwritable(error: OSError) -> bool:
     """Whether a path cannot be written: another's, of a read-only disk, or something else than was thought."""
     kinds = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
     return error.filename is not None and error.errno in kinds
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the machine's or a device's."""
+    return isinstance(error, MemoryError) or is_out_of_device_memory(error)
 
 
 def is_out_of_device_memory(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from jaxloop.errors import (
     JaxloopError,
     ResourceError,
     is_out_of_device_memory,
+    is_out_of_memory,
     is_out_of_resources,
     is_unwritable,
 )
@@ -100,9 +101,12 @@ def _failures_told(run: Path) -> Iterator[None]:
         failed = isinstance(error, OSError) and is_unwritable(error) and _lies_in(run, error.filename)
         if not failed and not is_out_of_resources(error):
             raise
-        told = f"{run}: out of memory or disk, or not to be written any more: {str(error)[:TOLD]}"
-        hint = f"what was saved is whole: once there is room, `jaxloop resume {run}` goes on from it"
-        raise ResourceError(f"{told}\n{hint}") from error
+        resume = f"jaxloop resume {run}"
+        if is_out_of_memory(error):
+            what, cure = "out of memory", f"`{resume} --set population.capacity=N` goes on with fewer slots"
+        else:
+            what, cure = "cannot be written", f"once there is room, `{resume}` goes on from it"
+        raise ResourceError(f"{run}: {what}: {str(error)[:TOLD]}\nwhat was saved is whole: {cure}") from error
 
 
 def _lies_in(folder: Path, name: str) -> bool:
