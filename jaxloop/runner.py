@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from enum import IntEnum
 from functools import partial
@@ -17,15 +16,8 @@ from jaxloop import checkpoints, devices, drift, kept, lock, place, planner, pro
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
 from jaxloop.digests import refuse_links
-from jaxloop.errors import (
-    TOLD,
-    JaxloopError,
-    ResourceError,
-    is_out_of_device_memory,
-    is_out_of_memory,
-    is_out_of_resources,
-    is_unwritable,
-)
+from jaxloop.errors import is_out_of_device_memory
+from jaxloop.failures import failures_told
 from jaxloop.interrupt import Interrupt
 from jaxloop.progress import Observer, Progress
 from jaxloop.recorder import Recorder, Turn
@@ -80,37 +72,14 @@ def train(
             refuse_links(run)
             checkpoints.refuse_patterns(run)
             stack.enter_context(lock.held(run))
-            stack.enter_context(_failures_told(run))
+            stack.enter_context(failures_told(run))
             store = stack.enter_context(Store(run))
             notes = prepared(run, sweep, task, store, origin, allow_drift=allow_drift)
             processes.broadcast(store.content() if processes.are_several() else b"")
         else:  # SQLite's file is for one host
-            stack.enter_context(_failures_told(run))
+            stack.enter_context(failures_told(run))
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
         return _Training(run, sweep, task, store, observe, interrupt, notes).train()
-
-
-@contextmanager
-def _failures_told(run: Path) -> Iterator[None]:
-    """Tells of memory that ran out and of a disk that failed, in whichever way libraries do, and what is safe."""
-    try:
-        yield
-    except JaxloopError:
-        raise
-    except Exception as error:
-        failed = isinstance(error, OSError) and is_unwritable(error) and _lies_in(run, error.filename)
-        if not failed and not is_out_of_resources(error):
-            raise
-        resume = f"jaxloop resume {run}"
-        if is_out_of_memory(error):
-            what, cure = "out of memory", f"`{resume} --set population.capacity=N` goes on with fewer slots"
-        else:
-            what, cure = "cannot be written", f"once there is room, `{resume}` goes on from it"
-        raise ResourceError(f"{run}: {what}: {str(error)[:TOLD]}\nwhat was saved is whole: {cure}") from error
-
-
-def _lies_in(folder: Path, name: str) -> bool:
-    return Path(name).absolute().is_relative_to(folder.absolute())
 
 
 class _Training:

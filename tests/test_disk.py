@@ -56,7 +56,7 @@ def read_only(tmp_path):
     mounted = tmp_path / "disk"
     mounted.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mounted)], capture_output=True).returncode:
-        pytest.skip("mounting a file system is not allowed here")
+        pytest.skip("mounting a file system is not allowed here; test_faults.py tells of a read-only disk")
     try:
         jaxloop.run(sweep.parse(TINY), out=mounted / "run").close()
         subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)

@@ -64,7 +64,7 @@ LAYERS = [  # from the leaves up; modules of one layer may import each other, bu
     {"report", "retired", "verify", "doctor"},
     {
         *("resting", "kept", "create", "resuming"),
-        *("finals", "progress", "recorder", "stream", "runner"),
+        *("failures", "finals", "progress", "recorder", "stream", "runner"),
         *("replay", "planned"),
     },
     {"api", "output", "panel", "cli", "__init__"},
