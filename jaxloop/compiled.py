@@ -23,6 +23,7 @@ from jaxloop.population import (
     fitted,
     grouped,
     jitted,
+    kept_apart,
     over_slots,
     populated,
     rested,
@@ -150,7 +151,7 @@ def _compiled(
       ResourceError: the compiler says that it cannot fit.
     """
     arguments = _arguments(state, bucket, task, capacity, mesh)
-    turns = [_turn(sweep, task, part, state) for part in bucket.size_classes]
+    turns = [_turn(sweep, task, part, state, mesh) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
     started = time.perf_counter()
     turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
@@ -180,11 +181,13 @@ def _compiled(
     )
 
 
-def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState) -> Advance:
+def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mesh: Mesh) -> Advance:
     """One turn of a group of one size class, in slots that hold the `largest` state."""
     one, hparams = one_member(sweep, task, size_class)
     program, own = chunked(one, sweep.document.run.evaluate_every), jax.eval_shape(one.init, hparams)
-    return streamed(populated(program if own == largest else fitted(program, own, largest)))
+    if own != largest:
+        program = fitted(program, own, largest)
+    return streamed(populated(kept_apart(program) if devices.on_cpu(mesh) else program))
 
 
 def _slots(

@@ -1,6 +1,6 @@
 """The population axis: many members, one program.
 
-    advance = spread(grouped(rested(by_size_class([streamed(populated(chunked(member(...)))), ...]))))
+    advance = spread(grouped(rested(by_size_class([streamed(populated(kept_apart(chunked(member(...))))), ...]))))
 
 Shape letters: M slots (all devices), W slots vmapped together: a group. A device turns its groups in sequence.
 """
@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxloop import padding
 from jaxloop.bucket import SIZE_CLASS
 from jaxloop.chunks import Program
+from jaxloop.independence import unmerged
 from jaxloop.member import TrainState, traced_once
 from jaxloop.task import Hparams
 
@@ -51,6 +52,11 @@ def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
         return program.test(hparams, padding.cropped(state, own), data)
 
     return Program(init, step, validate, test)
+
+
+def kept_apart(program: Program) -> Program:
+    """The same program, in which vmap merges no operation of different members: for CPU; see `independence`."""
+    return Program(*map(unmerged, program))
 
 
 def populated(program: Program) -> Program:

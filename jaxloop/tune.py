@@ -19,7 +19,7 @@ from jaxloop import devices
 from jaxloop.bucket import Bucket
 from jaxloop.chunks import chunked
 from jaxloop.compiled import shared
-from jaxloop.population import MEMBER, grouped, jitted, populated, spread
+from jaxloop.population import MEMBER, grouped, jitted, kept_apart, populated, spread
 from jaxloop.provenance import processor
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
@@ -42,7 +42,8 @@ class Step:
         self, sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, width: int, length: int, groups: int = 1
     ):
         one, _ = one_member(sweep, task, bucket)
-        program = populated(chunked(one, length))
+        program = chunked(one, length)
+        program = populated(kept_apart(program) if devices.on_cpu(mesh) else program)
 
         def turn(hparams, state, fresh, data):
             return program.step(hparams, state, data)

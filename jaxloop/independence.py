@@ -1,0 +1,141 @@
+"""Operations that vmap, or a library below it, would merge across members: kept apart, so that bits are a member's own.
+
+`vmap` turns a product of an operand that all members share with one of each member's own into one large product, and
+how a library sums an output depends on its place in that. Convolutions and triangular solves are merged likewise.
+Members are kept apart in the jaxpr of their function, after differentiation, so that it holds for every task: no
+model has to know of it. A jaxpr is rewritten as JAX documents it ("Writing custom Jaxpr interpreters in JAX"); what
+vmap does with a rewritten operation is said by `jax.custom_batching.custom_vmap`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
+
+# By primitive names. Products: a shared operand is copied for each member, which costs less than a loop.
+COPIED = frozenset({"dot_general"})
+# Computed member after member: a convolution of many members becomes a grouped one, at a third of the speed.
+IN_TURN = frozenset({"conv_general_dilated", "ragged_dot_general"})
+# LAPACK's: computed matrix after matrix. jaxlib before 0.11 divides a batch of them into tasks for the threads of
+# XLA's pool, and waits for these in the pool: several such calls at once wait forever (jax-ml/jax, lapack_kernels.cc).
+MATRIX_BY_MATRIX = frozenset(
+    {
+        *("cholesky", "cholesky_update", "eig", "eigh", "geqp3", "geqrf", "hessenberg", "householder_product"),
+        *("lu", "qr", "schur", "svd", "symmetric_product", "triangular_solve", "tridiagonal", "tridiagonal_solve"),
+    }
+)
+
+
+def unmerged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the same function, in which vmap merges no operation of different members.
+
+    Args:
+      function: of arrays in pytrees. It is traced at each call; differentiate inside of it, not outside.
+    """
+
+    def apart(*args: Any) -> Any:
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+        results = jaxpr_as_fun(_Rewriter().closed(closed))(*jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+    return apart
+
+
+class _Rewriter:
+    """Rewrites a jaxpr and those inside it, each once: equations that share one go on sharing it."""
+
+    def __init__(self):
+        self.known: dict[int, tuple[Any, Any]] = {}  # by identity; the original is kept so that its id is not reused
+
+    def closed(self, closed: ClosedJaxpr) -> ClosedJaxpr:
+        jaxpr = self.jaxpr(closed.jaxpr)
+        return closed if jaxpr is closed.jaxpr else closed.replace(jaxpr=jaxpr)
+
+    def jaxpr(self, jaxpr: Jaxpr) -> Jaxpr:
+        if id(jaxpr) not in self.known:
+            equations = [self.equation(equation) for equation in jaxpr.eqns]
+            changed = any(new is not old for new, old in zip(equations, jaxpr.eqns, strict=True))
+            self.known[id(jaxpr)] = jaxpr, jaxpr.replace(eqns=equations) if changed else jaxpr
+        return self.known[id(jaxpr)][1]
+
+    def equation(self, equation: JaxprEqn) -> JaxprEqn:
+        name = equation.primitive.name
+        if name in COPIED | IN_TURN | MATRIX_BY_MATRIX:
+            return _kept_apart(equation)
+        if name == "pallas_call":  # a kernel is vmapped as a whole
+            return equation
+        params = {key: self.parameter(value) for key, value in equation.params.items()}
+        changed = any(params[key] is not value for key, value in equation.params.items())
+        return equation.replace(params=params) if changed else equation
+
+    def parameter(self, value: Any) -> Any:
+        """A parameter of an equation: a jaxpr, a tuple that may hold some, or anything else."""
+        if isinstance(value, ClosedJaxpr):
+            return self.closed(value)
+        if isinstance(value, Jaxpr):
+            return self.jaxpr(value)
+        if isinstance(value, tuple):
+            parts = [self.parameter(part) for part in value]
+            if any(new is not old for new, old in zip(parts, value, strict=True)):
+                return value._make(parts) if hasattr(value, "_make") else tuple(parts)  # pyright: ignore
+        return value
+
+
+def _kept_apart(equation: JaxprEqn) -> JaxprEqn:
+    """The equation as a call whose batching rule is ours."""
+    primitive, name = equation.primitive, equation.primitive.name
+
+    def bind(*operands: jax.Array) -> Any:
+        return primitive.bind(*operands, **equation.params)
+
+    call = custom_vmap(_matrix_by_matrix(bind) if name in MATRIX_BY_MATRIX else bind)
+    call.def_vmap(_with_copies(bind) if name in COPIED else _in_turn(call.fun))
+    shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
+    (new,) = jax.make_jaxpr(call)(*shapes).eqns
+    return equation.replace(primitive=new.primitive, params=new.params)
+
+
+def _with_copies(bind: Callable[..., Any]) -> Callable[..., Any]:
+    """A batching rule: each member has a copy of what all share, so that vmap makes one product for each."""
+
+    def rule(members: int, is_own: Sequence[bool], *operands: jax.Array) -> Any:
+        copies = [
+            operand if own else jnp.broadcast_to(operand, (members, *operand.shape))
+            for operand, own in zip(operands, is_own, strict=True)
+        ]
+        return _with_axes(jax.vmap(bind)(*copies))
+
+    return rule
+
+
+def _in_turn(bind: Callable[..., Any]) -> Callable[..., Any]:
+    """A batching rule: member after member."""
+
+    def rule(members: int, is_own: Sequence[bool], *operands: jax.Array) -> Any:
+        def of_one(own: list[jax.Array]) -> Any:
+            left = iter(own)
+            return bind(*(next(left) if own else shared for shared, own in zip(operands, is_own, strict=True)))
+
+        mine = [operand for operand, own in zip(operands, is_own, strict=True) if own]
+        return _with_axes(jax.lax.map(of_one, mine))
+
+    return rule
+
+
+def _with_axes(results: Any) -> tuple[Any, Any]:
+    """What a batching rule gives: results, all of which have the members' axis."""
+    return results, jax.tree.map(lambda _: True, results)
+
+
+def _matrix_by_matrix(bind: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation on a batch of matrices, one after the other."""
+
+    def each(*operands: jax.Array) -> Any:
+        if max(operand.ndim for operand in operands) <= 2:
+            return bind(*operands)
+        return jax.lax.map(lambda operands: each(*operands), operands)
+
+    return each
