@@ -237,7 +237,7 @@ class _Training:
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """A signal that any process received, and whether the first finds a checkpoint due."""
-        mine = [self.interrupt.signal or 0, self._due(turn_seconds)]
+        mine = [self.interrupt.received() or 0, self._due(turn_seconds)]
         votes = processes.gathered(np.array([mine], np.int32))
         return int(votes[:, 0].max()) or None, Due(votes[0, 1])
 
