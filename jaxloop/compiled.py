@@ -187,7 +187,9 @@ def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mes
     program, own = chunked(one, sweep.document.run.evaluate_every), jax.eval_shape(one.init, hparams)
     if own != largest:
         program = fitted(program, own, largest)
-    return streamed(populated(kept_apart(program) if devices.on_cpu(mesh) else program))
+    if devices.on_cpu(mesh):
+        program = kept_apart(program, hparams, largest, resident(task, size_class))
+    return streamed(populated(program))
 
 
 def _slots(

@@ -29,19 +29,19 @@ MATRIX_BY_MATRIX = frozenset(
 )
 
 
-def unmerged(function: Callable[..., Any]) -> Callable[..., Any]:
+def unmerged(function: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:
     """Return the same function, in which vmap merges no operation of different members.
 
+    It is traced here and now, so that a function never sees what it is later mapped or sharded over: one that
+    converts its closures (`jax.closure_convert`, as diffrax does) cannot be traced under `shard_map`.
+
     Args:
-      function: of arrays in pytrees. It is traced at each call; differentiate inside of it, not outside.
+      function: of arrays in pytrees; differentiate inside of it, not outside.
+      shapes: its arguments' shapes and dtypes, for one member.
     """
-
-    def apart(*args: Any) -> Any:
-        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        results = jaxpr_as_fun(_Rewriter().closed(closed))(*jax.tree.leaves(args))
-        return jax.tree.unflatten(jax.tree.structure(shapes), results)
-
-    return apart
+    closed, results = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    flat, structure = jaxpr_as_fun(_Rewriter().closed(closed)), jax.tree.structure(results)
+    return lambda *args: jax.tree.unflatten(structure, flat(*jax.tree.leaves(args)))
 
 
 class _Rewriter:

@@ -54,9 +54,19 @@ def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
     return Program(init, step, validate, test)
 
 
-def kept_apart(program: Program) -> Program:
-    """The same program, in which vmap merges no operation of different members: for CPU; see `independence`."""
-    return Program(*map(unmerged, program))
+def kept_apart(program: Program, hparams: Any, state: Any, data: Any) -> Program:
+    """The same program, in which vmap merges no operation of different members: for CPU; see `independence`.
+
+    Args:
+      hparams, state, data: of one member, as shapes.
+    """
+
+    def apart(function: Callable[..., Any], *rest: Any) -> Callable[..., Any]:
+        found = unmerged(function, hparams, *rest)
+        # a slot has columns of other size classes too
+        return lambda columns, *rest: found({name: columns[name] for name in hparams}, *rest)
+
+    return Program(apart(program.init), *(apart(each, state, data) for each in program[1:]))
 
 
 def populated(program: Program) -> Program:

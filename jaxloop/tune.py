@@ -41,9 +41,11 @@ class Step:
     def __init__(
         self, sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, width: int, length: int, groups: int = 1
     ):
-        one, _ = one_member(sweep, task, bucket)
-        program = chunked(one, length)
-        program = populated(kept_apart(program) if devices.on_cpu(mesh) else program)
+        one, shapes = one_member(sweep, task, bucket)
+        state, program = jax.eval_shape(one.init, shapes), chunked(one, length)
+        if devices.on_cpu(mesh):
+            program = kept_apart(program, shapes, state, resident(task, bucket))
+        program = populated(program)
 
         def turn(hparams, state, fresh, data):
             return program.step(hparams, state, data)
@@ -55,7 +57,7 @@ class Step:
         hparams = {name: np.array([row[name] for row in rows]) for name in bucket.traced}
         self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
         self.data = shared(task, bucket, mesh)
-        self.state = jax.device_put(_some(jax.eval_shape(one.init, rows[0]), self.members), by_slot)
+        self.state = jax.device_put(_some(state, self.members), by_slot)
         advance = jitted(spread(grouped(turn, width), mesh), mesh)
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
