@@ -3,7 +3,8 @@
 import itertools
 import math
 import random
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
@@ -79,8 +80,22 @@ def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
             value = low + fraction * (high - low)
         value = min(max(value, low), high)
         return round(value) if whole and _are_ints(low, high) else float(value)
-    listed = points(axis, whole)
+    listed = _listed(axis)
     return listed[min(int(fraction * len(listed)), len(listed) - 1)]
+
+
+def _listed(axis: Axis) -> Sequence[Any]:
+    """The values of an axis of separate values; a range or a count is not written out."""
+    if axis.values is not None:
+        return axis.values
+    return range(axis.count) if axis.count is not None else range(*(axis.range or (0,)))
+
+
+def extremes(axis: Axis, whole: bool) -> list[Any]:
+    """Values that obey a rule about bounds or types only if all values of the axis do; see `points`."""
+    if axis.values is not None:
+        return list(axis.values)
+    return [interpolate(axis, 0.0, whole), interpolate(axis, 1.0, whole)]
 
 
 def points(axis: Axis, whole: bool) -> list[Any]:
@@ -89,12 +104,8 @@ def points(axis: Axis, whole: bool) -> list[Any]:
     Args:
       whole: the hparam is not a float, so integer ends give integers.
     """
-    if axis.values is not None:
-        return list(axis.values)
-    if axis.count is not None:
-        return list(range(axis.count))
-    if axis.range is not None:
-        return list(range(*axis.range))
+    if not (axis.log or axis.linear):
+        return list(_listed(axis))
     num = axis.num or 2
     return [interpolate(axis, i / max(1, num - 1), whole) for i in range(num)]
 
@@ -117,12 +128,17 @@ def sample(
     """The members' values, by axis name; the last axis varies fastest.
 
     `count` axes are replicates: they cross what the sampler draws. For random and sobol, `members` is the
-    total; `num` is not used there, and drawing is uniform in `log` or `linear` space.
+    total; `num` is not used there, and drawing is uniform in `log` or `linear` space. Random draws are without
+    replacement: one that repeats an earlier config is drawn again.
 
     Raises:
-      ValueError: axes of different lengths under zip; `members` missing or no multiple of the replicates.
+      ValueError: axes of different lengths under zip; `members` missing, no multiple of the replicates, or more than
+        there are different ones.
     """
     drawn = {name: axis for name, axis in axes.items() if not axis.count}
+    copies = math.prod(axis.count for axis in axes.values() if axis.count)
+    if sampler in ("random", "sobol") and (not members or members % copies):
+        raise ValueError(f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}")
     replicates = {name: points(axis, whole[name]) for name, axis in axes.items() if axis.count}
     if sampler == "grid":
         order = {name: points(axis, whole[name]) for name, axis in axes.items()}
@@ -134,22 +150,58 @@ def sample(
             raise ValueError(f"zip needs axes of one length, got {lengths}")
         configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [{}]
     else:
-        copies = math.prod(map(len, replicates.values()))
-        if not members or members % copies:
-            raise ValueError(f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}")
-        rows = _fractions(sampler, members // copies, len(drawn), seed)
-        configs = [
+        count = (members or 0) // copies
+        if sampler == "random" and count > (most := _combinations(drawn, whole)):
+            raise ValueError(f"random draws no config twice: needs at most {most * copies} members, got {members}")
+        draws = (
             {name: interpolate(axis, u, whole[name]) for (name, axis), u in zip(drawn.items(), row, strict=True)}
-            for row in rows
-        ]
+            for row in _fractions(sampler, count, len(drawn), seed)
+        )
+        if sampler == "random":
+            draws = _once_each(draws)
+        configs = list(itertools.islice(draws, count))
     crossed = [dict(zip(replicates, row, strict=True)) for row in itertools.product(*replicates.values())]
     return [{name: {**config, **copy}[name] for name in axes} for config in configs for copy in crossed]
 
 
-def _fractions(sampler: str, count: int, dimensions: int, seed: int) -> Sequence[Sequence[float]]:
+def _combinations(axes: dict[str, Axis], whole: dict[str, bool]) -> float:
+    """How many different configs the axes have; infinity where one is continuous."""
+    return math.prod(_different(axis, whole[name]) for name, axis in axes.items())
+
+
+def _different(axis: Axis, whole: bool) -> float:
+    if ends := axis.log or axis.linear:
+        return ends[1] - ends[0] + 1 if whole and _are_ints(*ends) else math.inf
+    return len(set(axis.values)) if axis.values is not None else len(_listed(axis))
+
+
+def _once_each(configs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Leave out what has come before, as float32 has it.
+
+    Raises:
+      ValueError: nothing new comes any more.
+    """
+    seen, repeats = set(), 0
+    for config in configs:
+        key = tuple(map(single, config.values()))
+        if key not in seen:
+            seen.add(key)
+            repeats = 0
+            yield config
+        elif (repeats := repeats + 1) > 1000 + 100 * len(seen):
+            raise ValueError(f"random draws no config twice, and found {len(seen)} different ones alone")
+
+
+def single(value: Any) -> Any:
+    """A float as a program computes with it, rounded to float32; any other value as it is."""
+    return struct.unpack("f", struct.pack("f", value))[0] if isinstance(value, float) else value
+
+
+def _fractions(sampler: str, count: int, dimensions: int, seed: int) -> Iterable[Sequence[float]]:
+    """Points of the unit cube: `count` of them, or without end where they are random."""
     if sampler == "random" or dimensions == 0:
         generator = random.Random(seed)
-        return [[generator.random() for _ in range(dimensions)] for _ in range(count)]
+        return ([generator.random() for _ in range(dimensions)] for _ in itertools.count())
     import numpy as np
     from scipy.stats import qmc  # a second to import: only where it is used
 

@@ -38,6 +38,7 @@ OPTIONAL: dict[str, Any] = {  # no default: where absent, there is no such thing
     "fold": 0,
     "folds": 2,
 }
+ENGINE_NAMES = frozenset({*ENGINE, *OPTIONAL, "steps"})  # that no task may give to hparams of its own
 
 _MUP: dict[str, Any] = {"parametrization": "standard", "base_width": 64}
 MODELS: dict[str, dict[str, Any]] = {  # that classify, each with its own hparams

@@ -121,11 +121,12 @@ SYNONYMS = {  # what others call it
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:
-    """ "; did you mean `x`?" where a known name is close, else nothing."""
-    known = sorted(known)
-    meant = SYNONYMS.get(str(name))
-    close = [meant] if meant in known else difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    """ "; did you mean `x`?" where a known name is close, whatever its case, else nothing."""
+    folded = {each.casefold(): each for each in sorted(known, reverse=True)}
+    written = str(name).casefold()
+    meant = SYNONYMS.get(written)
+    close = [meant] if meant in folded else difflib.get_close_matches(written, folded, n=1, cutoff=0.6)
+    return f"; did you mean `{folded[close[0]]}`?" if close else ""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

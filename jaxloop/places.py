@@ -6,8 +6,9 @@ from typing import Any
 
 from jaxloop.errors import SweepError
 
-KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
+KEY = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 KEY_LINE = re.compile(rf"^\s*({KEY}(?:\s*\.\s*{KEY})*)\s*=")
+ASSIGNMENT = re.compile(rf"\s*({KEY}(?:\s*\.\s*{KEY})*)\s*=")
 HEADER_LINE = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
 AXIS_FORMS = ("values", "log", "linear", "range", "count")
 
@@ -25,7 +26,7 @@ class Places:
         self.keys: set[str] = set()
         table: list[str] = []
         for number, line in enumerate(text.splitlines(), 1):
-            self.keys |= set(re.findall(KEY + r"(?=\s*[=.\]])", line))
+            self.keys |= _keys(re.findall(KEY + r"(?=\s*[=.\]])", line))
             if header := HEADER_LINE.match(line):
                 table = _split(header[1])
                 self.lines.setdefault(tuple(table), number)
@@ -34,7 +35,7 @@ class Places:
 
     def overridden(self, path: tuple[str, ...], assignment: str) -> None:
         self.sets[path] = f"--set {assignment}"
-        self.keys |= set(path) | set(re.findall(KEY + r"(?=\s*=)", assignment.partition("=")[2]))
+        self.keys |= set(path) | _keys(re.findall(KEY + r"(?=\s*=)", _parted(assignment)[2]))
 
     def longest_known(self, path: tuple[str, ...]) -> tuple[str, ...]:
         """The parts of a path that are keys of the file."""
@@ -62,7 +63,7 @@ def override(raw: dict[str, Any], assignment: str) -> tuple[str, ...]:
     Raises:
       SweepError: no key, no value, or a path through a value.
     """
-    key, equals, text = assignment.partition("=")
+    key, equals, text = _parted(assignment)
     path = _split(key)
     if not equals or not all(path):
         raise SweepError(f"--set {assignment}: needs section.key=value, such as run.steps=100")
@@ -93,5 +94,25 @@ def _value(text: str, assignment: str) -> Any:
         return text.strip()
 
 
+def _keys(written: list[str]) -> set[str]:
+    """Single keys, without the quotes around them."""
+    return {_split(key)[0] for key in written}
+
+
+def _parted(assignment: str) -> tuple[str, str, str]:
+    """The key of an assignment, its "=" and its value; a quoted part of the key may hold any of them."""
+    if found := ASSIGNMENT.match(assignment):
+        return found[1], "=", assignment[found.end() :]
+    return assignment.partition("=")
+
+
 def _split(dotted: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in dotted.split(".")]
+    """The parts of a TOML key. Letters that TOML wants in quotes may go without."""
+    try:
+        table, path = tomllib.loads(f"{dotted} = 0"), []
+    except tomllib.TOMLDecodeError:
+        return [part.strip().strip("\"'") for part in dotted.split(".")]
+    while isinstance(table, dict):
+        ((key, table),) = table.items()
+        path.append(key)
+    return path

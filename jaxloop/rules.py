@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jaxloop import declared
-from jaxloop.axes import Axis, length, points
+from jaxloop.axes import Axis, extremes, length, single
 from jaxloop.declared import Namespace
 from jaxloop.document import Checkpoint, Document, Evaluate, Population, Run
 from jaxloop.errors import not_one_of, unknown
@@ -96,6 +96,8 @@ def broken(document: Document, names: Namespace | None, places: Places) -> Itera
             yield places.say(path, f"`{name}` is an axis of all cases already")
         elif name == "steps" and not isinstance(entry, Axis):
             yield places.say(path, "the step budget belongs in `run.steps` (or is an axis)")
+    if names:
+        yield from _shared_names(document, names, places)
     population = document.population
     if population.members and population.sampler not in DRAWING:
         yield places.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
@@ -106,6 +108,15 @@ def broken(document: Document, names: Namespace | None, places: Places) -> Itera
     else:
         yield from _broken_values(document, names or Namespace(), places)
     yield from _broken_data(document, places)
+
+
+def _shared_names(document: Document, names: Namespace, places: Places) -> Iterator[str]:
+    """Hparams of the task that the sweep's own optimizers take as well: members cannot have both."""
+    chosen = set(_used(document, "optimizer", names, ("run",)))
+    for optimizer in sorted(chosen & names.tables["optimizer"].keys()):
+        for name in sorted(names.task.keys() & names.tables["optimizer"][optimizer].keys()):
+            rule = f"declares an hparam `{name}`, which {optimizer} takes too: name it otherwise"
+            yield places.say(("run", "task"), rule)
 
 
 def _broken_axis(
@@ -129,7 +140,7 @@ def _broken_values(document: Document, names: Namespace, places: Places) -> Iter
             if used <= names.tables[chooser].keys() and not owners & used:
                 rule = f"no {chooser} of this sweep takes `{name}` (used: {', '.join(sorted(map(str, used)))})"
                 yield places.say(path, rule)
-        for value in points(entry, whole=True) if isinstance(entry, Axis) else [entry]:
+        for value in extremes(entry, whole=True) if isinstance(entry, Axis) else [entry]:
             if rule := _broken_value(name, value, names):
                 yield places.say(path, rule)
 
@@ -141,7 +152,7 @@ def _used(document: Document, chooser: str, names: Namespace, path: tuple[str, .
         grids = [grids[list(document.cases).index(path[1])]]
     for grid in grids:
         if chooser in grid.axes:
-            yield from points(grid.axes[chooser], whole=True)
+            yield from extremes(grid.axes[chooser], whole=True)
         else:
             yield grid.hparams.get(chooser, names.known[chooser])
 
@@ -192,11 +203,19 @@ def _out_of_bounds(value: Any, default: Any, bounds: tuple[float | None, float |
     return rule and f"needs {rule}, got {value!r}"
 
 
-def repeated(digests: list[str], places: Places) -> Iterator[str]:
-    """The first pair of members that are the same."""
-    seen: dict[str, int] = {}
-    for number, digest in enumerate(digests):
-        first = seen.setdefault(digest, number)
-        if first != number:
-            yield places.say(("axes",), f"members {first} and {number} are the same: an axis repeats a value")
-            return
+def repeated(members: list[dict[str, Any]], document: Document, places: Places) -> str | None:
+    """What is wrong where two members are the same to a program, which computes with float32."""
+    seen: dict[tuple, int] = {}
+    for number, hparams in enumerate(members):
+        first = seen.setdefault(tuple((name, type(v), single(v)) for name, v in hparams.items()), number)
+        if first == number:
+            continue
+        same = f"members {first} and {number} are the same"
+        if rounded := [name for name, value in hparams.items() if members[first][name] != value]:
+            values = [f"{name} {members[first][name]!r} and {hparams[name]!r}" for name in rounded]
+            return places.say(("axes",), f"{same}: {', '.join(values)} are equal in float32")
+        if (sampler := document.population.sampler) in DRAWING:
+            cure = "draw fewer members, or with sampler random, which draws none twice"
+            return places.say(("population", "sampler"), f"{same}: {sampler} drew a config twice: {cure}")
+        return places.say(("axes",), f"{same}: an axis repeats a value")
+    return None

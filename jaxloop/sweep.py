@@ -89,7 +89,7 @@ def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None =
       SweepError: all that is wrong, a line each, with file, line, key, rule, value and the nearest name.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         beside = [other.name for other in path.parent.glob("*.toml")]
         raise SweepError(f"{path}: no such file{nearest(path.name, beside)}") from None
@@ -134,8 +134,8 @@ def parse(
         members = list(_members(document, names))
     except ValueError as error:
         raise SweepError(places.say(("population", "sampler"), str(error))) from None
-    if repeated := list(rules.repeated([digest(hparams) for hparams in members], places)):
-        raise SweepError(repeated[0])
+    if repeated := rules.repeated(members, document, places):
+        raise SweepError(repeated)
     return Sweep(_written_out(document, members), members, names.known, folder, name, places, written)
 
 
@@ -165,6 +165,9 @@ def _namespace(document: Document, places: Places, folder: Path, names_of: Names
     name = document.run.task
     if name in declared.TASKS:
         return declared.namespace(name, document.data)
+    if name.endswith(".py"):
+        rule = f"needs the name of the task in the file too, such as {name}:task"
+        raise SweepError(places.say(("run", "task"), rule))
     if ":" not in name and name not in declared.DATA:
         raise SweepError(places.say(("run", "task"), unknown("task", name, declared.DATA)))
     if names_of is None:

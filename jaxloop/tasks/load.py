@@ -39,7 +39,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         raise SweepError(f"{name}: {told(error)}") from error
     if not isinstance(task, Task):
         raise SweepError(f"{name} needs to be a jaxloop.Task or a function that returns one, got {type(task)}")
-    clash = set(task.hparams) & set(declared.Namespace().known)
+    clash = task.hparams.keys() & declared.ENGINE_NAMES  # an optimizer's are refused where a sweep uses it
     if isinstance(task.hparams.get("batch_size"), Size):
         clash -= {"batch_size"}  # its loss weighs its examples
     if clash:
