@@ -9,7 +9,7 @@ from jaxloop.errors import DamagedError
 from jaxloop.store import Store
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
-from jaxloop.tasks.load import code_hash, task_file
+from jaxloop.tasks.load import code_hash, task_files
 
 PACKAGES = ("jaxloop", "jax", "jaxlib", "flax", "optax", "numpy")  # whose versions a member's bits may depend on
 SWEEP = "sweep.toml"
@@ -26,9 +26,12 @@ def origin(sweep: Sweep, task: Task) -> dict[str, str]:
 
 
 def source(sweep: Sweep) -> str:
-    """The text of the task's file; of a task that ships, none: it goes with jaxloop's version."""
-    file = task_file(sweep.document.run.task, sweep.folder)
-    return file.read_text(errors="replace") if file else ""
+    """The text of the task's files, each under its name; of a task that ships, none: it goes with jaxloop's version."""
+    files = task_files(sweep.document.run.task, sweep.folder)
+    texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
+    if len(texts) == 1:
+        return texts[files[0]]
+    return "".join(f"# {file.relative_to(files[0].parent)}\n{text}\n" for file, text in texts.items())
 
 
 def changes(store: Store, now: dict[str, str]) -> list[str]:
@@ -59,7 +62,7 @@ def check(
       DamagedError: something has changed, and that is not allowed.
     """
     changed = changes(store, now) if trains else []
-    diff = _diff(store.get("source", None), source(sweep), "the task's file") if changed else []
+    diff = _diff(store.get("source", None), source(sweep), "the task's code") if changed else []
     edited = [] if store.get("growing", False) else _edited(run, store)
     if not changed and not edited:
         return {}

@@ -48,7 +48,9 @@ class _Rewriter:
     """Rewrites a jaxpr and those inside it, each once: equations that share one go on sharing it."""
 
     def __init__(self):
-        self.known: dict[int, tuple[Any, Any]] = {}  # by identity; the original is kept so that its id is not reused
+        self.known: dict[
+            int, tuple[Any, Any]
+        ] = {}  # by identity; the original is kept so that its id is not reused
 
     def closed(self, closed: ClosedJaxpr) -> ClosedJaxpr:
         jaxpr = self.jaxpr(closed.jaxpr)

@@ -1,6 +1,6 @@
 """What a sweep must obey: keys and names that exist, values in bounds, no member twice. Each rule, said once."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -106,7 +106,10 @@ def broken(document: Document, names: Namespace | None, places: Places) -> Itera
         rule = f"{total} members ({lengths}) are more than population.max_members = {population.max_members}"
         yield places.say(("axes",), rule)
     else:
-        yield from _broken_values(document, names or Namespace(), places)
+        checked = (
+            names.known if names else declared.ENGINE_NAMES
+        )  # other names may be the task's, and mean anything
+        yield from _broken_values(document, names or Namespace(), checked, places)
     yield from _broken_data(document, places)
 
 
@@ -129,10 +132,10 @@ def _broken_axis(
         yield places.say(path, f"needs `num`, how many points, with {sampler}")
 
 
-def _broken_values(document: Document, names: Namespace, places: Places) -> Iterator[str]:
+def _broken_values(document: Document, names: Namespace, checked: Container[str], places: Places) -> Iterator[str]:
     for path, entry in document.entries():
         name = path[-1]
-        if name not in names.known:
+        if name not in checked:
             continue
         if takers := names.takers(name):
             chooser, owners = takers

@@ -129,14 +129,14 @@ def parse(
         problems += rules.broken(document, names, places)
     if problems or not document:
         raise SweepError("\n".join(problems))
-    names = names or Namespace()
     try:
-        members = list(_members(document, names))
+        members = list(_members(document, names or Namespace()))
     except ValueError as error:
         raise SweepError(places.say(("population", "sampler"), str(error))) from None
-    if repeated := rules.repeated(members, document, places):
+    if names and (repeated := rules.repeated(members, document, places)):
         raise SweepError(repeated)
-    return Sweep(_written_out(document, members), members, names.known, folder, name, places, written)
+    known = (names or Namespace()).known
+    return Sweep(_written_out(document, members), members, known, folder, name, places, written)
 
 
 def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str], list[tuple[str, ...]]]:

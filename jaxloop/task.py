@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxloop.sizes import Choice, Size
+
 Params = Any
 Batch = dict[str, jax.Array]
 Hparams = Mapping[str, Any]
@@ -18,9 +20,11 @@ Metrics = dict[str, jax.Array]
 class Data:
     """Three splits, each a dict of arrays that share their first axis, the examples.
 
-    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples.
+    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples. What NumPy takes
+    for an array of numbers, such as a list, becomes one.
 
     Raises:
+      TypeError: a split is no dict, or one of its values no array of numbers.
       ValueError: arrays of one split differ in length, or a split is empty.
     """
 
@@ -29,6 +33,13 @@ class Data:
     test: Mapping[str, np.ndarray]
 
     def __post_init__(self):
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if not isinstance(split, Mapping):
+                kind = type(split).__name__
+                raise TypeError(f"data.{name}: needs a dict of arrays, such as {{'x': x, 'y': y}}, got a {kind}")
+            arrays = {key: _array(f"data.{name}[{key!r}]", value) for key, value in split.items()}
+            object.__setattr__(self, name, arrays)  # the one way to set a field of a frozen dataclass
         for name, split in self.splits().items():
             lengths = {key: len(array) for key, array in split.items()}
             if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
@@ -46,6 +57,35 @@ class Data:
                 digest.update(f"{split}/{name} {array.dtype} {array.shape}\n".encode())
                 digest.update(array.tobytes())
         return digest.hexdigest()[:16]
+
+
+def _array(where: str, value: Any) -> Any:
+    """Examples as an array of numbers.
+
+    Raises:
+      TypeError: they are something else.
+    """
+    rule = f"{where}: needs an array of numbers whose first axis is the examples, got"
+    if not (hasattr(value, "__array__") or isinstance(value, list | tuple)):
+        raise TypeError(f"{rule} a {type(value).__name__}")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:  # rows of different lengths
+        raise TypeError(f"{rule} a {type(value).__name__} that NumPy makes no array of: {error}") from None
+    if array.ndim == 0 or not (jax.dtypes.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
+        kind = f"array of {array.dtype}" if array.ndim else "single value"
+        raise TypeError(f"{rule} {'an' if array.ndim else 'a'} {kind}")
+    return array
+
+
+def _plain(value: Any) -> Any:
+    """An hparam's default; a scalar of NumPy or JAX as the Python number that it is."""
+    is_scalar = not isinstance(value, Size | Choice) and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar and hasattr(value, "item") else value
+
+
+def _plain_values(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in table.items()}
 
 
 def _weights(params: Params, hparams: Hparams) -> Any:
@@ -86,3 +126,8 @@ class Task:
     rates: Callable[[Params, Hparams], Any] = lambda params, hparams: None
     weights: Callable[[Params, Hparams], Any] = _weights
     hidden: Callable[[Params, Hparams], Any] = _matrices
+
+    def __post_init__(self):
+        models = {model: _plain_values(table) for model, table in self.models.items()}
+        object.__setattr__(self, "hparams", _plain_values(self.hparams))
+        object.__setattr__(self, "models", models)

@@ -4,12 +4,13 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
 from jaxloop import declared
 from jaxloop.errors import SweepError, nearest, told, unknown
-from jaxloop.sizes import Size
+from jaxloop.sizes import Choice, Size
 from jaxloop.task import Task
 
 
@@ -39,12 +40,27 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         raise SweepError(f"{name}: {told(error)}") from error
     if not isinstance(task, Task):
         raise SweepError(f"{name} needs to be a jaxloop.Task or a function that returns one, got {type(task)}")
+    for table in (task.hparams, *task.models.values()):
+        for hparam, default in table.items():
+            if rule := _no_default(default):
+                raise SweepError(f"{name}: hparam {hparam!r} {rule}")
     clash = task.hparams.keys() & declared.ENGINE_NAMES  # an optimizer's are refused where a sweep uses it
     if isinstance(task.hparams.get("batch_size"), Size):
         clash -= {"batch_size"}  # its loss weighs its examples
     if clash:
         raise SweepError(f"{name} declares {', '.join(sorted(clash))}, which are the engine's own names")
     return task
+
+
+def _no_default(value: Any) -> str | None:
+    """The rule that a default of an hparam breaks, if any."""
+    if not isinstance(value, bool | int | float | str | Size | Choice):
+        hint = ": an hparam for each of its values" if isinstance(value, list | tuple | dict) else ""
+        kinds = "a bool, int, float or str, or a default made by jaxloop.size or jaxloop.choice"
+        return f"needs {kinds}{hint}, got {value!r}, of type {type(value).__name__}"
+    if isinstance(value, float) and not abs(value) <= declared.LARGEST_FLOAT:
+        return f"needs a finite number that float32 can hold, got {value!r}"
+    return None
 
 
 def _from_file(name: str, folder: Path) -> Any:
@@ -55,6 +71,10 @@ def _from_file(name: str, folder: Path) -> Any:
         raise SweepError(f"no Python file {file}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    for beside in _modules_beside(file):  # loaded anew, as the file is; or another project's of the same name
+        sys.modules.pop(beside, None)
+    if (first := str(file.parent)) not in sys.path[:1]:
+        sys.path.insert(0, first)  # as Python does for a script; functions may import when they are called
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -63,6 +83,17 @@ def _from_file(name: str, folder: Path) -> Any:
         public = [each for each in vars(module) if not each.startswith("_")]
         raise SweepError(f"{file} has no `{attribute}`{nearest(attribute, public)}")
     return getattr(module, attribute)
+
+
+def _modules_beside(file: Path) -> dict[str, Path]:
+    """Modules in the folder of a Python file that it imports, directly or through each other: their files, by name."""
+    finder = ModuleFinder([str(file.parent)])
+    try:
+        finder.run_script(str(file))
+    except (OSError, SyntaxError, ValueError):  # whoever runs it is told
+        return {}
+    found = {name: module.__file__ for name, module in finder.modules.items() if name != "__main__"}
+    return {name: Path(path) for name, path in sorted(found.items()) if path}
 
 
 def _unbound(make: Any, options: dict[str, Any]) -> str | None:
@@ -88,9 +119,23 @@ def _absolute(folder: Path, value: Any) -> Any:
 
 
 def code_hash(name: str, folder: Path) -> str:
-    """What identifies a task's code: its file's content; for a task that ships, its name."""
+    """What identifies a task's code: the content of its files; for a task that ships, its name."""
+    files = task_files(name, folder)
+    if not files:
+        return name
+    contents = [file.read_bytes() for file in files]
+    if len(files) > 1:
+        contents = [
+            f"{file.relative_to(files[0].parent)}\0{len(content)}\0".encode() + content
+            for file, content in zip(files, contents, strict=True)
+        ]
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
+
+
+def task_files(name: str, folder: Path) -> list[Path]:
+    """The files of a user's own task: the one that it is in, then those that this imports from its own folder."""
     file = task_file(name, folder)
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else name
+    return [file.resolve(), *_modules_beside(file.resolve()).values()] if file else []
 
 
 def task_file(name: str, folder: Path) -> Path | None:
