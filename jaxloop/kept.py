@@ -7,6 +7,7 @@ from typing import Any, get_args
 from jaxloop import checkpoints, digests
 from jaxloop.errors import DamagedError
 from jaxloop.records import Member
+from jaxloop.report import best
 from jaxloop.retired import final, own_folder, own_folders
 from jaxloop.snapshot import Final, ends_with
 from jaxloop.store import Store
@@ -41,7 +42,9 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
                     notes.append(f"member {number} gets no checkpoint of its own: {error}")
                 else:
                     checkpoints.save_one(own, params)
-    if wanted != "all":
+    if wanted.startswith("best:") and not numbers:
+        notes.append("no config has a finite mean to be kept for: no final parameters are deleted")
+    elif wanted != "all":
         notes += _drop_all_but(run, store, set(numbers))
     return notes
 
@@ -50,9 +53,10 @@ def _best(wanted: str, ranked: list[dict[str, Any]]) -> list[int]:
     """Whose parameters `keep` means to have folders of their own, by number."""
     if wanted == "none":
         return []
+    configs = best(ranked)
     if wanted == "all":
-        return [number for config in ranked[:BEST_CONFIGS] for number in config["members"][:BEST_SEEDS]]
-    return [number for config in ranked[: int(wanted.removeprefix("best:"))] for number in config["members"]]
+        return [number for config in configs[:BEST_CONFIGS] for number in config["members"][:BEST_SEEDS]]
+    return [number for config in configs[: int(wanted.removeprefix("best:"))] for number in config["members"]]
 
 
 def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:

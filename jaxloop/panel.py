@@ -1,5 +1,6 @@
 """What a person sees while a run goes: a live panel in a terminal, plain lines elsewhere."""
 
+import math
 import re
 import sys
 import time
@@ -62,14 +63,14 @@ class Panel:
         self.notes = len(notes)
 
     def _render(self, progress: "Progress") -> Group:
-        from jaxloop.report import ranked
+        from jaxloop.report import best, ranked
 
         name = escape(str(progress.store.get("name")))
         bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
         bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
-        best = ranked(progress.store, so_far=True)[:5]
+        rows = best(ranked(progress.store, so_far=True))[:5]
         metric = str(progress.store.get("metric"))
-        return Group(bar, _line(progress), best_table(best, self.varied, metric) if best else "")
+        return Group(bar, _line(progress), best_table(rows, self.varied, metric) if rows else "")
 
 
 def _line(progress: "Progress") -> str:
@@ -93,7 +94,7 @@ def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Ta
     for rank, row in enumerate(best, 1):
         values = [_short(row["hparams"].get(name)) for name in names]
         tested = [_measured(row["metrics"].get(other))] if other != metric else []
-        ended = "" if row["complete"] else f" ({row['finished']} of {len(row['members'])} finished)"
+        ended = "" if row["complete"] else f" ({row['finished']} of {len(row['members'])} finished finite)"
         measured = [_measured(row["mean"]), _measured(row["standard_error"]), *tested]
         table.add_row(str(rank), *values, *measured, ranges(row["members"]) + ended)
     return table
@@ -105,4 +106,4 @@ def _short(value: Any) -> str:
 
 
 def _measured(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -10,6 +10,7 @@ from jaxloop import lock
 from jaxloop.declared import REPLICATES
 from jaxloop.records import Member, Status
 from jaxloop.store import Store
+from jaxloop.units import ranges
 
 
 def ranked(
@@ -17,8 +18,9 @@ def ranked(
 ) -> list[dict[str, Any]]:
     """Configs, best first, by a metric's mean over their seeds and folds, with its standard error.
 
-    A config is `complete` if all its members finished: the mean of those that survive would flatter it, so
-    that incomplete ones come last.
+    A config is `complete` if all its members finished with a finite value: the mean of those that survive would
+    flatter it, so incomplete ones come after all complete ones. Those without a finite value come last, their mean
+    is None.
 
     Args:
       metric: instead of the run's own.
@@ -30,29 +32,53 @@ def ranked(
     configs: dict[str, list[Member]] = {}
     for member in store.members():
         configs.setdefault(member.config, []).append(member)
-    rows = []
-    for config, members in configs.items():
-        done = [m for m in members if m.status in counted and metric in m.metrics]
-        names = sorted({name for m in done for name in m.metrics})
-        means = {name: float(np.mean([m.metrics[name] for m in done if name in m.metrics])) for name in names}
-        values = [m.metrics[metric] for m in done]
-        error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-        rows.append(
-            {
-                "config": config,
-                "hparams": {k: v for k, v in members[0].hparams.items() if k not in REPLICATES},
-                "members": [m.number for m in members],
-                "finished": len(done),
-                "complete": len(done) == len(members),
-                "mean": means.get(metric),
-                "standard_error": error,
-                "metrics": means,
-            }
-        )
+    rows = [_row(config, members, metric, counted) for config, members in configs.items()]
+    rows = [row for row in rows if row["finished"] or row["not_finite"]]
     sign = -1 if mode == "max" else 1
-    rows = [row for row in rows if row["mean"] is not None]
-    rows.sort(key=lambda row: (not row["complete"], sign * row["mean"], row["members"][0]))
-    return rows
+
+    def order(row: dict[str, Any]) -> tuple:
+        unranked = row["mean"] is None
+        return unranked, not row["complete"], 0.0 if unranked else sign * row["mean"], row["members"][0]
+
+    return sorted(rows, key=order)
+
+
+def _row(config: str, members: list[Member], metric: str, counted: set[Status]) -> dict[str, Any]:
+    """One config: means over those of its members whose value of the metric is finite."""
+    done = [member for member in members if member.status in counted and member.metrics]
+    finite = [member for member in done if math.isfinite(member.metrics.get(metric, math.nan))]
+    values = [member.metrics[metric] for member in finite]
+    names = sorted({name for member in finite for name in member.metrics})
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    means = {name: _mean([m.metrics[name] for m in finite if name in m.metrics]) for name in names}
+    return {
+        "config": config,
+        "hparams": {name: value for name, value in members[0].hparams.items() if name not in REPLICATES},
+        "members": [member.number for member in members],
+        "finished": len(finite),
+        "not_finite": [member.number for member in done if member not in finite],
+        "complete": len(finite) == len(members),
+        "mean": means.get(metric),
+        "standard_error": error,
+        "metrics": means,
+    }
+
+
+def _mean(values: list[float]) -> float:
+    """A mean; where a value is not finite, no number: infinities may cancel."""
+    return float(np.mean(values)) if np.isfinite(values).all() else math.nan
+
+
+def best(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the ranked configs that have a finite mean."""
+    return [row for row in ranked if row["mean"] is not None]
+
+
+def not_finite(ranked: list[dict[str, Any]], metric: str) -> list[str]:
+    """Name the members that finished without a finite value of the metric, if there are any."""
+    numbers = sorted(number for row in ranked for number in row["not_finite"])
+    told = f"finished without a finite {metric}: their values are not ranked"
+    return [f"{'members' if len(numbers) > 1 else 'member'} {ranges(numbers)} {told}"] if numbers else []
 
 
 def status(store: Store) -> str:

@@ -281,6 +281,7 @@ class _Training:
             self.signal = None  # it came when nothing was left to interrupt
         ranked = report.ranked(self.store)
         if processes.leads() and not self.signal:
+            self.notes += report.not_finite(ranked, self.store.get("metric"))
             self.notes += kept.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         totals = self._totals()
@@ -304,7 +305,7 @@ class _Training:
             "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
             "member_steps_per_second": round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
-            "best": ranked[:BEST_TOLD],
+            "best": report.best(ranked)[:BEST_TOLD],
         }
         if processes.leads():
             self.store.put(status=status, **totals)

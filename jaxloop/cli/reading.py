@@ -119,17 +119,17 @@ def _remark(store: Any) -> None:
         click.echo(f"{found['run']}: from turn {drift['turn']} on trained after a change: {told}", err=True)
 
 
-@click.command()
+@click.command("best")
 @run_folder
 @click.option("-k", type=click.IntRange(1), default=5, help="How many configs.")
 @click.option("--metric", help="Rank by this metric instead of the sweep's.")
 @click.option("--mode", type=click.Choice(["max", "min"]), help="Whether more or less is better.")
 @as_json
-def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
+def ranking(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Configs ranked by their mean over seeds, with its standard error."""
     from jaxloop.declared import direction
     from jaxloop.errors import NotFoundError, SweepError
-    from jaxloop.report import ranked
+    from jaxloop.report import best, not_finite, ranked
     from jaxloop.store import Store
 
     with Store(run) as store:
@@ -139,13 +139,16 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         better = mode or (store.get("mode") if metric == store.get("metric") else direction(metric))
         if better is None:
             raise SweepError(f"--mode: `{metric}` does not tell what is better: needs max or min")
-        rows = ranked(store, metric, better)[:k]
+        found = ranked(store, metric, better)
+        for told in not_finite(found, metric):
+            click.echo(f"{run}: {told}", err=True)
         if as_json:
-            click.echo(strict_json(rows))
+            click.echo(strict_json(found[:k]))
             return
+        rows = best(found)[:k]
         if not rows:
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
-            click.echo(f"no member has finished with a {metric}; {shown}", err=True)
+            click.echo(f"no member has finished with a finite {metric}; {shown}", err=True)
             return
         from jaxloop.output import console
         from jaxloop.panel import best_table
@@ -194,4 +197,4 @@ def export(run: Path, member: str, folder: Path, average: bool) -> None:
     click.echo(folder)
 
 
-COMMANDS = (verify, doctor, ls, show, best, replay, export)
+COMMANDS = (verify, doctor, ls, show, ranking, replay, export)
