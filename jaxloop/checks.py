@@ -1,5 +1,6 @@
 """What a sweep asks of its task, checked before anything is compiled or written."""
 
+import string
 from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from jaxloop.sizes import Size
 from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import batch_shapes, measured_shapes, params_extents, resident
+
+MOST_METRICS = 1000  # SQLite allows 2000 columns
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class Checked(NamedTuple):
@@ -48,6 +52,8 @@ def check(sweep: Sweep, task: Task) -> Checked:
             except Exception as error:  # what an optimizer says, or the user's functions over a whole step
                 broken = [sweep.places.say(("run", "task"), told(error))]
         problems |= dict.fromkeys(broken)
+    if rule := _unrecordable(list(measured)):
+        problems[sweep.places.say(("run", "task"), rule)] = None
     if problems:
         raise SweepError("\n".join(problems))
     metric = _metric(sweep, measured)
@@ -90,7 +96,19 @@ def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ..
             rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
         yield ("evaluate", "metric"), rule
     elif direction(metric, sweep.document.evaluate.mode) is None:
-        yield ("evaluate", "mode"), f"`{metric}` does not tell what is better: needs max or min"
+        yield ("evaluate", "mode"), f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
+
+
+def _unrecordable(measured: list[str]) -> str | None:
+    """What keeps metrics from being columns of the run's store, if anything: SQLite folds ASCII letters' case."""
+    if len(measured) > MOST_METRICS:
+        return f"measures {len(measured)} values of a member, and a run records {MOST_METRICS} at the most"
+    known: dict[str, str] = {}
+    for name in measured:
+        other = known.setdefault(name.translate(LOWER), name)
+        if other != name:
+            return f"measures `{other}` and `{name}`, which differ in case only: give one another name"
+    return None
 
 
 def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray]) -> str | None:

@@ -20,6 +20,7 @@ with absent("torch"):  # which tensorboardX loads where it is installed: a secon
     from tensorboardX.record_writer import masked_crc32c, register_writer_factory
 
 SCHEME = "jaxloop-append"
+LABEL_BYTES = 120  # of a folder's name, of which file systems allow 255
 
 
 class _Appended:
@@ -98,8 +99,15 @@ def _plugin_summary(tag: str, **content: Any) -> Summary:
 
 
 def write_experiment(folder: Path, examples: dict[str, Any], metrics: list[str]) -> None:
-    """Declares the run's hparams, each with a value for its type, and metrics to TensorBoard, at the root."""
+    """Declare a run's hparams and metrics to TensorBoard, in a file at the root that replaces the one before.
+
+    TensorBoard takes the first declaration that it finds; a run that has grown may have more of both.
+
+    Args:
+      examples: a value of each hparam, for its type.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    delete(folder)
     experiment = api_pb2.Experiment()
     for name, value in examples.items():
         if isinstance(value, bool):
@@ -190,5 +198,5 @@ def label(hparams: dict[str, Any], names: list[str]) -> str:
 
 def folder_name(number: int, hparams: dict[str, Any], varied: list[str]) -> str:
     """ "0007-learning_rate=0.001,seed=3": a name that sorts, tells, and is safe as a file's."""
-    safe = re.sub(r"[^\w.,=+-]", "_", label(hparams, varied))[:120]
+    safe = re.sub(r"[^\w.,=+-]", "_", label(hparams, varied)).encode()[:LABEL_BYTES].decode(errors="ignore")
     return f"{number:04d}-{safe}".rstrip("-")
