@@ -47,14 +47,6 @@ def task_of(checked: Sweep) -> Task:
         raise SweepError(checked.places.say(("data",), str(error))) from error
 
 
-def free_folder(name: str, parent: Path = RUNS) -> Path:
-    """`runs/name`, or with the first free number behind it."""
-    folder, number = parent / name, 2
-    while folder.exists():
-        folder, number = parent / f"{name}-{number}", number + 1
-    return folder
-
-
 def run(
     swept: str | Path | Sweep,
     *,
@@ -77,8 +69,7 @@ def run(
         raise TypeError("overrides go with a sweep file: a Sweep is checked already")
     else:
         checked, task = swept, task_of(swept)
-    folder = Path(out) if out else free_folder(checked.name)
-    create.create(checked, task, folder)
+    folder = create.create(checked, task, Path(out or RUNS / checked.name), numbered=not out)
     return Run(folder, runner.train(folder, checked, task, observe))
 
 
@@ -126,8 +117,8 @@ def forked(path: str | Path, out: str | Path | None, overrides: tuple[str, ...])
     """The folder, sweep and task of a new run that is created from another; see `fork`."""
     with opened(path) as run:
         checked, task = run.read(overrides, "written")
-        folder = Path(out) if out else free_folder(run.path.absolute().name, run.path.parent)
-        create.create(checked, task, folder, forked_from=str(run.path.absolute()))
+        origin = str(run.path.absolute())
+        folder = create.create(checked, task, Path(out or run.path), numbered=not out, forked_from=origin)
     return folder, checked, task
 
 

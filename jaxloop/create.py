@@ -1,11 +1,13 @@
 """How members enter a run: when it is created, and when it grows. Those it has keep their numbers and results."""
 
+import itertools
 import os
 import shlex
 import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,15 @@ from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
 
 
-def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
-    """Makes a run's folder with all its members waiting; killed on the way, there is no run.
+def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **facts: Any) -> Path:
+    """Make a run's folder with all its members waiting; killed on the way, there is no run.
 
     Args:
+      numbered: where the folder is taken, take the first free one of run-2, run-3, ...
       facts: to record beside the run's own.
+
+    Returns:
+      The run's folder.
 
     Raises:
       SweepError: the folder is taken, or the sweep asks of the task what it has not.
@@ -36,22 +42,42 @@ def create(sweep: Sweep, task: Task, run: Path, **facts: Any) -> None:
     processes.agree(digest([sweep.toml(), origin]))
     if processes.leads():
         checkpoints.refuse_patterns(run)
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            hint = f"`jaxloop resume {run}` goes on with it; else " if exists(run) else ""
-            raise SweepError(f"{run}: exists already; {hint}choose another folder with --out")
         buckets = planner.buckets(sweep, task)
         disk.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
         run.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{run.name}.", dir=run.parent))
+        run = _claimed(run, numbered=numbered)
+        part = Path(tempfile.mkdtemp(prefix=".jaxloop-", dir=run.parent))
         try:
             _fill(part, run.name, sweep, checked, origin, buckets, facts)
             part.replace(run)
         except BaseException as error:
             shutil.rmtree(part, ignore_errors=True)
-            if exists(run):  # another process was first
+            with suppress(OSError):
+                run.rmdir()  # unless another process has put a run there
+            if exists(run):
                 raise SweepError(f"{run}: exists already; choose another folder with --out") from error
             raise
-    processes.barrier("created")
+    return Path(os.fsdecode(processes.broadcast(os.fsencode(run))))
+
+
+def _claimed(run: Path, *, numbered: bool) -> Path:
+    """A folder for a run, made here and now: of processes that look for a free one at once, each gets its own.
+
+    Raises:
+      SweepError: it is taken.
+    """
+    if not numbered:
+        disk.refuse_taken(run)
+        run.mkdir(exist_ok=True)
+        return run
+    for number in itertools.count(1):
+        folder = run if number == 1 else run.with_name(f"{run.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
 
 
 def _fill(
@@ -65,7 +91,7 @@ def _fill(
 ) -> None:
     """Writes what a run begins with."""
     folder.chmod(0o777 & ~_umask())
-    (folder / drift.SWEEP).write_text(sweep.toml())
+    (folder / drift.SWEEP).write_text(sweep.toml(), encoding="utf-8")
     facts = {**facts, "name": name, "folder": str(sweep.folder), "origins": [origin]}
     provenance.add(folder, {**facts, **provenance.collect(sweep.folder)})
     with Store(folder, create=True) as store, store.transaction():
@@ -199,7 +225,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
     elif facts:
         store.put(**facts)
     file = run / drift.SWEEP
-    if not file.exists() or file.read_text(errors="replace") != text:
+    if not file.exists() or file.read_text(encoding="utf-8", errors="replace") != text:
         write_whole(file, text)
     if store.get("growing", False):
         store.put(growing=False)

@@ -52,13 +52,11 @@ def is_sealed(folder: Path) -> bool:
 
 
 def refuse_links(folder: Path) -> None:
-    """Makes sure that nothing in a folder leads out of it.
+    """Make sure that nothing in a folder leads out of it; the folder itself may be reached through a link.
 
     Raises:
       DamagedError: something is a link.
     """
-    if folder.is_symlink():
-        raise DamagedError(f"{folder}: is a link, and jaxloop writes none: replace it by what it leads to")
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             if os.path.islink(path := os.path.join(place, name)):
@@ -68,7 +66,7 @@ def refuse_links(folder: Path) -> None:
 def write_whole(file: Path, text: str) -> None:
     """Replaces a file in one move, once its text is on disk: a reader finds the old one or the new."""
     part = file.with_name(f"{file.name}.part")
-    with part.open("w") as stream:
+    with part.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from jaxloop.errors import ResourceError, SweepError
+from jaxloop.store import exists
 from jaxloop.units import scaled
 
 RUNS = Path("runs")  # where runs are, if nothing else is said
@@ -12,6 +13,21 @@ RUNS = Path("runs")  # where runs are, if nothing else is said
 def existing(folder: Path) -> Path:
     """A folder, or of those that it would lie in the nearest that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def refuse_taken(folder: Path) -> None:
+    """Make sure that a new run may have this folder: it is not there, or empty.
+
+    Raises:
+      SweepError: something is there, or its name is none that the file system takes.
+    """
+    try:
+        taken = folder.is_file() or (folder.exists() and any(folder.iterdir()))
+    except OSError as error:
+        raise SweepError(f"{folder}: {error.strerror}: choose another folder with --out") from None
+    if taken:
+        hint = f"`jaxloop resume {folder}` goes on with it; else " if exists(folder) else ""
+        raise SweepError(f"{folder}: exists already; {hint}choose another folder with --out")
 
 
 def check(folder: Path, need: int) -> None:

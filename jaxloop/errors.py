@@ -83,8 +83,8 @@ def sqlite_code(error: sqlite3.Error) -> int:
 
 
 def is_unwritable(error: OSError) -> bool:
-    """Whether a path cannot be written: another's, of a read-only disk, or something else than was thought."""
-    kinds = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+    """Whether a path cannot be written: another's, on a read-only disk, too long, or not what was thought."""
+    kinds = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
     return error.filename is not None and error.errno in kinds
 
 

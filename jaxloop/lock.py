@@ -75,7 +75,7 @@ def is_held(run: Path) -> bool:
 
 def _owner(run: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((run / OWNER).read_text())
+        found = json.loads((run / OWNER).read_text(encoding="utf-8"))
         return {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None

@@ -36,7 +36,7 @@ def add(run: Path, facts: dict[str, Any]) -> None:
 def read(run: Path) -> dict[str, Any]:
     """The run's `run.json`; empty where it is missing or damaged."""
     try:
-        return dict(json.loads((run / FILE).read_text()))
+        return dict(json.loads((run / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 
@@ -86,7 +86,7 @@ def versions() -> dict[str, str | None]:
 def processor() -> str:
     """The CPU's model."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     return next(
         (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
     )

@@ -38,7 +38,7 @@ class Store:
             self.connection = sqlite3.connect(":memory:", isolation_level=None)
             self.connection.deserialize(content)
             return
-        if not create and not self.path.exists():
+        if not create and not exists(run):
             hint = f"; {run.parent} is one" if exists(run.parent) else nearest(run.name, _beside(run))
             raise NotFoundError(f"{run}: no run here{hint or '; `jaxloop ls` lists runs'}")
         if self.path.is_symlink():
@@ -311,7 +311,8 @@ class Store:
 
 
 def exists(run: Path) -> bool:
-    return (run / FILE).exists()
+    """Whether a run is here; a path that no file system takes is that of none."""
+    return os.path.exists(run / FILE)
 
 
 def _beside(run: Path) -> list[str]:

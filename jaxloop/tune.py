@@ -158,7 +158,7 @@ def _file() -> Path:
 def _memory() -> dict[str, int]:
     """The widths that were found; none where the file is missing or is not what it should be."""
     try:
-        found = json.loads(_file().read_text())
+        found = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict):
@@ -172,7 +172,7 @@ def _remember(memory: dict[str, int]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(memory))
+        part.write_text(json.dumps(memory), encoding="utf-8")
         part.replace(file)
     except OSError:
         return

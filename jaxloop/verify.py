@@ -77,7 +77,7 @@ def _sweep(run: Path, store: Store) -> Iterator[str | None]:
     if not file.exists():
         yield f"{file}: is missing; `resume` writes it anew"
     else:
-        yield None if file.read_text(errors="replace") == text else f"{file}: is not as recorded"
+        yield None if file.read_text(encoding="utf-8", errors="replace") == text else f"{file}: is not as recorded"
 
 
 def _provenance(run: Path) -> Iterator[str | None]:

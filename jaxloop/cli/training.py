@@ -16,7 +16,7 @@ from jaxloop.cli.options import (
     strict_json,
     sweep_file,
 )
-from jaxloop.disk import RUNS
+from jaxloop.disk import RUNS, refuse_taken
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
 
 
@@ -54,11 +54,13 @@ def population(
     """Train all members of a sweep at the same time."""
     if name and (Path(name).name != name or name[0] == "."):
         raise click.UsageError(f"--name: needs a name without folders or a leading dot, got {name}; see --out")
+    chosen = out or (RUNS / name if name else None)
+    if chosen:
+        refuse_taken(chosen)
     checked, task = _read(file, overrides, seeds, together)
-    from jaxloop import api, create
+    from jaxloop import create
 
-    folder = out or (RUNS / name if name else api.free_folder(checked.name))
-    create.create(checked, task, folder)
+    folder = create.create(checked, task, chosen or RUNS / checked.name, numbered=not chosen)
     _train(folder, checked, task, as_json)
 
 
@@ -117,6 +119,8 @@ def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: T
 @as_json
 def fork(run: Path, overrides: tuple[str, ...], out: Path | None, together: Together, as_json: bool) -> None:
     """Start a new run from the sweep of another, with today's code, data and libraries."""
+    if out:
+        refuse_taken(out)
     from jaxloop import api
 
     start_jax(together)
