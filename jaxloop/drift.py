@@ -83,7 +83,11 @@ def check(
 def _edited(run: Path, store: Store) -> list[str]:
     """How the sweep's file differs from the sweep as recorded; not at all if it is missing."""
     file = run / SWEEP
-    lines = _diff(store.get("sweep"), file.read_text(encoding="utf-8", errors="replace"), str(file)) if file.exists() else []
+    lines = (
+        _diff(store.get("sweep"), file.read_text(encoding="utf-8", errors="replace"), str(file))
+        if file.exists()
+        else []
+    )
     return [*lines, "(what a run may change is changed by `resume --set`, not in its file)"] if lines else []
 
 

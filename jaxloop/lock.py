@@ -26,7 +26,12 @@ def held(run: Path) -> Iterator[None]:
       LockedError: another process holds it.
     """
     with kept_out(run):
-        me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+        me = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": psutil.Process().create_time(),
+            "folder": run.stat().st_ino,
+        }
         write_whole(run / OWNER, json.dumps(me))
         try:
             yield
@@ -44,8 +49,7 @@ def kept_out(run: Path) -> Iterator[None]:
     """
     if not os.access(run, os.W_OK):
         if is_held(run):
-            gone = "if it is gone, take a copy of the run that you can write"
-            raise LockedError(f"{run}: locked by {_who(run)}: wait for it, or stop it; {gone}")
+            raise LockedError(f"{run}: locked by {_who(run)}: wait for it, or stop it")
         yield
         return
     try:
@@ -61,21 +65,30 @@ def _who(run: Path) -> str:
 
 
 def is_held(run: Path) -> bool:
-    """Whether a process trains the run, as far as can be told from here: of another host it is taken on trust."""
+    """Whether a process of this host trains the run."""
     owner = _owner(run)
-    if owner is None:
+    if owner is None or owner["host"] != socket.gethostname():
         return False
-    if owner["host"] != socket.gethostname():
-        return True
     try:
         return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < SAME_START
     except (psutil.Error, ValueError):
         return False
 
 
+def elsewhere(run: Path) -> str | None:
+    """The other host whose process began to train the run and has not ended in order, if there is one.
+
+    Whether it still trains the run cannot be told from here.
+    """
+    owner = _owner(run)
+    return owner["host"] if owner and owner["host"] != socket.gethostname() else None
+
+
 def _owner(run: Path) -> dict[str, Any] | None:
+    """Who began to train the run in this very folder; a copy of it belongs to nobody."""
     try:
         found = json.loads((run / OWNER).read_text(encoding="utf-8"))
-        return {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}
+        owner = {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}
+        return owner if found.get("folder") in (None, run.stat().st_ino) else None
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None

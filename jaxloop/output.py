@@ -1,25 +1,31 @@
 """The streams that a command prints to, and readers of them that leave early, as `| head` does."""
 
+import codecs
+import io
 import os
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console
-
-WIDE = 500  # columns where there is no terminal
+PLAIN = {"±": "+/-", "×": "x", "…": "...", "—": "-", "–": "-", "µ": "u"}  # for streams whose encoding lacks them
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rich's own would end the process
+def print_anything(*streams: TextIO) -> None:
+    """Have streams print what their encoding lacks in other characters: "±" as "+/-", "λ" as its escape."""
+    codecs.register_error("jaxloop", _in_plain_characters)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="jaxloop")
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
-    terminal = _Console(stderr=stderr)
-    return terminal if terminal.is_terminal else _Console(stderr=stderr, width=WIDE)
+def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(
+        PLAIN.get(letter, letter.encode("ascii", "backslashreplace").decode()) for letter in text
+    ), error.end
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
@@ -14,13 +14,25 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from jaxloop.declared import REPLICATES
-from jaxloop.output import console, ignoring_broken_pipe
+from jaxloop.output import ignoring_broken_pipe
 from jaxloop.units import ranges
 
 if TYPE_CHECKING:
     from jaxloop.progress import Progress
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
+WIDE = 500  # columns where there is no terminal
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich's own would end the process
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
+    terminal = _Console(stderr=stderr)
+    return terminal if terminal.is_terminal else _Console(stderr=stderr, width=WIDE)
 
 
 class Panel:

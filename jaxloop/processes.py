@@ -96,7 +96,7 @@ class _Witness:
 def _stdout_is_pythons() -> None:
     """What libraries in other languages print goes to stderr from here on: Gloo greets each group of devices."""
     sys.stdout.flush()
-    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
     os.dup2(2, 1)
 
 

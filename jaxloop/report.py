@@ -1,6 +1,7 @@
 """Readers: they know a run's store, and whether somebody trains it."""
 
 import math
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -82,10 +83,23 @@ def not_finite(ranked: list[dict[str, Any]], metric: str) -> list[str]:
 
 
 def status(store: Store) -> str:
-    """created, running, interrupted or finished; a run that nobody trains any more was interrupted."""
-    if (found := store.get("status")) != "running" or lock.is_held(store.path.parent):
+    """created, running, interrupted or finished.
+
+    A run that nobody trains any more was interrupted; of one that another host began to train, it cannot be told.
+    """
+    run = store.path.parent
+    if (found := store.get("status")) != "running" or lock.is_held(run):
         return found
+    if host := lock.elsewhere(run):
+        return f"running on {host} as of {_last_written(store)} (cannot be told from here)"
     return "interrupted" if store.get("status") == "running" else store.get("status")  # it may have just ended
+
+
+def _last_written(store: Store) -> str:
+    """When the store was last written to, in local time."""
+    files = (store.path, store.path.with_name(f"{store.path.name}-wal"))
+    latest = max(file.stat().st_mtime for file in files if file.exists())
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(latest))
 
 
 def member_json(member: Member) -> dict[str, Any]:

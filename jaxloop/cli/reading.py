@@ -150,8 +150,7 @@ def ranking(run: Path, k: int, metric: str | None, mode: str | None, as_json: bo
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has finished with a finite {metric}; {shown}", err=True)
             return
-        from jaxloop.output import console
-        from jaxloop.panel import best_table
+        from jaxloop.panel import best_table, console
 
         console().print(best_table(rows, store.get("varied"), metric))
         _remark(store)

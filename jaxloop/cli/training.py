@@ -158,8 +158,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
 
 def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupted: bool) -> None:
     """Prints how a run ended, and the next useful commands."""
-    from jaxloop.output import console
-    from jaxloop.panel import best_table
+    from jaxloop.panel import best_table, console
 
     if summary["best"]:
         console().print(best_table(summary["best"][:5], varied, summary["metric"]))
