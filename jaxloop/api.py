@@ -1,5 +1,7 @@
 """Python's face: run a sweep, load a run. The command line calls the same functions."""
 
+import os
+import tomllib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +80,7 @@ def resume(
     *,
     overrides: tuple[str, ...] = (),
     allow_drift: bool = False,
+    folder: str | Path | None = None,
     observe: Observer = lambda progress: None,
 ) -> "Run":
     """Goes on with a run from its last whole checkpoint.
@@ -85,10 +88,11 @@ def resume(
     Args:
       overrides: such as "axes.seed.count=8": a run may get more members, and other intervals, capacity or metric.
       allow_drift: to go on although code, data or libraries have changed since it was last started; recorded.
+      folder: where the sweep's task and data are now, if they have been moved without the run.
       observe: called after each turn.
     """
     prepare_for(path)
-    run = opened(path)
+    run = opened(path, folder)
     checked, task = run.changed(overrides)
     run.summary = runner.train(run.path, checked, task, observe, allow_drift=allow_drift)
     return run
@@ -99,6 +103,7 @@ def fork(
     *,
     out: str | Path | None = None,
     overrides: tuple[str, ...] = (),
+    folder: str | Path | None = None,
     observe: Observer = lambda progress: None,
 ) -> "Run":
     """Trains a new run from the sweep of another, with today's code, data and libraries.
@@ -106,20 +111,23 @@ def fork(
     Args:
       out: the new run's own folder; by default a free one beside the other.
       overrides: such as "run.steps=100".
+      folder: where the other's task and data are now, if they have been moved without it.
       observe: called after each turn.
     """
     prepare()
-    folder, checked, task = forked(path, out, overrides)
-    return Run(folder, runner.train(folder, checked, task, observe))
+    created, checked, task = forked(path, out, overrides, folder)
+    return Run(created, runner.train(created, checked, task, observe))
 
 
-def forked(path: str | Path, out: str | Path | None, overrides: tuple[str, ...]) -> tuple[Path, Sweep, Task]:
+def forked(
+    path: str | Path, out: str | Path | None, overrides: tuple[str, ...], folder: str | Path | None = None
+) -> tuple[Path, Sweep, Task]:
     """The folder, sweep and task of a new run that is created from another; see `fork`."""
-    with opened(path) as run:
+    with opened(path, folder) as run:
         checked, task = run.read(overrides, "written")
         origin = str(run.path.absolute())
-        folder = create.create(checked, task, Path(out or run.path), numbered=not out, forked_from=origin)
-    return folder, checked, task
+        created = create.create(checked, task, Path(out or run.path), numbered=not out, forked_from=origin)
+    return created, checked, task
 
 
 class Run:
@@ -128,10 +136,18 @@ class Run:
     Attributes:
       path: the folder.
       summary: what `population --json` prints, where this process trained it.
+      folder: where the sweep's task and data are now, if that has been said.
     """
 
-    def __init__(self, path: str | Path, summary: dict[str, Any] | None = None, store: Store | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        summary: dict[str, Any] | None = None,
+        store: Store | None = None,
+        folder: str | Path | None = None,
+    ):
         self.path, self.summary = Path(path), summary
+        self.folder = Path(folder).absolute() if folder else None
         self.store = store or Store(self.path)
 
     def close(self) -> None:
@@ -173,19 +189,30 @@ class Run:
           SweepError: a rule is broken.
           DamagedError: the task's code lies in the run's folder: jaxloop runs nothing from there.
         """
-        text, folder = self.store.get(which), Path(self.store.get("folder"))
-        source = str(self.path / drift.SWEEP)
+        text, source = self.store.get(which), str(self.path / drift.SWEEP)
+        folder = self.folder or self._sweep_folder()
 
         def read(names_of: sweep.NamesOf) -> Sweep:
             def of_ours(name: str, *rest: Any) -> Namespace:
-                file = (folder / name.rpartition(":")[0]).resolve()
-                if file.is_relative_to(self.path.resolve()):
+                file = tasks.task_file(name, folder)
+                if file and file.resolve().is_relative_to(self.path.resolve()):
                     raise DamagedError(f"{file}: lies in the run's folder, and jaxloop runs no code from there")
+                if file and not file.exists():
+                    raise SweepError(f"no file {file}: if it has been moved, name its folder now with --folder")
                 return names_of(name, *rest)
 
             return sweep.parse(text, overrides, source, folder, self.path.name, of_ours)
 
         return _with_task(read)
+
+    def _sweep_folder(self) -> Path:
+        """What the sweep's paths are relative to: moved together with the run, or where it was."""
+        recorded = Path(self.store.get("folder"))
+        beside = self.store.get("folder_from_run", None)
+        moved = Path(os.path.normpath(self.path.resolve() / beside)) if beside else recorded
+        document = tomllib.loads(self.store.get("sweep"))
+        gone = tasks.missing(document["run"]["task"], moved, document.get("data", {}))
+        return recorded if gone else moved
 
     def _is_for_a_fork(self, overrides: tuple[str, ...]) -> bool:
         """Whether the sweep as the user wrote it takes what the run, with its defaults written out, does not."""
@@ -222,13 +249,16 @@ class Run:
         return retired.final(self.path, *self.sweep_and_task, self.store, number, what)
 
 
-def load(path: str | Path) -> Run:
-    """Opens a run's folder.
+def load(path: str | Path, *, folder: str | Path | None = None) -> Run:
+    """Open a run's folder.
+
+    Args:
+      folder: where the sweep's task and data are now, if they have been moved without the run.
 
     Raises:
       NotFoundError: there is no run.
     """
-    return Run(path)
+    return Run(path, folder=folder)
 
 
 def prepare_for(path: str | Path) -> None:
@@ -246,14 +276,14 @@ def prepare_for(path: str | Path) -> None:
         prepare(store.get("devices", None), store.get("place", {}).get("threads"))
 
 
-def opened(path: str | Path) -> Run:
+def opened(path: str | Path, folder: str | Path | None = None) -> Run:
     """A run that this process is about to train, maybe together with others: the first has its store, they copies.
 
     Raises:
       NotFoundError: there is no run.
     """
     if processes.leads():
-        run = load(path)
+        run = load(path, folder=folder)
         processes.broadcast(run.store.content() if processes.are_several() else b"")
         return run
-    return Run(path, store=Store(Path(path), content=processes.broadcast(b"")))
+    return Run(path, store=Store(Path(path), content=processes.broadcast(b"")), folder=folder)

@@ -22,6 +22,7 @@ from jaxloop.records import NewMember
 from jaxloop.store import Store, exists
 from jaxloop.sweep import Sweep, digest
 from jaxloop.task import Task
+from jaxloop.tasks.load import missing
 
 
 def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **facts: Any) -> Path:
@@ -38,6 +39,7 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
       SweepError: the folder is taken, or the sweep asks of the task what it has not.
       ResourceError: the disk is too small.
     """
+    _refuse_gone(sweep)
     checked, origin = check(sweep, task), drift.origin(sweep, task)
     processes.agree(digest([sweep.toml(), origin]))
     if processes.leads():
@@ -48,7 +50,7 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
         run = _claimed(run, numbered=numbered)
         part = Path(tempfile.mkdtemp(prefix=".jaxloop-", dir=run.parent))
         try:
-            _fill(part, run.name, sweep, checked, origin, buckets, facts)
+            _fill(part, run, sweep, checked, origin, buckets, facts)
             part.replace(run)
         except BaseException as error:
             shutil.rmtree(part, ignore_errors=True)
@@ -58,6 +60,23 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
                 raise SweepError(f"{run}: exists already; choose another folder with --out") from error
             raise
     return Path(os.fsdecode(processes.broadcast(os.fsencode(run))))
+
+
+def _refuse_gone(sweep: Sweep) -> None:
+    """Make sure that files are where a new run's sweep says.
+
+    Raises:
+      SweepError: one is not; a run that was moved would look for it elsewhere.
+    """
+    document = sweep.document
+    if gone := missing(document.run.task, sweep.folder, document.data):
+        raise SweepError("\n".join(sweep.places.say(key, f"no file {path}") for key, path in gone))
+
+
+def whereabouts(sweep: Sweep, run: Path) -> dict[str, str]:
+    """Facts by which the sweep's folder is found again: where it is, and where from the run, if both are moved."""
+    folder = str(sweep.folder.absolute())
+    return {"folder": folder, "folder_from_run": os.path.relpath(folder, run.absolute())}
 
 
 def _claimed(run: Path, *, numbered: bool) -> Path:
@@ -82,17 +101,17 @@ def _claimed(run: Path, *, numbered: bool) -> Path:
 
 def _fill(
     folder: Path,
-    name: str,
+    run: Path,
     sweep: Sweep,
     checked: Checked,
     origin: dict[str, str],
     buckets: list[Bucket],
     facts: dict[str, Any],
 ) -> None:
-    """Writes what a run begins with."""
+    """Write what a run begins with to a folder, which is renamed to the run's."""
     folder.chmod(0o777 & ~_umask())
     (folder / drift.SWEEP).write_text(sweep.toml(), encoding="utf-8")
-    facts = {**facts, "name": name, "folder": str(sweep.folder), "origins": [origin]}
+    facts = {**facts, "name": run.name, **whereabouts(sweep, run), "origins": [origin]}
     provenance.add(folder, {**facts, **provenance.collect(sweep.folder)})
     with Store(folder, create=True) as store, store.transaction():
         store.add_members(new_members(sweep, origin, range(len(sweep.members))))

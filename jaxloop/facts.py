@@ -50,6 +50,7 @@ KINDS: dict[str, Any] = {
     "format": int,
     "name": str,
     "folder": str,
+    "folder_from_run": str,
     "sweep": str,
     "written": str,
     "origins": Annotated[list[Origin], Field(min_length=1)],

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jaxloop import drift, kept, provenance
-from jaxloop.create import grow, refuse_other_terms
+from jaxloop.create import grow, refuse_other_terms, whereabouts
 from jaxloop.records import Status
 from jaxloop.resting import rewind, whole_checkpoint
 from jaxloop.store import Store
@@ -38,7 +38,7 @@ def prepared(
     if not file.exists():
         notes.append(f"{file} was missing: written anew from the store")
     ranked_by = store.get("metric"), store.get("mode")
-    grow(run, sweep, task, store, origin, drifted)
+    grow(run, sweep, task, store, origin, {**drifted, **_moved(run, sweep, store)})
     if (now := (store.get("metric"), store.get("mode"))) != ranked_by:
         notes.append(f"members are ranked by {' '.join(now)} from now on; it was by {' '.join(ranked_by)}")
     if damage:
@@ -50,3 +50,9 @@ def prepared(
     began = {name: fact for name, fact in began.items() if fact is not None}
     notes += provenance.restore(run, began, sweep.folder)
     return notes + kept.mend(run, store)
+
+
+def _moved(run: Path, sweep: Sweep, store: Store) -> dict[str, str]:
+    """Facts to record where the run or the sweep's folder has been moved."""
+    now = whereabouts(sweep, run)
+    return now if any(store.get(name, None) != value for name, value in now.items()) else {}

@@ -20,6 +20,11 @@ overrides = click.option(
 )
 sweep_file = click.argument("file", type=click.Path(path_type=Path))
 run_folder = click.argument("run", type=click.Path(path_type=Path))
+sweep_folder = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Where the sweep's task and data are now, if they have been moved without the run.",
+)
 
 Together = tuple[str | None, int | None, int | None]  # coordinator, processes, process
 ALONE: Together = (None, None, None)

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from jaxloop.cli.options import as_json, run_folder, strict_json
+from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
-from jaxloop.disk import RUNS
+from jaxloop.disk import RUNS, refuse_taken
 
 
 @click.command()
@@ -159,13 +159,14 @@ def ranking(run: Path, k: int, metric: str | None, mode: str | None, as_json: bo
 @click.command()
 @run_folder
 @click.argument("member")
+@sweep_folder
 @as_json
-def replay(run: Path, member: str, as_json: bool) -> None:
+def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
     """Train one member alone and compare its curve with the recorded one; where they differ, the code is 0 too."""
     from jaxloop import api
     from jaxloop.replay import train_alone
 
-    loaded = api.load(run)
+    loaded = api.load(run, folder=folder)
     number = loaded.store.member(member).number
     start_jax(run=run)
     found = train_alone(*loaded.sweep_and_task, loaded.store, number)
@@ -181,19 +182,18 @@ def replay(run: Path, member: str, as_json: bool) -> None:
 @click.command()
 @run_folder
 @click.argument("member")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("out", metavar="FOLDER", type=click.Path(path_type=Path))
+@sweep_folder
 @click.option("--average", is_flag=True, help="their average over steps, of a member that has an ema_decay")
-def export(run: Path, member: str, folder: Path, average: bool) -> None:
+def export(run: Path, member: str, out: Path, folder: Path | None, average: bool) -> None:
     """Write one member's final parameters as an orbax checkpoint of their own."""
     from jaxloop import api, checkpoints
-    from jaxloop.errors import SweepError
 
-    if folder.exists():
-        raise SweepError(f"{folder}: exists already; choose another folder")
-    checkpoints.refuse_patterns(folder)
-    loaded = api.load(run)
-    checkpoints.save_one(folder, loaded.average(member) if average else loaded.params(member))
-    click.echo(folder)
+    refuse_taken(out)
+    checkpoints.refuse_patterns(out)
+    loaded = api.load(run, folder=folder)
+    checkpoints.save_one(out, loaded.average(member) if average else loaded.params(member))
+    click.echo(out)
 
 
 COMMANDS = (verify, doctor, ls, show, ranking, replay, export)

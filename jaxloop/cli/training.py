@@ -15,6 +15,7 @@ from jaxloop.cli.options import (
     run_folder,
     strict_json,
     sweep_file,
+    sweep_folder,
 )
 from jaxloop.disk import RUNS, refuse_taken
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
@@ -96,14 +97,22 @@ def start_jax(together: Together | None = None, run: Path | None = None) -> None
 @run_folder
 @overrides
 @click.option("--allow-drift", is_flag=True, help="Go on although code, data or libraries have changed.")
+@sweep_folder
 @one_of_several
 @as_json
-def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: Together, as_json: bool) -> None:
+def resume(
+    run: Path,
+    overrides: tuple[str, ...],
+    allow_drift: bool,
+    folder: Path | None,
+    together: Together,
+    as_json: bool,
+) -> None:
     """Go on with a run from its last whole checkpoint; --set may give it more members."""
     from jaxloop import api
 
     start_jax(together, run)
-    with api.opened(run) as loaded:
+    with api.opened(run, folder) as loaded:
         counts = loaded.store.counts()
         changed = loaded.changed(overrides)
     if len(changed[0].members) == counts["finished"] + counts["diverged"]:
@@ -115,17 +124,20 @@ def resume(run: Path, overrides: tuple[str, ...], allow_drift: bool, together: T
 @run_folder
 @overrides
 @click.option("--out", type=click.Path(path_type=Path), help="The new run's own folder; by default beside RUN.")
+@sweep_folder
 @one_of_several
 @as_json
-def fork(run: Path, overrides: tuple[str, ...], out: Path | None, together: Together, as_json: bool) -> None:
+def fork(
+    run: Path, overrides: tuple[str, ...], out: Path | None, folder: Path | None, together: Together, as_json: bool
+) -> None:
     """Start a new run from the sweep of another, with today's code, data and libraries."""
     if out:
         refuse_taken(out)
     from jaxloop import api
 
     start_jax(together)
-    folder, checked, task = api.forked(run, out, overrides)
-    _train(folder, checked, task, as_json)
+    created, checked, task = api.forked(run, out, overrides, folder)
+    _train(created, checked, task, as_json)
 
 
 def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift: bool = False) -> None:

@@ -18,12 +18,12 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
     """The task, made from its `[data]` options.
 
     Args:
-      folder: what a relative path is relative to: the one in `name`, and options called `path` or `..._path`.
+      folder: where the path in `name`, and options called `path` or `..._path`, are `located`.
 
     Raises:
       SweepError: the file, the name in it, or what it gives is not a task.
     """
-    options = {key: _absolute(folder, value) if _is_path(key) else value for key, value in options.items()}
+    options = {**options, **{key: str(located(value, folder)) for key, value in _paths(options).items()}}
     if name in declared.DATA:
         from jaxloop import tasks
 
@@ -65,7 +65,7 @@ def _no_default(value: Any) -> str | None:
 
 def _from_file(name: str, folder: Path) -> Any:
     path, _, attribute = name.rpartition(":")
-    file = (folder / path).resolve()
+    file = located(path, folder).resolve()
     spec = importlib.util.spec_from_file_location(f"jaxloop_task_{file.stem}", file)
     if not file.is_file() or spec is None or spec.loader is None:
         raise SweepError(f"no Python file {file}")
@@ -110,12 +110,31 @@ def _unbound(make: Any, options: dict[str, Any]) -> str | None:
     return f"[data] needs {', '.join(needs)}, which the task's function takes" if needs else None
 
 
-def _is_path(key: str) -> bool:
-    return key == "path" or key.endswith("_path")
+def _paths(options: dict[str, Any]) -> dict[str, str]:
+    """Those options of a dataset that are paths, by their names."""
+    return {
+        key: value
+        for key, value in options.items()
+        if (key == "path" or key.endswith("_path")) and isinstance(value, str) and value
+    }
 
 
-def _absolute(folder: Path, value: Any) -> Any:
-    return str(folder / value) if isinstance(value, str) and value else value
+def located(path: str, folder: Path) -> Path:
+    """Where a path in a sweep leads: relative to the sweep's folder; an absolute one that is gone, by its name there."""
+    there = folder / path
+    return folder / there.name if Path(path).is_absolute() and not there.exists() else there
+
+
+def missing(name: str, folder: Path, options: dict[str, Any]) -> list[tuple[tuple[str, ...], Path]]:
+    """Files that a sweep names and that are not where it says, each with its key.
+
+    Args:
+      name, options: the sweep's `run.task` and `[data]`.
+    """
+    paths = {("data", key): folder / value for key, value in _paths(options).items()}
+    if name not in declared.DATA:
+        paths["run", "task"] = folder / name.rpartition(":")[0]
+    return [(key, path) for key, path in paths.items() if not path.exists()]
 
 
 def code_hash(name: str, folder: Path) -> str:
@@ -140,4 +159,4 @@ def task_files(name: str, folder: Path) -> list[Path]:
 
 def task_file(name: str, folder: Path) -> Path | None:
     """The file of a user's own task; None of one that ships."""
-    return None if name in declared.DATA else folder / name.rpartition(":")[0]
+    return None if name in declared.DATA else located(name.rpartition(":")[0], folder)
