@@ -132,8 +132,8 @@ def sample(
     replacement: one that repeats an earlier config is drawn again.
 
     Raises:
-      ValueError: axes of different lengths under zip; `members` missing, no multiple of the replicates, or more than
-        there are different ones.
+      ValueError: axes of different lengths under zip; `members` missing, no multiple of the replicates, or more
+        than there are different ones.
     """
     drawn = {name: axis for name, axis in axes.items() if not axis.count}
     copies = math.prod(axis.count for axis in axes.values() if axis.count)

@@ -14,6 +14,7 @@ from typing import Any
 
 from jaxloop import checkpoints, disk, drift, identity, planner, processes, provenance, space, summaries
 from jaxloop.bucket import Bucket
+from jaxloop.cautions import cautions
 from jaxloop.checks import Checked, check
 from jaxloop.digests import write_whole
 from jaxloop.document import Document
@@ -50,7 +51,7 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
         run = _claimed(run, numbered=numbered)
         part = Path(tempfile.mkdtemp(prefix=".jaxloop-", dir=run.parent))
         try:
-            _fill(part, run, sweep, checked, origin, buckets, facts)
+            _fill(part, run, sweep, checked, origin, buckets, {**facts, "notes": cautions(sweep, task)})
             part.replace(run)
         except BaseException as error:
             shutil.rmtree(part, ignore_errors=True)

@@ -26,7 +26,7 @@ def origin(sweep: Sweep, task: Task) -> dict[str, str]:
 
 
 def source(sweep: Sweep) -> str:
-    """The text of the task's files, each under its name; of a task that ships, none: it goes with jaxloop's version."""
+    """The text of the task's files, each under its name; "" for a task that ships with this version of jaxloop."""
     files = task_files(sweep.document.run.task, sweep.folder)
     texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
     if len(texts) == 1:

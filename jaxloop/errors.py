@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-PACKAGE = os.path.dirname(__file__)
+PACKAGE, STANDARD_LIBRARY = os.path.dirname(__file__), os.path.dirname(os.__file__)
 FAILED_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 FAILED_STORE = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY),
@@ -56,15 +56,18 @@ class PeerError(JaxloopError):
 
 def told(error: BaseException) -> str:
     """An exception from a user's code in one line: its type, what it says first, the innermost line of theirs."""
-    frames = traceback.extract_tb(error.__traceback__)
-    others = ("site-packages", PACKAGE, "<")  # "<string>" is what dataclasses generate
-    theirs = [frame for frame in frames if not any(part in frame.filename for part in others)]
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
     if isinstance(error, SyntaxError):
         where = f" ({error.filename}:{error.lineno})"
     message = error.args[0] if isinstance(error, KeyError) and error.args else error  # its str is a repr
     says = str(message).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {says[0]}{where}"
+
+
+def is_users(filename: str) -> bool:
+    """Whether a frame's code is a user's: no library's, not ours, not what dataclasses generate ("<string>")."""
+    return not any(part in filename for part in ("site-packages", PACKAGE, STANDARD_LIBRARY, "<"))
 
 
 def is_out_of_resources(error: BaseException) -> bool:

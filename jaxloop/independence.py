@@ -1,10 +1,10 @@
-"""Operations that vmap, or a library below it, would merge across members: kept apart, so that bits are a member's own.
+"""Keep members apart where vmap, or a library below it, would merge their operations: their bits are their own.
 
-`vmap` turns a product of an operand that all members share with one of each member's own into one large product, and
+vmap turns a product of an operand that all members share with one of each member's own into one large product, and
 how a library sums an output depends on its place in that. Convolutions and triangular solves are merged likewise.
 Members are kept apart in the jaxpr of their function, after differentiation, so that it holds for every task: no
-model has to know of it. A jaxpr is rewritten as JAX documents it ("Writing custom Jaxpr interpreters in JAX"); what
-vmap does with a rewritten operation is said by `jax.custom_batching.custom_vmap`.
+model has to know of it. The jaxpr is rewritten as JAX documents it ("Writing custom Jaxpr interpreters in JAX");
+`jax.custom_batching.custom_vmap` says what vmap does with a rewritten operation.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +19,9 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
 COPIED = frozenset({"dot_general"})
 # Computed member after member: a convolution of many members becomes a grouped one, at a third of the speed.
 IN_TURN = frozenset({"conv_general_dilated", "ragged_dot_general"})
-# LAPACK's: computed matrix after matrix. jaxlib before 0.11 divides a batch of them into tasks for the threads of
-# XLA's pool, and waits for these in the pool: several such calls at once wait forever (jax-ml/jax, lapack_kernels.cc).
+# LAPACK's: computed matrix after matrix. jaxlib 0.10 divides a batch of them into tasks for XLA's thread pool, and
+# waits for these in a thread of that pool: several such calls at once wait forever (`ParallelBatchMap` in jaxlib's
+# cpu/lapack_kernels.cc, left out of later versions by jax-ml/jax commit 859992407d).
 MATRIX_BY_MATRIX = frozenset(
     {
         *("cholesky", "cholesky_update", "eig", "eigh", "geqp3", "geqrf", "hessenberg", "householder_product"),
@@ -95,8 +96,8 @@ def _kept_apart(equation: JaxprEqn) -> JaxprEqn:
 
     call = custom_vmap(_matrix_by_matrix(bind) if name in MATRIX_BY_MATRIX else bind)
     call.def_vmap(_with_copies(bind) if name in COPIED else _in_turn(call.fun))
-    shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
-    (new,) = jax.make_jaxpr(call)(*shapes).eqns
+    shapes: list[Any] = [atom.aval for atom in equation.invars]
+    (new,) = jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(each.shape, each.dtype) for each in shapes)).eqns
     return equation.replace(primitive=new.primitive, params=new.params)
 
 

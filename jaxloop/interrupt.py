@@ -11,16 +11,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 10.0  # in which a chunk should end once a signal has come
 STOPPING = "jaxloop: stopping once this chunk is finished and saved; a second signal stops at once\n"
 STUCK = (
-    f"jaxloop: no chunk has ended in the {GRACE_SECONDS:.0f} s since the signal: it is long, or it hangs; a second "
-    "signal stops at once, and `jaxloop resume` continues from the last checkpoint\n"
+    f"jaxloop: no chunk has ended in the {GRACE_SECONDS:.0f} s since the signal: it is long, or it hangs; "
+    "a second signal stops at once, and `jaxloop resume` continues from the last checkpoint\n"
 )
 
 
 class Interrupt:
     """The first SIGINT or SIGTERM received, while listening. A second one ends the process at once.
 
-    Python runs signal handlers in the main thread alone, between two steps of its interpreter: one that waits for a
-    device may never get there. So a thread reads the signals too, as bytes in a pipe (`signal.set_wakeup_fd`).
+    Python runs signal handlers in the main thread alone, between two steps of its interpreter: one that waits for
+    a device may never get there. So a thread reads the signals too, as bytes in a pipe (`signal.set_wakeup_fd`).
     """
 
     def __init__(self):

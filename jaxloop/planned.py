@@ -7,6 +7,7 @@ import jax
 
 from jaxloop import declared, devices, planner, space, tune
 from jaxloop.bucket import Bucket
+from jaxloop.cautions import averaged, cautions
 from jaxloop.checks import check
 from jaxloop.compiled import CompiledProgram, compiled
 from jaxloop.sizes import plain
@@ -35,6 +36,7 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
         "axes": axes,
         "devices": [str(device) for device in mesh.devices.flat],
         "programs": told,
+        "notes": [*cautions(sweep, task), *averaged(sweep, task)],
         "disk_bytes": space.needed(sweep, task, buckets, len(checked.measured)),
         "total_flops": sum(part["flops"] for program in told for part in program["size_classes"]),
     }
@@ -95,4 +97,5 @@ def text(found: dict[str, Any]) -> str:
             )
     lines.append(f"  disk: at most about {scaled(found['disk_bytes'])}B at a time")
     lines.append(f"  in all: {scaled(found['total_flops'])}FLOP")
+    lines += [f"  note: {note}" for note in found["notes"]]
     return "\n".join(lines)

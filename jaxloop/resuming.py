@@ -34,7 +34,8 @@ def prepared(
     counts, turn = store.counts(), checkpoint["turn"]
     trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
     drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
-    file, notes = run / drift.SWEEP, []
+    began = store.get("status") == "created"
+    file, notes = run / drift.SWEEP, store.get("notes", []) if began else []
     if not file.exists():
         notes.append(f"{file} was missing: written anew from the store")
     ranked_by = store.get("metric"), store.get("mode")
@@ -44,11 +45,11 @@ def prepared(
     if damage:
         at = f"turn {turn}" if turn else "the beginning"
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
-    if store.get("status") != "created":
+    if not began:
         notes += rewind(run, store, checkpoint)
-    began = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
-    began = {name: fact for name, fact in began.items() if fact is not None}
-    notes += provenance.restore(run, began, sweep.folder)
+    facts = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
+    facts = {name: fact for name, fact in facts.items() if fact is not None}
+    notes += provenance.restore(run, facts, sweep.folder)
     return notes + kept.mend(run, store)
 
 

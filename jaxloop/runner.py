@@ -12,7 +12,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxloop import checkpoints, devices, drift, kept, lock, place, planner, processes, provenance, report, tune
+from jaxloop import (
+    checkpoints,
+    devices,
+    diagnosis,
+    drift,
+    kept,
+    lock,
+    place,
+    planner,
+    processes,
+    provenance,
+    report,
+    tune,
+)
 from jaxloop.bucket import Bucket
 from jaxloop.compiled import CompiledProgram, Tuned, compiled, narrowest_width, shared
 from jaxloop.digests import refuse_links
@@ -279,15 +292,16 @@ class _Training:
         """Closes the run's books and gives what `population --json` prints."""
         if not self.remaining_member_steps:
             self.signal = None  # it came when nothing was left to interrupt
-        ranked = report.ranked(self.store)
+        ranked, counts = report.ranked(self.store), self.store.counts()
         if processes.leads() and not self.signal:
             self.notes += report.not_finite(ranked, self.store.get("metric"))
+            if not counts[Status.FINISHED] and (cause := diagnosis.of_first(self.sweep, self.task, self.store)):
+                self.notes.append(cause)
             self.notes += kept.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         totals = self._totals()
         seconds = totals["seconds"]
         status = "interrupted" if self.signal else "finished"
-        counts = self.store.counts()
         summary = {
             "run": str(self.run),
             "status": status,

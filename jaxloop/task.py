@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-
-from jaxloop.sizes import Choice, Size
 
 Params = Any
 Batch = dict[str, jax.Array]
@@ -20,8 +19,8 @@ Metrics = dict[str, jax.Array]
 class Data:
     """Three splits, each a dict of arrays that share their first axis, the examples.
 
-    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples. What NumPy takes
-    for an array of numbers, such as a list, becomes one.
+    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples. What NumPy
+    makes an array of numbers of, such as a list, becomes one.
 
     Raises:
       TypeError: a split is no dict, or one of its values no array of numbers.
@@ -72,7 +71,7 @@ def _array(where: str, value: Any) -> Any:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:  # rows of different lengths
         raise TypeError(f"{rule} a {type(value).__name__} that NumPy makes no array of: {error}") from None
-    if array.ndim == 0 or not (jax.dtypes.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
+    if array.ndim == 0 or not (jnp.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
         kind = f"array of {array.dtype}" if array.ndim else "single value"
         raise TypeError(f"{rule} {'an' if array.ndim else 'a'} {kind}")
     return array
@@ -80,8 +79,8 @@ def _array(where: str, value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """An hparam's default; a scalar of NumPy or JAX as the Python number that it is."""
-    is_scalar = not isinstance(value, Size | Choice) and getattr(value, "shape", None) == ()
-    return value.item() if is_scalar and hasattr(value, "item") else value
+    is_scalar = hasattr(value, "item") and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar else value
 
 
 def _plain_values(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
     from jaxloop import processes, runner
     from jaxloop.output import ignoring_broken_pipe
     from jaxloop.panel import Panel
+    from jaxloop.store import Store
 
     if not processes.leads():
         if signal := runner.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
@@ -152,7 +153,10 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
     stream = sys.stderr if as_json else sys.stdout
     with ignoring_broken_pipe(stream):
         click.echo(f"{folder}: {len(checked.members)} members", file=stream)
+    with Store(folder) as store:
+        cautions = store.get("notes", []) if store.get("status") == "created" else []
     with Panel(checked.varied, to_stderr=as_json) as panel:
+        panel.tell(cautions)
         summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
         panel.tell(summary["notes"])
     signal = summary.pop("signal")

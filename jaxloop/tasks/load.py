@@ -86,13 +86,14 @@ def _from_file(name: str, folder: Path) -> Any:
 
 
 def _modules_beside(file: Path) -> dict[str, Path]:
-    """Modules in the folder of a Python file that it imports, directly or through each other: their files, by name."""
+    """The modules in a Python file's folder that it imports, directly or through each other: files by name."""
     finder = ModuleFinder([str(file.parent)])
     try:
         finder.run_script(str(file))
     except (OSError, SyntaxError, ValueError):  # whoever runs it is told
         return {}
-    found = {name: module.__file__ for name, module in finder.modules.items() if name != "__main__"}
+    modules = {name: module for name, module in finder.modules.items() if name != "__main__"}
+    found = {name: getattr(module, "__file__", None) for name, module in modules.items()}
     return {name: Path(path) for name, path in sorted(found.items()) if path}
 
 
@@ -120,7 +121,7 @@ def _paths(options: dict[str, Any]) -> dict[str, str]:
 
 
 def located(path: str, folder: Path) -> Path:
-    """Where a path in a sweep leads: relative to the sweep's folder; an absolute one that is gone, by its name there."""
+    """Where a path in a sweep leads, relative to the sweep's folder; if absolute and gone, by its name there."""
     there = folder / path
     return folder / there.name if Path(path).is_absolute() and not there.exists() else there
 
