@@ -98,11 +98,11 @@ def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
     ]
     for name in impure:
         yield (
-            f"`{name}` gives other numbers at each call with the same arguments: random numbers of NumPy or Python "
-            "are drawn once, as it is compiled, and a replay draws others; use jax.random and the key"
+            f"`{name}` gives other numbers at each call with the same arguments: random numbers of NumPy or "
+            "Python are drawn once, as it is compiled, and a replay draws others; use jax.random and the key"
         )
     if not _depends_on_first(init, key):
-        yield "`init` does not depend on its key: members that differ in their seed alone start from the same values"
+        yield "`init` does not depend on its key: members that differ in their seed alone start alike"
     for name, function, arguments in (("loss", loss, (key,)), ("metrics", metrics, ())):
         yield from _outer_products(name, function, params, batch, *arguments)
     yield from _indices(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
@@ -42,9 +43,9 @@ def _causes(sweep: Sweep, task: Task, store: Store, sick: Member) -> Iterator[st
     columns = bucket.columns(sweep.members[sick.number])
     hparams, splits = bucket.hparams(columns), resident(task, bucket)
     params = final(store.path.parent, sweep, task, store, sick.number)
-    draw = member(task, bucket.hparams, 1).draw(columns, np.int32(sick.step), splits)
+    draw = member(task, bucket.hparams, 1).draw(columns, jnp.int32(sick.step), splits)
     examples = np.asarray(draw.examples)
-    batch = {name: array[examples] for name, array in splits["train"].items()}
+    batch: dict[str, Any] = {name: array[examples] for name, array in splits["train"].items()}
     if isinstance(hparams["batch_size"], Size):
         batch["weight"] = np.ones(len(examples), np.float32)
     for name, array in batch.items():

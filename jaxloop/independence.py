@@ -41,7 +41,7 @@ def unmerged(function: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:
       shapes: its arguments' shapes and dtypes, for one member.
     """
     closed, results = jax.make_jaxpr(function, return_shape=True)(*shapes)
-    flat, structure = jaxpr_as_fun(_Rewriter().closed(closed)), jax.tree.structure(results)
+    flat, structure = jaxpr_as_fun(_Rewriter().rewritten(closed)), jax.tree.structure(results)
     return lambda *args: jax.tree.unflatten(structure, flat(*jax.tree.leaves(args)))
 
 
@@ -53,16 +53,21 @@ class _Rewriter:
             int, tuple[Any, Any]
         ] = {}  # by identity; the original is kept so that its id is not reused
 
-    def closed(self, closed: ClosedJaxpr) -> ClosedJaxpr:
-        jaxpr = self.jaxpr(closed.jaxpr)
+    def rewritten(self, jaxpr: Any) -> Any:
+        """A Jaxpr or ClosedJaxpr rewritten, or as it is where nothing needs to be."""
+        if id(jaxpr) not in self.known:
+            new = self._closed(jaxpr) if isinstance(jaxpr, ClosedJaxpr) else self._open(jaxpr)
+            self.known[id(jaxpr)] = jaxpr, new
+        return self.known[id(jaxpr)][1]
+
+    def _closed(self, closed: ClosedJaxpr) -> ClosedJaxpr:
+        jaxpr = self.rewritten(closed.jaxpr)
         return closed if jaxpr is closed.jaxpr else closed.replace(jaxpr=jaxpr)
 
-    def jaxpr(self, jaxpr: Jaxpr) -> Jaxpr:
-        if id(jaxpr) not in self.known:
-            equations = [self.equation(equation) for equation in jaxpr.eqns]
-            changed = any(new is not old for new, old in zip(equations, jaxpr.eqns, strict=True))
-            self.known[id(jaxpr)] = jaxpr, jaxpr.replace(eqns=equations) if changed else jaxpr
-        return self.known[id(jaxpr)][1]
+    def _open(self, jaxpr: Jaxpr) -> Jaxpr:
+        equations = [self.equation(equation) for equation in jaxpr.eqns]
+        changed = any(new is not old for new, old in zip(equations, jaxpr.eqns, strict=True))
+        return jaxpr.replace(eqns=equations) if changed else jaxpr
 
     def equation(self, equation: JaxprEqn) -> JaxprEqn:
         name = equation.primitive.name
@@ -76,10 +81,8 @@ class _Rewriter:
 
     def parameter(self, value: Any) -> Any:
         """A parameter of an equation: a jaxpr, a tuple that may hold some, or anything else."""
-        if isinstance(value, ClosedJaxpr):
-            return self.closed(value)
-        if isinstance(value, Jaxpr):
-            return self.jaxpr(value)
+        if isinstance(value, ClosedJaxpr | Jaxpr):
+            return self.rewritten(value)
         if isinstance(value, tuple):
             parts = [self.parameter(part) for part in value]
             if any(new is not old for new, old in zip(parts, value, strict=True)):
