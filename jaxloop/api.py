@@ -210,8 +210,11 @@ class Run:
         recorded = Path(self.store.get("folder"))
         beside = self.store.get("folder_from_run", None)
         moved = Path(os.path.normpath(self.path.resolve() / beside)) if beside else recorded
-        document = tomllib.loads(self.store.get("sweep"))
-        gone = tasks.missing(document["run"]["task"], moved, document.get("data", {}))
+        try:
+            document = tomllib.loads(self.store.get("sweep"))
+            gone = tasks.missing(document["run"]["task"], moved, document.get("data", {}))
+        except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):  # whoever reads the sweep is told
+            return recorded
         return recorded if gone else moved
 
     def _is_for_a_fork(self, overrides: tuple[str, ...]) -> bool:

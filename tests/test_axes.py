@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jaxloop.axes import Axis, points, sample, size
+from jaxloop.axes import Axis, extremes, points, sample, size
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1.01, 1e6), st.integers(2, 40))
@@ -50,6 +50,47 @@ def test_drawn_members_stay_inside_and_repeat(sampler, configs, seeds, seed):
     for block in range(0, len(found), seeds):  # a config's replicates differ in the seed alone
         assert [row["seed"] for row in found[block : block + seeds]] == list(range(seeds))
         assert len({row["lr"] for row in found[block : block + seeds]}) == 1
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(0, 99), st.data())
+def test_random_draws_no_config_twice_and_may_draw_all(lengths, seed, data):
+    kinds = [lambda n: Axis(values=[f"v{i}" for i in range(n)]), lambda n: Axis(range=(3, 3 + n))]
+    axes = {f"a{i}": data.draw(st.sampled_from(kinds))(n) for i, n in enumerate(lengths)}
+    whole, total = dict.fromkeys(axes, True), math.prod(lengths)
+    count = data.draw(st.integers(1, total))
+    found = sample(axes, "random", count, seed, whole)
+    assert len({tuple(row.values()) for row in found}) == len(found) == count
+    assert sample(axes, "random", total, seed, whole)[:count] == found  # a run that grows keeps its members
+    with pytest.raises(ValueError, match=f"draws no config twice: needs at most {total} members"):
+        sample(axes, "random", total + 1, seed, whole)
+
+
+def test_random_draws_whole_numbers_of_a_linear_axis_without_replacement():
+    found = sample({"width": Axis(linear=(4, 8))}, "random", 5, 0, {"width": True})
+    assert sorted(row["width"] for row in found) == [4, 5, 6, 7, 8]
+    with pytest.raises(ValueError, match="found 1 different"):  # all of it is one number in float32
+        sample({"lr": Axis(linear=(1.0, 1.00000001))}, "random", 2, 0, {"lr": False})
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"seed": Axis(range=(0, 10**18))},
+        {"seed": Axis(range=(10**18, 0, -7)), "lr": Axis(log=(1e-4, 1.0), num=10**12)},
+        {"lr": Axis(linear=(0, 10**18), num=10**15)},
+    ],
+)
+def test_a_draw_from_a_wide_range_lists_nothing(axes):
+    whole = dict.fromkeys(axes, True)
+    found = sample(axes, "random", 3, 0, whole)  # to list what there is would not end
+    assert len(found) == 3
+    assert all(0 <= value <= 10**18 for row in found for value in row.values())
+    assert all(len(extremes(axis, True)) == 2 for axis in axes.values())
+
+
+def test_replicates_are_not_listed_before_they_are_counted():
+    with pytest.raises(ValueError, match="a multiple of the 1000000000000 replicates"):
+        sample({"seed": Axis(count=10**12)}, "random", 4, 0, {"seed": True})
 
 
 def test_sobol_fills_every_quarter():

@@ -51,6 +51,7 @@ def program(compiled_quickly):
     return at
 
 
+@pytest.mark.slow
 def test_capacity_is_what_fits_in_memory(program, monkeypatch):
     whole = program()
     assert (whole.capacity, whole.memory_bytes < devices.memory_bytes(whole.mesh)) == (64, True)
@@ -107,6 +108,7 @@ class OutOfMemory:
         return replace(program, advance=advance)
 
 
+@pytest.mark.slow
 def test_where_memory_runs_out_at_the_start_half_the_slots_go_on(tmp_path, monkeypatch):
     swept = sweep.parse(TINY, ("axes.seed.count=8",))
     plain = jaxloop.run(swept, out=tmp_path / "plain")
@@ -121,6 +123,7 @@ def test_where_memory_runs_out_at_the_start_half_the_slots_go_on(tmp_path, monke
         np.testing.assert_array_equal(plain.curves(metric), halved.curves(metric))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "turn", "capacity"),
     [("population.capacity=24", 0, None), ("run.steps=60", 1, None), ("population.width=4", 0, 8)],

@@ -4,11 +4,13 @@ import json
 import os
 import random
 import shutil
+import socket
 import sqlite3
 from pathlib import Path
 
 import jax
 import numpy as np
+import psutil
 import pytest
 import stopping
 from conftest import TINY
@@ -217,6 +219,7 @@ def test_a_checkpoint_without_a_part_of_the_members_is_refused(run):
         jaxloop.resume(run)
 
 
+@pytest.mark.slow
 def test_run_json_is_for_people(run, crashed, tmp_path):
     for damage in (lambda file: file.write_text("{"), Path.unlink):
         damage(run / "run.json")
@@ -246,8 +249,11 @@ def test_a_run_that_is_not_ours_to_write_can_be_read(run, monkeypatch):
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             loaded.store.connection.execute("delete from members")
         assert verify(run)["problems"] == []
-        (run / lock.OWNER).write_text(json.dumps({"host": "elsewhere", "pid": 7, "started": 0}))
-        with pytest.raises(LockedError, match=r"process 7 on elsewhere.*if it is gone, take a copy"):
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+        (run / lock.OWNER).write_text(json.dumps(me))
+        with pytest.raises(
+            LockedError, match=f"process {os.getpid()} on {me['host']}, which trains it: wait for it"
+        ):
             verify(run)
     (run / lock.OWNER).unlink()
     assert contents(run) == before
@@ -289,6 +295,7 @@ def test_no_code_runs_from_a_runs_folder(run, jaxloop_command):
     assert not (run / "ran").exists()
 
 
+@pytest.mark.slow
 def test_final_parameters_that_were_damaged_are_told_of_at_resume(tmp_path, jaxloop_command):
     run = jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").path
     (folder,) = (run / "finished").iterdir()

@@ -12,6 +12,7 @@ from jaxloop.tasks import digits, mnist1d
 from jaxloop.tasks.generated import remembered
 
 
+@pytest.mark.slow
 @given(st.integers(2, 3000), st.integers(0, 2**31))
 @settings(max_examples=20)
 def test_every_permutation_is_a_bijection(length, seed):
@@ -19,6 +20,7 @@ def test_every_permutation_is_a_bijection(length, seed):
     assert sorted(np.asarray(out)) == list(range(length))
 
 
+@pytest.mark.slow
 @given(st.integers(2, 60), st.integers(1, 60), st.integers(0, 99))
 @settings(max_examples=10)
 def test_every_example_comes_once_an_epoch_whatever_the_batch(length, batch, seed):
@@ -30,6 +32,7 @@ def test_every_example_comes_once_an_epoch_whatever_the_batch(length, batch, see
         assert sorted(seen[epoch * length : (epoch + 1) * length]) == list(range(length))
 
 
+@pytest.mark.slow
 @given(st.integers(2, 60), st.integers(1, 60), st.integers(0, 99))
 @settings(max_examples=10)
 def test_a_padded_batch_of_a_traced_length_starts_with_the_same_examples(length, batch, seed):

@@ -14,6 +14,7 @@ from jaxloop.store import Store
 from jaxloop.verify import verify
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, jaxloop_command):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -40,6 +41,7 @@ def test_the_disk_is_checked_before_anything_is_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", ["20", '"60s"'])
 def test_the_estimate_of_the_disk_holds_what_a_run_takes(tmp_path, every):
     swept = sweep.parse(TINY, ("axes.seed.count=8", f"checkpoint.every={every}"))

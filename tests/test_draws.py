@@ -13,6 +13,7 @@ KEY = jax.random.key(0, impl="threefry2x32")
 shapes = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), min_size=0, max_size=4)
 
 
+@pytest.mark.slow
 @given(shapes)
 @settings(max_examples=8)
 def test_a_smaller_array_is_the_first_corner_of_a_larger_one(sizes):

@@ -26,6 +26,7 @@ def mine(tmp_path):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["code", "data", "jax", "sweep"])
 def test_drift_is_shown_and_refused(mine, tmp_path, changed):
     run = tmp_path / "run"
@@ -58,6 +59,7 @@ def test_drift_is_shown_and_refused(mine, tmp_path, changed):
     assert verify(run)["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(mine, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(Stopped):
@@ -73,6 +75,7 @@ def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(mine, tmp_pat
     assert verify(run)["problems"] == []
 
 
+@pytest.mark.slow
 def test_what_is_refused_leaves_no_drift_behind(mine, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(Stopped):
@@ -86,6 +89,7 @@ def test_what_is_refused_leaves_no_drift_behind(mine, tmp_path):
         assert len(loaded.members) == 6
 
 
+@pytest.mark.slow
 def test_to_a_finished_run_drift_matters_once_it_grows(mine, tmp_path):
     run = jaxloop.run(mine, out=tmp_path / "run").path
     (tmp_path / "mine.py").write_text(TASK + "# a comment\n")

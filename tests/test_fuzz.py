@@ -79,7 +79,8 @@ def one_error(error: JaxloopError):
     assert "Traceback" not in str(error)
 
 
-@settings(max_examples=300)
+@pytest.mark.slow
+@settings(max_examples=120)
 @given(st.lists(st.tuples(st.sampled_from(SECTIONS), st.sampled_from(KEYS), VALUES), min_size=1, max_size=4))
 def test_whatever_a_sweep_says_it_is_read_or_refused(entries):
     raw = tomllib.loads(TINY)
@@ -95,7 +96,8 @@ def test_whatever_a_sweep_says_it_is_read_or_refused(entries):
     assert time.monotonic() - started < 10
 
 
-@settings(max_examples=300)
+@pytest.mark.slow
+@settings(max_examples=120)
 @given(st.sampled_from(SECTIONS), st.sampled_from(KEYS), st.one_of(TEXTS, VALUES.map(toml)))
 def test_whatever_is_overridden_it_is_taken_or_refused(section, key, value):
     for assignment in (f"{section}.{key}={value}", f"{key}={value}", value):
@@ -178,6 +180,7 @@ def test_no_fact_of_a_store_ends_in_a_traceback(run, tmp_path, key):
     assert {path.name for path in tmp_path.iterdir()} == {str(number) for number in range(len(WORDS))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a b'\"c;<i>", "ünï%s{0}", "-x", "\n]", "x.y"])
 def test_a_run_may_have_any_name(tmp_path, name):
     out = tmp_path / name

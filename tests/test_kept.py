@@ -45,6 +45,7 @@ def test_what_is_kept_stays_where_a_new_best_has_nothing_left(tmp_path):
     assert verify(run.path)["problems"] == []
 
 
+@pytest.mark.slow
 def test_nothing_is_dropped_for_a_best_that_is_damaged(tmp_path):
     """Of the best members one has a damaged copy here, a damaged copy there: the others' are what is left."""
     run = jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")

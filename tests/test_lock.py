@@ -1,5 +1,8 @@
 """One process trains a run at a time, and says who it is."""
 
+import json
+import re
+import shutil
 import socket
 
 import pytest
@@ -35,3 +38,25 @@ def test_a_damaged_owner_is_nobody(whole, text):
     with Store(whole) as store:
         assert run_json(store)["status"] == "finished"
     (whole / lock.OWNER).unlink()
+
+
+def test_what_another_host_began_to_train_cannot_be_told_from_here(whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    with lock.held(run):
+        owner = (run / lock.OWNER).read_text()
+        with Store(run) as store:
+            store.put(status="running")
+            assert run_json(store)["status"] == "running"
+            copy = shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns(lock.FILE))
+            (run / lock.OWNER).write_text(json.dumps({**json.loads(owner), "host": "node-a"}))
+            assert re.fullmatch(
+                r"running on node-a as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(cannot be told from here\)",
+                run_json(store)["status"],
+            )
+        with Store(copy) as store:  # a copy is trained by nobody
+            assert run_json(store)["status"] == "interrupted"
+    owner = {**json.loads(owner), "host": "node-a"}
+    (run / lock.OWNER).write_text(json.dumps(owner))
+    assert verify(run)["problems"] == []
+    with jaxloop.resume(run) as resumed:
+        assert run_json(resumed.store)["status"] == "finished"

@@ -56,6 +56,7 @@ def moved(parametrization, optimizer, rate):
     return np.array(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "rate"), [("adam", 2e-3), ("sgd", 0.02)])
 def test_three_steps_move_every_layer_equally_at_any_width_in_mup_alone(optimizer, rate):
     standard, mup = moved("standard", optimizer, rate), moved("mup", optimizer, rate)

@@ -1,12 +1,14 @@
 """Streams that nobody reads any more."""
 
+import io
 import os
 import signal
 
+import line
 import pytest
 
 from jaxloop.interrupt import Interrupt
-from jaxloop.output import ignoring_broken_pipe
+from jaxloop.output import ignoring_broken_pipe, print_anything
 
 
 def test_a_broken_pipe_of_someone_elses_is_no_reader_that_left(tmp_path):
@@ -43,3 +45,29 @@ def test_a_signal_is_noted_though_nobody_reads_stderr():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "cp1252", "utf-8"])
+def test_any_encoding_prints_any_text(encoding):
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding=encoding)
+    print_anything(stream)
+    print("λ=0.5 ± 0.1 × 学", file=stream, flush=True)
+    text = written.getvalue().decode(encoding)
+    expected = {"ascii": "\\u03bb=0.5 +/- 0.1 x \\u5b66\n", "utf-8": "λ=0.5 ± 0.1 × 学\n"}
+    assert text == expected.get(encoding, text)
+    assert "0.5" in text
+    assert ("±" in text) == (encoding != "ascii")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_a_run_and_its_table_in_a_terminal_of_another_encoding(tmp_path, jaxloop_command, encoding):
+    task = line.changed(line.LINE, ("split))", "split), hparams={'λ': 0.0})"))
+    file = line.written(tmp_path, task=task, sweep=line.SWEEP + '"λ" = { values = [0.0, 1.0] }\n')
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    options = {"env": environment, "encoding": encoding}
+    for words in (["population", file, "--out", tmp_path / "run"], ["best", tmp_path / "run"]):
+        done = jaxloop_command(*words, **options)
+        assert done.returncode == 0, done.stderr
+        assert "s.e." in done.stdout

@@ -83,7 +83,7 @@ def same(ours, theirs, **tolerance):
 LARGE = ["run.task=mnist1d", "hparams.width=100", "hparams.batch_size=1000"]
 
 
-@pytest.mark.parametrize("task", [[], LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("task", [LARGE], ids=["large"])
 def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_path, task):
     one = trained(["population", tiny, "--out", tmp_path / "one"], 1, 4, [*SETTINGS, *task])
     two = trained(["population", tiny, "--out", tmp_path / "two"], 2, 2, [*SETTINGS, *task])
@@ -104,7 +104,7 @@ def whole(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.parametrize(("victim", "processes"), [(1, 1), (0, 2), (1, 3)])
+@pytest.mark.parametrize(("victim", "processes"), [(0, 2), (1, 3)])
 def test_one_is_killed_the_others_stop_and_any_number_goes_on(tiny, tmp_path, whole, victim, processes):
     run = tmp_path / "run"
     alive = started(["population", tiny, "--out", run], 2, 2, [*SETTINGS, *LONG])

@@ -53,6 +53,7 @@ def has_convolution(function, *arguments):
     return "conv_general_dilated" in str(jax.make_jaxpr(function)(*arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", ["SAME", "VALID", "uneven"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("dilation", [1, 2])

@@ -38,6 +38,7 @@ def same(ours, theirs, numbers, **tolerance):
                 np.testing.assert_allclose(a, b, **tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [4, 32])
 def test_a_run_goes_on_at_another_capacity(tmp_path, whole, capacity):
     """With fewer slots than members in training, some of these wait with what they have."""
@@ -48,6 +49,7 @@ def test_a_run_goes_on_at_another_capacity(tmp_path, whole, capacity):
     assert verify(run)["problems"] == []
 
 
+@pytest.mark.slow
 def test_members_that_wait_with_what_they_have_are_saved(tmp_path, whole):
     run = crashed(tmp_path / "run", turn=1)
     smaller = ("population.capacity=4", "population.width=2")
@@ -72,6 +74,7 @@ def test_a_run_goes_on_on_another_number_of_devices(tmp_path, whole, jaxloop_com
     same(run, whole, range(6), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_that_a_killed_process_saved_is_counted(tmp_path):
     run = crashed(tmp_path / "run")
     with Store(run) as store:
@@ -84,6 +87,7 @@ def test_training_that_a_killed_process_saved_is_counted(tmp_path):
         assert resumed.summary["seconds"] > before["seconds"]
 
 
+@pytest.mark.slow
 def test_another_metric_is_told_of(tmp_path):
     jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").close()
     with jaxloop.resume(tmp_path / "run", overrides=("evaluate.metric=test/loss",)) as resumed:
@@ -91,6 +95,7 @@ def test_another_metric_is_told_of(tmp_path):
     assert note == "members are ranked by test/loss min from now on; it was by validation/accuracy max"
 
 
+@pytest.mark.slow
 def test_what_a_run_cannot_change_is_for_a_fork(tmp_path):
     jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").close()
     for override in ("hparams.optimizer=sgd", "run.task=mnist1d", "hparams.width=8"):
@@ -98,6 +103,7 @@ def test_what_a_run_cannot_change_is_for_a_fork(tmp_path):
             jaxloop.resume(tmp_path / "run", overrides=(override,))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(cores() < 2, reason="one core is all that a device needs")
 def test_a_run_that_jax_was_up_before_says_that_cores_are_idle(tiny, tmp_path):
     code = (
@@ -178,6 +184,7 @@ def test_a_fork_is_a_run_of_its_own(tmp_path, whole, jaxloop_command):
     assert json.loads((whole.parent / "run-2" / "run.json").read_text())["forked_from"] == str(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", ["20", "50", "60", "10", "200"])
 def test_no_turn_ends_past_the_interval_between_checkpoints(tmp_path, monkeypatch, every):
     """Whatever kills a turn, what is lost is at most an interval, or the turn itself where that is longer."""
@@ -203,7 +210,7 @@ def test_the_devices_that_a_run_began_on_are_used_again(tmp_path, jaxloop_comman
         done = jaxloop_command(*words, "--json", env={**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)})
         return json.loads(done.stdout)
 
-    run = crashed(tmp_path / "run", "run.steps=400", "population.capacity=8")  # on two
+    run = crashed(tmp_path / "run", "run.steps=120", "population.capacity=8")  # on two
     one = on(1, "resume", run, "--set", "axes.seed.count=3")
     two = on(2, "resume", run, "--set", "axes.seed.count=4")
     four = on(4, "resume", run, "--set", "axes.seed.count=5")

@@ -89,6 +89,7 @@ def test_plain_orbax_restores_one_member_by_its_number(tiny, tmp_path):
     assert all((other != ours["out"]["kernel"]).any() for other in others)
 
 
+@pytest.mark.slow
 def test_final_parameters_fill_folders_of_a_bounded_size(tiny, tmp_path, monkeypatch):
     whole = jaxloop.run(tiny, out=tmp_path / "whole")
     monkeypatch.setattr(finals, "FOLDER_BYTES", 4 * 1500 * 4)  # four members of 1482 float32
@@ -113,6 +114,7 @@ def test_members_have_their_own_step_budgets(tiny, tmp_path):
     np.testing.assert_array_equal(together[thirties, at_thirty], alone[:, -1])
 
 
+@pytest.mark.slow
 def test_a_member_that_cannot_take_one_more_step_keeps_its_last_point(tiny, tmp_path):
     """NaN at the first step of a chunk: the point of the chunk before is the member's last."""
     (tmp_path / "sick.py").write_text(SICK_AT_40)
@@ -126,6 +128,7 @@ def test_a_member_that_cannot_take_one_more_step_keeps_its_last_point(tiny, tmp_
     assert {len(points) for (_, tag), points in curves.items() if not tag.startswith("test/")} == {2}
 
 
+@pytest.mark.slow
 def test_best_folders_and_what_keep_drops(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "best", overrides=("checkpoint.keep='best:1'",))
     kept = [m.number for m in run.members if list((run.path / "members").glob(f"{m.number:04d}-*/checkpoint"))]
@@ -139,6 +142,7 @@ def test_best_folders_and_what_keep_drops(tiny, tmp_path):
     assert not (run.path / "finished").exists()
 
 
+@pytest.mark.slow
 def test_ranking_by_a_loss_takes_the_least(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "run", overrides=("evaluate.metric=validation/loss",))
     means = [row["mean"] for row in ranked(run.store)]
@@ -159,6 +163,7 @@ def test_divergence_is_an_outcome(tiny, tmp_path):
         assert all(np.isfinite(leaf).all() for leaf in [run.params(member)["out"]["kernel"]])
 
 
+@pytest.mark.slow
 def test_static_hparams_train_in_programs_of_their_own(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "run", overrides=("axes.optimizer.values=['adam', 'lion']",))
     assert run.summary is not None
@@ -267,6 +272,7 @@ def events(run):
     return found
 
 
+@pytest.mark.slow
 def test_replay_alone_gives_the_recorded_bits(tiny, tmp_path, jaxloop_command):
     assert jaxloop_command("population", tiny, "--out", tmp_path / "run").returncode == 0
     done = jaxloop_command("replay", tmp_path / "run", "3", "--json")
@@ -276,6 +282,7 @@ def test_replay_alone_gives_the_recorded_bits(tiny, tmp_path, jaxloop_command):
     assert found["missing"] == 0
 
 
+@pytest.mark.slow
 def test_commands_and_exit_codes(tiny, tmp_path, jaxloop_command):
     run = tmp_path / "run"
     done = jaxloop_command("population", tiny, "--out", run, "--json", "--seeds", 3)

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import line
 import numpy as np
 import pytest
 
@@ -93,3 +94,29 @@ def test_torch_is_not_loaded_to_write_events(tmp_path):
         "import sys; import jaxloop.summaries; assert 'torch' not in sys.modules; import torch; assert torch.here"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_grows_declares_all_its_hparams_and_metrics_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    case = 'cases.more={optimizer="rmsprop", decay=0.8, learning_rate=0.1, ema_decay=0.5}'
+    text = (
+        line.SWEEP.replace('optimizer = "sgd"\n', "")
+        .replace("[axes]", "[cases.first]")
+        .replace("learning_rate =", 'optimizer = "sgd"\nlearning_rate =')
+    )
+    jaxloop.run(line.written(tmp_path, sweep=text), out=tmp_path / "run").close()
+    run = jaxloop.resume(tmp_path / "run", overrides=(case,))
+    assert len(run.members) == 3
+    (file,) = (run.path / "members").glob("events*")
+    events = EventAccumulator(str(file))
+    events.Reload()
+    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    declared = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert {"decay", "initial_scale", "ema_decay", "learning_rate"} <= {
+        info.name for info in declared.hparam_infos
+    }
+    assert {info.name.tag for info in declared.metric_infos} == set(run.store.metric_names())
+    assert "validation/ema/loss" in run.store.metric_names()

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxloop import sweep
+from jaxloop.declared import Namespace
 from jaxloop.errors import SweepError
+from jaxloop.optimizers import OPTIMIZERS
+from jaxloop.places import override
 
 
 def test_the_resolved_sweep_reads_back_to_the_same_members():
@@ -57,6 +60,16 @@ def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
         ('"digits"', '"digit"', ["sweep:3: run.task", "did you mean `digits`?"]),
         ("every = 20", 'every = "soon"', ["sweep:14: checkpoint.every", '"60s"']),
         ("[run]", "[run", ["not TOML"]),
+        ("width = 16", 'optimizer = "adamW"', ["sweep:7", "did you mean `adamw`?"]),
+        ("width = 16", "Width = 16", ["sweep:7: hparams.Width", "did you mean `width`?"]),
+        ("width = 16", 'model = "MLP"', ["sweep:7", "did you mean `mlp`?"]),
+        ("width = 16", "LR = 0.1", ["sweep:7: hparams.LR", "did you mean `learning_rate`?"]),
+        ('"digits"', '"mytask.py"', ["sweep:3: run.task", "the task in the file", "mytask.py:task"]),
+        (
+            "log = [1e-3, 1e-1], num = 3",
+            "values = [0.1, 0.1000000000001]",
+            ["learning_rate 0.1 and 0.1000000000001 are equal in float32"],
+        ),
     ],
 )
 def test_errors_name_the_place_the_rule_and_the_value(line, by, says):
@@ -151,3 +164,69 @@ def test_a_sweep_error_writes_nothing(tmp_path, tiny, jaxloop_command):
     assert done.returncode == 2
     assert "--set run.steps=0: run.steps" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.toml"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "path", "value"),
+    [
+        ('hparams."opt.l2"=0.3', ("hparams", "opt.l2"), 0.3),
+        ("hparams.'opt.l2' = 0.3", ("hparams", "opt.l2"), 0.3),
+        ('axes."a=b".values=[1, 2]', ("axes", "a=b", "values"), [1, 2]),
+        ('axes . "a \\" b" . values=["="]', ("axes", 'a " b', "values"), ["="]),
+        ("hparams.λ=2", ("hparams", "λ"), 2),
+        ('"run"."steps"=5', ("run", "steps"), 5),
+    ],
+)
+def test_a_quoted_key_is_one_key(assignment, path, value):
+    raw = {}
+    assert override(raw, assignment) == path
+    for part in path:
+        raw = raw[part]
+    assert raw == value
+
+
+def test_an_error_in_a_quoted_key_names_its_line():
+    broken = TINY.replace("width = 16", '"odd.name" = 16')
+    with pytest.raises(SweepError, match=r"sweep:7: hparams.odd.name: unknown hparam `odd.name`"):
+        sweep.parse(broken)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, mark):
+    (tmp_path / "sweep.toml").write_text(mark + TINY.replace("[run]", "[run] # größer ± λ"), encoding="utf-8")
+    assert len(sweep.load(tmp_path / "sweep.toml").members) == 6
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "sweep.toml").write_text(TINY, encoding="utf-16")
+    with pytest.raises(SweepError, match="cannot be read"):
+        sweep.load(tmp_path / "sweep.toml")
+
+
+@pytest.mark.parametrize("sampler", ["random", "sobol"])
+def test_a_sampler_that_repeats_a_config_says_so(sampler):
+    few = ("axes.learning_rate.values=[0.1, 0.2]", f"population.sampler={sampler}", "population.members=6")
+    with pytest.raises(SweepError, match=f"population.sampler: .*{sampler} dr") as error:
+        sweep.parse(TINY, few)
+    assert "axis repeats" not in str(error.value)
+
+
+OPTIMIZERS_NAMES = ["rho", "alpha", "beta", "momentum", "decay", "threshold"]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS_NAMES)
+def test_a_task_may_use_the_names_of_optimizers_that_the_sweep_does_not(name):
+    def names_of(*_):
+        return Namespace({name: 0.5})
+
+    text = TINY.replace('"digits"', '"own.py:task"').replace("width = 16\ndepth = 2\n", "")
+    for axis in (f"axes.{name}.values=[-3.0, 7.0]", f"hparams.{name}=2.0"):  # its bounds are its own
+        found = sweep.parse(text, (axis,), names_of=names_of)
+        assert {member[name] for member in found.members} <= {-3.0, 7.0, 2.0}
+        assert sweep.parse(text, (axis,)).members  # before the task is loaded, nothing is said of it
+    takers = [optimizer for optimizer, hparams in OPTIMIZERS.items() if name in hparams]
+    for optimizer in takers:
+        with pytest.raises(
+            SweepError, match=f"run.task: declares an hparam `{name}`, which {optimizer} takes too"
+        ):
+            sweep.parse(text, (f"hparams.optimizer={optimizer}",), names_of=names_of)

@@ -34,6 +34,7 @@ def test_the_search_climbs_to_the_next_peak(first, most, found):
     assert tune.fastest(step, min(first, most), most) == found
 
 
+@pytest.mark.slow
 def test_a_width_is_measured_once(bucket, monkeypatch):
     assert tune.width(*bucket, 2, 4) == 2  # a run of a second is not worth it
     monkeypatch.setattr(tune, "WORTH_SECONDS", 0.0)
