@@ -58,7 +58,7 @@ def check(sweep: Sweep, task: Task) -> Checked:
         raise SweepError("\n".join(problems))
     metric = _metric(sweep, measured)
     mode = direction(metric, sweep.document.evaluate.mode)
-    assert mode is not None, "_unranked tells of it"
+    assert mode is not None, "the sweep's rules have seen to it"
     return Checked(list(measured), metric, mode)
 
 
@@ -95,8 +95,6 @@ def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ..
         if sweep.document.evaluate.metric == "auto":
             rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
         yield ("evaluate", "metric"), rule
-    elif direction(metric, sweep.document.evaluate.mode) is None:
-        yield ("evaluate", "mode"), f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
 
 
 def _unrecordable(measured: list[str]) -> str | None:

@@ -129,6 +129,8 @@ DIRECTIONS = {
     "accuracy": "max",
     "bits_per_byte": "min",
 }  # what is better
+TRAINING_METRICS = ("loss", "learning_rate", "grad_norm")
+METRICS = {"text": ("loss", "bits_per_byte", "accuracy")}  # of tasks that ship; of the others, loss and accuracy
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of the int32 and float32 that a program computes with
 # Inclusive bounds (low, high); None is open.
 BOUNDS: dict[str, tuple[float | None, float | None]] = {
@@ -193,6 +195,17 @@ def kind(name: str, default: Any) -> str:
     if isinstance(default, Size | Choice):
         return "padded" if isinstance(default, Size) else "switched"
     return "traced" if isinstance(default, float) or name in TRACED_INTS else "static"
+
+
+def measured(task: str) -> list[str] | None:
+    """The metrics that a task that ships measures of every member; None where only its data or code can tell."""
+    if task not in TASKS:
+        return None
+    splits = {
+        "train": TRAINING_METRICS,
+        **dict.fromkeys(("validation", "test"), METRICS.get(task, ("loss", "accuracy"))),
+    }
+    return [f"{split}/{name}" for split, names in splits.items() for name in names]
 
 
 def direction(metric: str, mode: str = "auto") -> str | None:

@@ -111,6 +111,19 @@ def broken(document: Document, names: Namespace | None, places: Places) -> Itera
         )  # other names may be the task's, and mean anything
         yield from _broken_values(document, names or Namespace(), checked, places)
     yield from _broken_data(document, places)
+    yield from _broken_ranking(document.run.task, document.evaluate, places)
+
+
+def _broken_ranking(task: str, evaluate: Evaluate, places: Places) -> Iterator[str]:
+    """What is wrong with the metric to rank by, as far as it can be known before the task is loaded."""
+    metric, known = evaluate.metric, declared.measured(task)
+    if metric == "auto":
+        return
+    if known and metric not in known and "/ema/" not in metric:
+        yield places.say(("evaluate", "metric"), unknown("metric", metric, known))
+    elif declared.direction(metric, evaluate.mode) is None:
+        rule = f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
+        yield places.say(("evaluate", "mode"), rule)
 
 
 def _shared_names(document: Document, names: Namespace, places: Places) -> Iterator[str]:

@@ -8,7 +8,8 @@ from conftest import ROOT, TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxloop import sweep
+from jaxloop import api, declared, sweep
+from jaxloop.checks import check
 from jaxloop.declared import Namespace
 from jaxloop.errors import SweepError
 from jaxloop.optimizers import OPTIMIZERS
@@ -230,3 +231,45 @@ def test_a_task_may_use_the_names_of_optimizers_that_the_sweep_does_not(name):
             SweepError, match=f"run.task: declares an hparam `{name}`, which {optimizer} takes too"
         ):
             sweep.parse(text, (f"hparams.optimizer={optimizer}",), names_of=names_of)
+
+
+@pytest.mark.parametrize("task", ["digits", "text"])
+def test_the_metrics_that_a_shipped_task_is_declared_to_measure_are_those_that_it_measures(task):
+    small = ["width=16"] if task == "digits" else ["width=8", "depth=1", "heads=1", "batch_size=2"]
+    swept = sweep.parse(f'[run]\ntask = "{task}"\nsteps = 1\n[hparams]\n' + "\n".join(small))
+    assert sorted(declared.measured(task) or ()) == sorted(check(swept, api.task_of(swept)).measured)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        (
+            "evaluate.metric=validation/acuracy",
+            "unknown metric `validation/acuracy`; did you mean `validation/accuracy`?",
+        ),
+        ("evaluate.metric=Validation/Loss", "did you mean `validation/loss`?"),
+        ("evaluate.metric=train/grad_norm", "cannot infer a direction for `train/grad_norm`: set evaluate.mode"),
+    ],
+)
+def test_a_metric_that_cannot_rank_is_refused_before_jax_is_loaded(override, says):
+    code = (
+        "import sys\nfrom jaxloop import sweep\nfrom jaxloop.errors import SweepError\n"
+        f"try: sweep.parse({TINY!r}, ({override!r},))\n"
+        "except SweepError as error: print(error, 'jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert says in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+def test_a_folder_that_is_taken_is_refused_before_jax_is_loaded(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").touch()
+    code = (
+        "import sys\nfrom jaxloop import cli\n"
+        f"sys.argv = ['jaxloop', 'population', 'sweeps/lr_wd.toml', '--out', {str(tmp_path / 'run')!r}]\n"
+        "try: cli.main()\nexcept SystemExit as stop: print(stop.code, 'jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "2 False\n"
+    assert "exists already" in done.stderr

@@ -138,7 +138,7 @@ def ranking(run: Path, k: int, metric: str | None, mode: str | None, as_json: bo
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
         better = mode or (store.get("mode") if metric == store.get("metric") else direction(metric))
         if better is None:
-            raise SweepError(f"--mode: `{metric}` does not tell what is better: needs max or min")
+            raise SweepError(f"cannot infer a direction for `{metric}`: set --mode to max or min")
         found = ranked(store, metric, better)
         for told in not_finite(found, metric):
             click.echo(f"{run}: {told}", err=True)

@@ -1,0 +1,92 @@
+"""What it costs to keep members apart: steps and evaluations with and without `independence.unmerged`.
+
+Both programs are compiled and timed in turn in one process, so that what disturbs one disturbs the other.
+"""
+
+import statistics
+import time
+
+import jax
+import measure
+import numpy as np
+import throughput
+from workload import WORKLOADS
+
+from jaxloop import devices, planner, tune
+from jaxloop.chunks import chunked
+from jaxloop.population import MEMBER, grouped, jitted, kept_apart, populated, spread
+from jaxloop.traced import one_member, resident
+
+MEMBERS, ROUNDS = 64, 15
+
+
+class Evaluation(tune.Step):
+    """The evaluation of the same members on the validation split, timed as a step is."""
+
+    def __init__(self, sweep, task, bucket, mesh, width):
+        super().__init__(sweep, task, bucket, mesh, width, 1, MEMBERS // (width * mesh.size))
+        one, shapes = one_member(sweep, task, bucket)
+        program = chunked(one, 1)
+        if tune.kept_apart is kept_apart:
+            program = kept_apart(program, shapes, jax.eval_shape(one.init, shapes), resident(task, bucket))
+        validate = populated(program).validate
+
+        def turn(hparams, state, fresh, data):
+            return state, validate(hparams, state, data)
+
+        by_slot = jax.sharding.NamedSharding(mesh, MEMBER)
+        fresh = jax.device_put(np.zeros(self.members, bool), by_slot)
+        advance = jitted(spread(grouped(turn, width), mesh), mesh)
+        executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
+        self.advance = lambda state: executable(self.hparams, state, fresh, self.data)
+        self.rate()
+
+
+def merged(make):
+    """What `make` gives where vmap may merge members, as it does by itself."""
+    tune.kept_apart = lambda program, *shapes: program
+    try:
+        return make()
+    finally:
+        tune.kept_apart = kept_apart
+
+
+def compared(name: str, rounds: int) -> dict:
+    """Times of a step and of an evaluation, apart / merged: the median over rounds of their ratio."""
+    workload, mesh = WORKLOADS[name], devices.member_mesh()
+    sweep, task = workload.read(MEMBERS)
+    (bucket,) = planner.buckets(sweep, task)
+    width = throughput.automatic_width(workload, devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh)))
+    row = {"workload": name, "width": width}
+    for what, make in (
+        ("step", lambda: throughput.step(workload, MEMBERS, width)),
+        ("evaluation", lambda: Evaluation(sweep, task, bucket, mesh, width)),
+    ):
+        apart, together = make(), merged(make)
+        ratios = []
+        for _ in range(rounds):
+            first, second = apart.rate(), together.rate()
+            ratios.append(second / first)
+        row[what] = statistics.median(ratios)
+    print(
+        f"{name:9} width {width:2}  time apart / merged: step {row['step']:.3f}, "
+        f"evaluation {row['evaluation']:.3f}",
+        flush=True,
+    )
+    return row
+
+
+def main() -> None:
+    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
+    devices.use_every_core()
+    began = time.monotonic()
+    names, rounds = (["mlp-tiny"], 3) if arguments.quick else (list(WORKLOADS), ROUNDS)
+    rows = [compared(name, rounds) for name in names]
+    if arguments.chart:
+        series = {what: [row[what] for row in rows] for what in ("step", "evaluation")}
+        measure.bars(arguments.chart, names, series, "time apart / merged", "linear")
+    measure.publish({"rows": rows, "seconds": time.monotonic() - began}, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
