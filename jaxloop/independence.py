@@ -54,10 +54,10 @@ class _Rewriter:
         ] = {}  # by identity; the original is kept so that its id is not reused
 
     def rewritten(self, jaxpr: Any) -> Any:
-        """A Jaxpr or ClosedJaxpr rewritten, or as it is where nothing needs to be."""
+        """A Jaxpr or ClosedJaxpr (one class in JAX 0.11) rewritten, or as it is where nothing needs to be."""
         if id(jaxpr) not in self.known:
-            new = self._closed(jaxpr) if isinstance(jaxpr, ClosedJaxpr) else self._open(jaxpr)
-            self.known[id(jaxpr)] = jaxpr, new
+            is_closed = getattr(jaxpr, "jaxpr", jaxpr) is not jaxpr
+            self.known[id(jaxpr)] = jaxpr, self._closed(jaxpr) if is_closed else self._open(jaxpr)
         return self.known[id(jaxpr)][1]
 
     def _closed(self, closed: ClosedJaxpr) -> ClosedJaxpr:

@@ -159,11 +159,9 @@ def _inner(jaxpr):
     """A jaxpr and all inside it."""
     yield jaxpr
     for equation in jaxpr.eqns:
-        for value in jax.tree.leaves(
-            dict(equation.params), is_leaf=lambda x: hasattr(x, "jaxpr") or hasattr(x, "eqns")
-        ):
-            if hasattr(value, "jaxpr") or hasattr(value, "eqns"):
-                yield from _inner(getattr(value, "jaxpr", value))
+        for value in jax.tree.leaves(dict(equation.params), is_leaf=lambda value: hasattr(value, "eqns")):
+            if hasattr(value, "eqns"):
+                yield from _inner(value)
 
 
 def test_a_rewritten_function_computes_the_same_and_shares_what_it_shared():
