@@ -1,5 +1,8 @@
 """What a user's file gives: a task, with what lies beside it, or one clear error."""
 
+import sys
+from pathlib import Path
+
 import line
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytest
 import jaxloop
 from jaxloop import api
 from jaxloop.errors import DamagedError, SweepError
+from jaxloop.tasks import load
 
 DEFAULT = line.changed(line.LINE, ("split))", 'split), hparams={"given": DEFAULT})'))
 
@@ -112,3 +116,12 @@ def test_projects_with_modules_of_one_name_have_their_own(tmp_path):
         (folder / "constants.py").write_text(f"given = {value}\n")
         task = "from constants import given\n" + DEFAULT.replace("DEFAULT", "given")
         assert read(folder, task=task).hparams == {"given": value}
+
+
+def test_jaxloop_itself_beside_a_task_is_no_part_of_it(tmp_path):
+    (tmp_path / "jaxloop").symlink_to(Path(jaxloop.__file__).parent)
+    before = sys.modules["jaxloop.task"]
+    task = read(tmp_path)
+    assert isinstance(task, jaxloop.Task)
+    assert sys.modules["jaxloop.task"] is before
+    assert load.task_files("line.py:task", tmp_path) == [(tmp_path / "line.py").resolve()]

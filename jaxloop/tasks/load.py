@@ -87,7 +87,7 @@ def _from_file(name: str, folder: Path) -> Any:
 
 def _modules_beside(file: Path) -> dict[str, Path]:
     """The modules in a Python file's folder that it imports, directly or through each other: files by name."""
-    finder = ModuleFinder([str(file.parent)])
+    finder = ModuleFinder([str(file.parent)], excludes=["jaxloop"])  # whose checkout may lie there too
     try:
         finder.run_script(str(file))
     except (OSError, SyntaxError, ValueError):  # whoever runs it is told
