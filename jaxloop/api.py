@@ -126,7 +126,7 @@ def forked(
     with opened(path, folder) as run:
         checked, task = run.read(overrides, "written")
         origin = str(run.path.absolute())
-        created = create.create(checked, task, Path(out or run.path), numbered=not out, forked_from=origin)
+        created = create.create(checked, task, Path(out or origin), numbered=not out, forked_from=origin)
     return created, checked, task
 
 
@@ -189,6 +189,8 @@ class Run:
           SweepError: a rule is broken.
           DamagedError: the task's code lies in the run's folder: jaxloop runs nothing from there.
         """
+        if self.folder and not self.folder.is_dir():
+            raise SweepError(f"--folder: {self.folder} is {'a file' if self.folder.exists() else 'no folder'}")
         text, source = self.store.get(which), str(self.path / drift.SWEEP)
         folder = self.folder or self._sweep_folder()
 
@@ -198,7 +200,7 @@ class Run:
                 if file and file.resolve().is_relative_to(self.path.resolve()):
                     raise DamagedError(f"{file}: lies in the run's folder, and jaxloop runs no code from there")
                 if file and not file.exists():
-                    raise SweepError(f"no file {file}: if it has been moved, name its folder now with --folder")
+                    raise SweepError(f"no file {file}: if it has been moved, pass its new folder with --folder")
                 return names_of(name, *rest)
 
             return sweep.parse(text, overrides, source, folder, self.path.name, of_ours)

@@ -172,11 +172,11 @@ def _combinations(axes: dict[str, Axis], whole: dict[str, bool]) -> float:
 def _different(axis: Axis, whole: bool) -> float:
     if ends := axis.log or axis.linear:
         return ends[1] - ends[0] + 1 if whole and _are_ints(*ends) else math.inf
-    return len(set(axis.values)) if axis.values is not None else len(_listed(axis))
+    return len(set(map(single, axis.values))) if axis.values is not None else len(_listed(axis))
 
 
 def _once_each(configs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Leave out what has come before, as float32 has it.
+    """Drop configs already seen, comparing floats as float32.
 
     Raises:
       ValueError: nothing new comes any more.
@@ -189,7 +189,7 @@ def _once_each(configs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             repeats = 0
             yield config
         elif (repeats := repeats + 1) > 1000 + 100 * len(seen):
-            raise ValueError(f"random draws no config twice, and found {len(seen)} different ones alone")
+            raise ValueError(f"random draws without replacement, and only {len(seen)} distinct configs were found")
 
 
 def single(value: Any) -> Any:

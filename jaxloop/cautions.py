@@ -1,4 +1,4 @@
-"""What a task does that its author hardly meant: told before training, and not refused, since it may be meant."""
+"""Warn about likely mistakes in a task before training. They are not refused, since some are intended."""
 
 import itertools
 import re
@@ -22,13 +22,13 @@ from jaxloop.sweep import Sweep
 from jaxloop.task import Task
 from jaxloop.traced import batch_shapes, params_shapes
 
-BLOCK = 1 << 22  # numbers looked at together
+BLOCK = 1 << 22  # elements checked at a time
 LARGE = 1 << 30  # an index that no array has
-_unused_sizes = itertools.count(4_099, 2)  # of batches, so that no trace of an earlier one is found again
+_unused_sizes = itertools.count(4_099, 2)  # of batches not used before: a cached trace would emit no warning
 
 
 def cautions(sweep: Sweep, task: Task) -> list[str]:
-    """What to tell of a sweep that passed all checks, each a sentence."""
+    """Return warnings about a sweep that passed all checks, one sentence each."""
     found = list(_not_finite(task))
     if sweep.document.run.task not in declared.DATA:
         for bucket in undivided(sweep):
@@ -73,7 +73,7 @@ def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
 
 
 def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
-    """What a bucket's members do, by their functions' traces and by one batch of the data's extremes."""
+    """Check the task's functions by tracing them, and the data's extreme values by running one batch."""
     hparams = bucket.hparams(bucket.columns(sweep.members[bucket.numbers[0]]))
     params, batch = params_shapes(task, bucket), batch_shapes(task, bucket)
     key = jax.eval_shape(lambda: threefry(0))
@@ -87,46 +87,45 @@ def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
     def metrics(params: Any, batch: Any) -> Any:
         return task.metrics(params, batch, hparams)
 
-    impure = [
-        name
-        for name, function, arguments in (
-            ("init", init, (key,)),
-            ("loss", loss, (params, batch, key)),
-            ("metrics", metrics, (params, batch)),
-        )
-        if _differs_from_call_to_call(function, *arguments)
+    checks = [
+        _calls_that_differ("init", init, key),
+        _calls_that_differ("loss", loss, params, batch, key),
+        _calls_that_differ("metrics", metrics, params, batch),
+        _ignored_key(init, key),
+        _outer_products("loss", loss, params, batch, key),
+        _outer_products("metrics", metrics, params, batch),
+        _indices(task, lambda p, b, key: (loss(p, b, key), metrics(p, b)), params, batch),
     ]
-    for name in impure:
-        yield (
-            f"`{name}` gives other numbers at each call with the same arguments: random numbers of NumPy or "
-            "Python are drawn once, as it is compiled, and a replay draws others; use jax.random and the key"
-        )
-    if not _depends_on_first(init, key):
-        yield "`init` does not depend on its key: members that differ in their seed alone start alike"
-    for name, function, arguments in (("loss", loss, (key,)), ("metrics", metrics, ())):
-        yield from _outer_products(name, function, params, batch, *arguments)
-    yield from _indices(
-        task, lambda params, batch, key: (loss(params, batch, key), metrics(params, batch)), params, batch
-    )
+    for check in checks:
+        with suppress(Exception):  # a function that cannot be traced in this way is not checked in this way
+            yield from check
 
 
-def _differs_from_call_to_call(function: Callable[..., Any], *shapes: Any) -> bool:
+def _calls_that_differ(name: str, function: Callable[..., Any], *shapes: Any) -> Iterator[str]:
     first, second = (jax.make_jaxpr(lambda *args: function(*args))(*shapes) for _ in range(2))
-    same = len(first.consts) == len(second.consts) and all(
-        np.array_equal(a, b, equal_nan=True) if jnp.issubdtype(a.dtype, jnp.inexact) else np.array_equal(a, b)
-        for a, b in zip(map(np.asarray, first.consts), map(np.asarray, second.consts), strict=True)
-    )
-    return not same or str(first.jaxpr) != str(second.jaxpr)
+    consts = [list(map(_bytes, jaxpr.consts)) for jaxpr in (first, second)]
+    if consts[0] != consts[1] or str(first.jaxpr) != str(second.jaxpr):
+        yield (
+            f"`{name}` returns different numbers when called twice with the same arguments: NumPy's or Python's "
+            "random numbers are drawn once, as it is compiled, and a replay would draw others; use jax.random"
+        )
 
 
-def _depends_on_first(function: Callable[..., Any], *shapes: Any) -> bool:
-    """Whether results may depend on the first argument: by who uses whose results in the function's trace."""
-    jaxpr = jax.make_jaxpr(function)(*shapes).jaxpr
-    tainted = set(jaxpr.invars[:1])
+def _bytes(const: Any) -> bytes:
+    is_key = jnp.issubdtype(const.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(const) if is_key else const).tobytes()
+
+
+def _ignored_key(init: Callable[..., Any], key: Any) -> Iterator[str]:
+    """Follow the key through the jaxpr to the results."""
+    jaxpr = jax.make_jaxpr(init)(key).jaxpr
+    tainted = set(jaxpr.invars)
     for equation in jaxpr.eqns:
         if any(atom in tainted for atom in equation.invars if not hasattr(atom, "val")):
             tainted.update(equation.outvars)
-    return any(atom in tainted for atom in jaxpr.outvars if not hasattr(atom, "val"))
+    if not any(atom in tainted for atom in jaxpr.outvars if not hasattr(atom, "val")):
+        same = "members that differ in their seed alone start from the same parameters"
+        yield f"`init` does not depend on its key: {same}"
 
 
 def _outer_products(name: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Iterator[str]:
@@ -142,7 +141,9 @@ def _outer_products(name: str, function: Callable[..., Any], params: Any, batch:
             users = [frame for frame in traceback.extract_stack() if is_users(frame.filename)]
             where = f" ({users[-1].filename}:{users[-1].lineno})" if users else ""
             told = " and ".join(str(shape).replace(str(size), "N") for shape in shapes)
-            found[where] = f"`{name}`: {operation} of {told}, N examples, is broadcast to N x N{where}: meant so?"
+            found[where] = (
+                f"`{name}`: {operation} of {told}, N examples, is broadcast to N x N{where}: is this intended?"
+            )
 
     with suppress(Exception), jax.numpy_rank_promotion("warn"), warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -172,21 +173,20 @@ def _indices(task: Task, function: Callable[..., Any], params: Any, batch: Any) 
         error, _ = checked(zeros, {**padded, **weight}, threefry(0))
         return error.get()
 
-    with suppress(Exception):  # a function that checkify cannot trace is not checked
-        for split, arrays in task.data.splits().items():
-            for name, array in arrays.items():
-                if not np.issubdtype(array.dtype, np.integer):
-                    continue
-                flat = array.reshape(len(array), -1)
-                least, most = int(flat.min(1).argmin()), int(flat.max(1).argmax())
-                rows = {key: np.asarray(values[[least, most]]) for key, values in arrays.items()}
-                has = f"data.{split}[{name!r}] has integers from {flat[least].min()} to {flat[most].max()}"
-                if told := error_of(rows):
-                    yield f"{has}: {_first_line(told)}"
-                elif flat[least].min() < 0 and error_of(
-                    {**rows, name: np.where(rows[name] < 0, LARGE, rows[name])}
-                ):
-                    yield f"{has}, used as indices: negative ones count from the end"
+    for split, arrays in task.data.splits().items():
+        for name, array in arrays.items():
+            if not np.issubdtype(array.dtype, np.integer):
+                continue
+            flat = array.reshape(len(array), -1)
+            least, most = int(flat.min(1).argmin()), int(flat.max(1).argmax())
+            rows = {key: np.asarray(values[[least, most]]) for key, values in arrays.items()}
+            has = f"data.{split}[{name!r}] has integers from {flat[least].min()} to {flat[most].max()}"
+            if told := error_of(rows):
+                yield f"{has}: {_first_line(told)}"
+            elif flat[least].min() < 0:
+                far_below = np.where(rows[name] < 0, -LARGE, rows[name].astype(np.int64)).astype(np.int32)
+                if error_of({**rows, name: far_below}):
+                    yield f"{has}: if they are used as indices, negative values count from the end"
 
 
 def _first_line(error: str) -> str:

@@ -58,7 +58,7 @@ def check(sweep: Sweep, task: Task) -> Checked:
         raise SweepError("\n".join(problems))
     metric = _metric(sweep, measured)
     mode = direction(metric, sweep.document.evaluate.mode)
-    assert mode is not None, "the sweep's rules have seen to it"
+    assert mode is not None, "checked by _unranked"
     return Checked(list(measured), metric, mode)
 
 
@@ -95,17 +95,19 @@ def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ..
         if sweep.document.evaluate.metric == "auto":
             rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
         yield ("evaluate", "metric"), rule
+    elif direction(metric, sweep.document.evaluate.mode) is None:
+        yield ("evaluate", "mode"), f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
 
 
 def _unrecordable(measured: list[str]) -> str | None:
     """What keeps metrics from being columns of the run's store, if anything: SQLite folds ASCII letters' case."""
     if len(measured) > MOST_METRICS:
-        return f"measures {len(measured)} values of a member, and a run records {MOST_METRICS} at the most"
+        return f"measures {len(measured)} values of a member, and a run records at most {MOST_METRICS}"
     known: dict[str, str] = {}
     for name in measured:
         other = known.setdefault(name.translate(LOWER), name)
         if other != name:
-            return f"measures `{other}` and `{name}`, which differ in case only: give one another name"
+            return f"measures `{other}` and `{name}`, which differ in case only: rename one of them"
     return None
 
 

@@ -40,30 +40,32 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
       SweepError: the folder is taken, or the sweep asks of the task what it has not.
       ResourceError: the disk is too small.
     """
-    _refuse_gone(sweep)
+    _refuse_missing(sweep)
     checked, origin = check(sweep, task), drift.origin(sweep, task)
     processes.agree(digest([sweep.toml(), origin]))
     if processes.leads():
         checkpoints.refuse_patterns(run)
-        buckets = planner.buckets(sweep, task)
+        buckets, notes = planner.buckets(sweep, task), cautions(sweep, task)
         disk.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
         run.parent.mkdir(parents=True, exist_ok=True)
+        had = run.is_dir()
         run = _claimed(run, numbered=numbered)
         part = Path(tempfile.mkdtemp(prefix=".jaxloop-", dir=run.parent))
         try:
-            _fill(part, run, sweep, checked, origin, buckets, {**facts, "notes": cautions(sweep, task)})
+            _fill(part, run, sweep, checked, origin, buckets, {**facts, "notes": notes})
             part.replace(run)
         except BaseException as error:
             shutil.rmtree(part, ignore_errors=True)
-            with suppress(OSError):
-                run.rmdir()  # unless another process has put a run there
+            with suppress(OSError):  # another process may have put a run there
+                if numbered or not had:
+                    run.rmdir()
             if exists(run):
                 raise SweepError(f"{run}: exists already; choose another folder with --out") from error
             raise
     return Path(os.fsdecode(processes.broadcast(os.fsencode(run))))
 
 
-def _refuse_gone(sweep: Sweep) -> None:
+def _refuse_missing(sweep: Sweep) -> None:
     """Make sure that files are where a new run's sweep says.
 
     Raises:
@@ -75,13 +77,14 @@ def _refuse_gone(sweep: Sweep) -> None:
 
 
 def whereabouts(sweep: Sweep, run: Path) -> dict[str, str]:
-    """Facts by which the sweep's folder is found again: where it is, and where from the run, if both are moved."""
-    folder = str(sweep.folder.absolute())
-    return {"folder": folder, "folder_from_run": os.path.relpath(folder, run.absolute())}
+    """Record the sweep's folder: its absolute path, and its path from the run in case both are moved together."""
+    place = run.parent.resolve() / run.name if not run.is_symlink() else run.resolve()
+    beside = os.path.relpath(sweep.folder.resolve(), place)
+    return {"folder": str(sweep.folder.absolute()), "folder_from_run": beside}
 
 
 def _claimed(run: Path, *, numbered: bool) -> Path:
-    """A folder for a run, made here and now: of processes that look for a free one at once, each gets its own.
+    """Create the run's folder atomically, so that runs started at the same time get different ones.
 
     Raises:
       SweepError: it is taken.
@@ -109,7 +112,7 @@ def _fill(
     buckets: list[Bucket],
     facts: dict[str, Any],
 ) -> None:
-    """Write what a run begins with to a folder, which is renamed to the run's."""
+    """Write a new run's files to a temporary folder, which is then renamed to `run`."""
     folder.chmod(0o777 & ~_umask())
     (folder / drift.SWEEP).write_text(sweep.toml(), encoding="utf-8")
     facts = {**facts, "name": run.name, **whereabouts(sweep, run), "origins": [origin]}

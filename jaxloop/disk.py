@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from jaxloop.errors import ResourceError, SweepError
-from jaxloop.store import exists
+from jaxloop.store import exists, refuse_long
 from jaxloop.units import scaled
 
 RUNS = Path("runs")  # where runs are, if nothing else is said
@@ -19,8 +19,9 @@ def refuse_taken(folder: Path) -> None:
     """Make sure that a new run may have this folder: it is not there, or empty.
 
     Raises:
-      SweepError: something is there, or its name is none that the file system takes.
+      SweepError: something is there, or its path is too long.
     """
+    refuse_long(folder)
     try:
         taken = folder.is_file() or (folder.exists() and any(folder.iterdir()))
     except OSError as error:

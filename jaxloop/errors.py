@@ -67,7 +67,9 @@ def told(error: BaseException) -> str:
 
 def is_users(filename: str) -> bool:
     """Whether a frame's code is a user's: no library's, not ours, not what dataclasses generate ("<string>")."""
-    return not any(part in filename for part in ("site-packages", PACKAGE, STANDARD_LIBRARY, "<"))
+    return not any(
+        part in filename for part in ("site-packages", PACKAGE + os.sep, STANDARD_LIBRARY + os.sep, "<")
+    )
 
 
 def is_out_of_resources(error: BaseException) -> bool:

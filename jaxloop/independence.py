@@ -1,4 +1,4 @@
-"""Keep members apart where vmap, or a library below it, would merge their operations: their bits are their own.
+"""Keep vmap, and the libraries below it, from merging operations of different members: their bits are their own.
 
 vmap turns a product of an operand that all members share with one of each member's own into one large product, and
 how a library sums an output depends on its place in that. Convolutions and triangular solves are merged likewise.
@@ -19,12 +19,13 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
 COPIED = frozenset({"dot_general"})
 # Computed member after member: a convolution of many members becomes a grouped one, at a third of the speed.
 IN_TURN = frozenset({"conv_general_dilated", "ragged_dot_general"})
-# LAPACK's: computed matrix after matrix. jaxlib 0.10 divides a batch of them into tasks for XLA's thread pool, and
+# LAPACK calls, one matrix at a time. jaxlib 0.10 divides a batch of them into tasks for XLA's thread pool, and
 # waits for these in a thread of that pool: several such calls at once wait forever (`ParallelBatchMap` in jaxlib's
 # cpu/lapack_kernels.cc, left out of later versions by jax-ml/jax commit 859992407d).
 MATRIX_BY_MATRIX = frozenset(
     {
         *("cholesky", "cholesky_update", "eig", "eigh", "geqp3", "geqrf", "hessenberg", "householder_product"),
+        "ormqr",
         *("lu", "qr", "schur", "svd", "symmetric_product", "triangular_solve", "tridiagonal", "tridiagonal_solve"),
     }
 )
@@ -105,7 +106,7 @@ def _kept_apart(equation: JaxprEqn) -> JaxprEqn:
 
 
 def _with_copies(bind: Callable[..., Any]) -> Callable[..., Any]:
-    """A batching rule: each member has a copy of what all share, so that vmap makes one product for each."""
+    """Batching rule: copy the shared operand for each member, so that vmap makes one product for each."""
 
     def rule(members: int, is_own: Sequence[bool], *operands: jax.Array) -> Any:
         copies = [
@@ -118,7 +119,7 @@ def _with_copies(bind: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _in_turn(bind: Callable[..., Any]) -> Callable[..., Any]:
-    """A batching rule: member after member."""
+    """Batching rule: loop over the members."""
 
     def rule(members: int, is_own: Sequence[bool], *operands: jax.Array) -> Any:
         def of_one(own: list[jax.Array]) -> Any:
@@ -132,7 +133,7 @@ def _in_turn(bind: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_axes(results: Any) -> tuple[Any, Any]:
-    """What a batching rule gives: results, all of which have the members' axis."""
+    """Return value of a batching rule: results that all have a leading member axis."""
     return results, jax.tree.map(lambda _: True, results)
 
 

@@ -4,31 +4,35 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 10.0  # in which a chunk should end once a signal has come
+SAME_SECONDS = 0.3  # in which a terminal and a launcher may both pass on one Ctrl-C
 STOPPING = "jaxloop: stopping once this chunk is finished and saved; a second signal stops at once\n"
 STUCK = (
-    f"jaxloop: no chunk has ended in the {GRACE_SECONDS:.0f} s since the signal: it is long, or it hangs; "
-    "a second signal stops at once, and `jaxloop resume` continues from the last checkpoint\n"
+    f"jaxloop: nothing has ended in the {GRACE_SECONDS:.0f} s since the signal: a chunk or a compilation is long, "
+    "or it hangs; a second signal stops at once, and `jaxloop resume` continues from the last checkpoint\n"
 )
 
 
 class Interrupt:
-    """The first SIGINT or SIGTERM received, while listening. A second one ends the process at once.
+    """The first SIGINT or SIGTERM received, while listening. A later one ends the process at once.
 
     Python runs signal handlers in the main thread alone, between two steps of its interpreter: one that waits for
-    a device may never get there. So a thread reads the signals too, as bytes in a pipe (`signal.set_wakeup_fd`).
+    a device may never get there. So a thread reads the signals, as bytes in a pipe (`signal.set_wakeup_fd`).
     """
 
     def __init__(self):
         self.signal: int | None = None
         self.seen = False
+        self.first = 0.0  # when it came
+        self.read = self.handled = 0  # signals, by the thread and by Python's handler; this one may skip some
 
     def received(self) -> int | None:
-        """The signal's number, or None; whoever asks and gets one stops."""
+        """Return the signal's number, or None. The caller stops if there is one."""
         self.seen = self.signal is not None
         return self.signal
 
@@ -55,33 +59,32 @@ class Interrupt:
             os.close(reading)
 
     def _handle(self, number: int, _frame: object) -> None:
-        """In the main thread: leave the second signal to the system, which then ends the process."""
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        self._note(number)
+        """In the main thread: note what the pipe has missed while an event loop had put its own in its place."""
+        self.handled += 1
+        self._note(number, is_another=1 < self.handled > self.read)
 
-    def _note(self, number: int) -> None:
+    def _note(self, number: int, *, is_another: bool) -> None:
         if self.signal is None:
-            self.signal = number
+            self.signal, self.first = number, time.monotonic()
             _say(STOPPING)
+        elif is_another and time.monotonic() - self.first > SAME_SECONDS:
+            os._exit(128 + number)
 
     def _watch(self, pipe: int) -> None:
         """In a thread: read signals that the main thread may never handle."""
-        if not (first := self._read(pipe)):
-            return
-        self._note(first)
-        if not select.select([pipe], [], [], GRACE_SECONDS)[0] and not self.seen:
-            _say(STUCK)
-        if second := self._read(pipe):
-            os._exit(128 + second)
-
-    @staticmethod
-    def _read(pipe: int) -> int | None:
-        """The next signal; None once the pipe is closed."""
-        while content := os.read(pipe, 1):
+        timeout = None
+        while True:
+            if not select.select([pipe], [], [], timeout)[0]:
+                timeout = None
+                if not self.seen:
+                    _say(STUCK)
+                continue
+            if not (content := os.read(pipe, 1)):
+                return
             if content[0] in SIGNALS:  # Python reports every signal that it has a handler for
-                return content[0]
-        return None
+                self.read += 1
+                timeout = GRACE_SECONDS if self.read == 1 else timeout
+                self._note(content[0], is_another=self.read > 1)
 
 
 def _say(text: str) -> None:

@@ -42,8 +42,8 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
                     notes.append(f"member {number} gets no checkpoint of its own: {error}")
                 else:
                     checkpoints.save_one(own, params)
-    if wanted.startswith("best:") and not numbers:
-        notes.append("no config has a finite mean to be kept for: no final parameters are deleted")
+    if wanted.startswith("best:") and len(configs := best(ranked)) < min(int(wanted[5:]), len(ranked)):
+        notes.append(f"only {len(configs)} configs have a finite mean: `keep` deletes no final parameters")
     elif wanted != "all":
         notes += _drop_all_but(run, store, set(numbers))
     return notes

@@ -110,9 +110,9 @@ def _split(dotted: str) -> list[str]:
     """The parts of a TOML key. Letters that TOML wants in quotes may go without."""
     try:
         table, path = tomllib.loads(f"{dotted} = 0"), []
-    except tomllib.TOMLDecodeError:
+        while isinstance(table, dict):
+            ((key, table),) = table.items()
+            path.append(key)
+    except ValueError:  # no TOML key, or more than one
         return [part.strip().strip("\"'") for part in dotted.split(".")]
-    while isinstance(table, dict):
-        ((key, table),) = table.items()
-        path.append(key)
     return path

@@ -9,7 +9,7 @@ from jaxloop import declared
 from jaxloop.axes import Axis, extremes, length, single
 from jaxloop.declared import Namespace
 from jaxloop.document import Checkpoint, Document, Evaluate, Population, Run
-from jaxloop.errors import not_one_of, unknown
+from jaxloop.errors import nearest, not_one_of, unknown
 from jaxloop.places import Places
 from jaxloop.sizes import plain
 
@@ -121,7 +121,9 @@ def _broken_ranking(task: str, evaluate: Evaluate, places: Places) -> Iterator[s
         return
     if known and metric not in known and "/ema/" not in metric:
         yield places.say(("evaluate", "metric"), unknown("metric", metric, known))
-    elif declared.direction(metric, evaluate.mode) is None:
+    elif declared.direction(metric, evaluate.mode) is None and not nearest(
+        metric.rpartition("/")[2], declared.DIRECTIONS
+    ):
         rule = f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
         yield places.say(("evaluate", "mode"), rule)
 
@@ -131,7 +133,7 @@ def _shared_names(document: Document, names: Namespace, places: Places) -> Itera
     chosen = set(_used(document, "optimizer", names, ("run",)))
     for optimizer in sorted(chosen & names.tables["optimizer"].keys()):
         for name in sorted(names.task.keys() & names.tables["optimizer"][optimizer].keys()):
-            rule = f"declares an hparam `{name}`, which {optimizer} takes too: name it otherwise"
+            rule = f"declares an hparam `{name}`, which {optimizer} takes too: rename it"
             yield places.say(("run", "task"), rule)
 
 
@@ -231,7 +233,7 @@ def repeated(members: list[dict[str, Any]], document: Document, places: Places) 
             values = [f"{name} {members[first][name]!r} and {hparams[name]!r}" for name in rounded]
             return places.say(("axes",), f"{same}: {', '.join(values)} are equal in float32")
         if (sampler := document.population.sampler) in DRAWING:
-            cure = "draw fewer members, or with sampler random, which draws none twice"
+            cure = 'draw fewer members, or use sampler = "random", which never repeats a config'
             return places.say(("population", "sampler"), f"{same}: {sampler} drew a config twice: {cure}")
         return places.say(("axes",), f"{same}: an axis repeats a value")
     return None

@@ -12,11 +12,20 @@ from urllib.parse import quote
 import numpy as np
 
 from jaxloop import facts
-from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources, nearest, sqlite_code
+from jaxloop.errors import (
+    DamagedError,
+    JaxloopError,
+    NotFoundError,
+    SweepError,
+    is_out_of_resources,
+    nearest,
+    sqlite_code,
+)
 from jaxloop.records import Member, NewMember, Status, from_row
 
 FILE = "run.sqlite"
 FORMAT = 2
+PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
 
@@ -34,6 +43,7 @@ class Store:
           NotFoundError, DamagedError: there is none, or it cannot be read.
         """
         self.path = run / FILE
+        refuse_long(run)
         if content is not None:
             self.connection = sqlite3.connect(":memory:", isolation_level=None)
             self.connection.deserialize(content)
@@ -310,8 +320,19 @@ class Store:
         }
 
 
+def refuse_long(run: Path) -> None:
+    """Make sure that SQLite can open a file in a folder, if the folder's name is one that the file system takes.
+
+    Raises:
+      SweepError: its path is too long.
+    """
+    size = len(os.fsencode(run.absolute()))
+    if size > PATH_BYTES and len(os.fsencode(run.name)) < 256:
+        raise SweepError(f"{run}: path too long: needs at most {PATH_BYTES} bytes, has {size}")
+
+
 def exists(run: Path) -> bool:
-    """Whether a run is here; a path that no file system takes is that of none."""
+    """Whether the folder holds a run; False for a path that is too long."""
     return os.path.exists(run / FILE)
 
 

@@ -68,7 +68,7 @@ def test_random_draws_no_config_twice_and_may_draw_all(lengths, seed, data):
 def test_random_draws_whole_numbers_of_a_linear_axis_without_replacement():
     found = sample({"width": Axis(linear=(4, 8))}, "random", 5, 0, {"width": True})
     assert sorted(row["width"] for row in found) == [4, 5, 6, 7, 8]
-    with pytest.raises(ValueError, match="found 1 different"):  # all of it is one number in float32
+    with pytest.raises(ValueError, match="only 1 distinct configs"):  # all of it is one number in float32
         sample({"lr": Axis(linear=(1.0, 1.00000001))}, "random", 2, 0, {"lr": False})
 
 

@@ -36,9 +36,12 @@ def test_nothing_is_told_of_a_sound_task(tmp_path):
         ([("jax.random.normal(key, (1,))", "jnp.ones(1)")], ["`init` does not depend on its key"]),
         (
             [("jax.random.normal(key, (1,))", "np.random.normal(size=1)")],
-            ["`init` gives other numbers at each call"],
+            ["`init` returns different numbers when called twice"],
         ),
-        ([(".mean(), {}", ".mean() * np.random.normal(), {}")], ["`loss` gives other numbers at each call"]),
+        (
+            [(".mean(), {}", ".mean() * np.random.normal(), {}")],
+            ["`loss` returns different numbers when called twice"],
+        ),
     ],
 )
 def test_what_is_hardly_meant_is_told(tmp_path, pairs, says):
@@ -78,7 +81,7 @@ task = jaxloop.Task(init, loss, metrics, jaxloop.Data(wrong, split, split))
         ("1", None),
         ("3", "integers from 0 to 3: out-of-bounds indexing for array of shape (8, 3): index 3"),
         ("255", "integers from 0 to 255: out-of-bounds"),
-        ("-1", "integers from -1 to 2, used as indices: negative ones count from the end"),
+        ("-1", "integers from -1 to 2: if they are used as indices, negative values count from the end"),
         ("-9", "integers from -9 to 2: out-of-bounds"),
     ],
 )

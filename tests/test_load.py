@@ -80,6 +80,20 @@ def test_lists_and_what_numpy_takes_are_arrays(tmp_path):
     assert data.train["x"].shape == (9, 1)
 
 
+GUARDED = """
+try:
+    import wandb, datasets.missing
+except ImportError:
+    pass
+try:
+    from . import parts
+except ImportError:
+    import parts
+import plain.helpers
+task = parts.task
+"""
+
+
 def in_modules(folder):
     """The task, in a package beside a file that imports it, with a module that it imports as it is called."""
     (folder / "parts").mkdir(parents=True)
@@ -89,10 +103,17 @@ def in_modules(folder):
     )
     (folder / "late.py").write_text("weight = 1.0\n")
     (folder / "unrelated.py").write_text("raise RuntimeError\n")
-    return line.written(folder, task="from parts import task\n")
+    for name in ("datasets", "wandb"):  # folders of data that are named as packages are
+        (folder / name).mkdir()
+    (folder / "plain").mkdir()
+    (folder / "plain" / "helpers.py").write_text(
+        "try:\n    from . import more\nexcept ImportError:\n    import more\n"
+    )
+    (folder / "plain" / "more.py").write_text("")
+    return line.written(folder, task=GUARDED)
 
 
-@pytest.mark.parametrize("changed", ["parts/model.py", "parts/__init__.py", "late.py"])
+@pytest.mark.parametrize("changed", ["parts/model.py", "parts/__init__.py", "plain/more.py", "late.py"])
 def test_modules_beside_a_task_are_importable_and_count_as_code(tmp_path, changed):
     file = in_modules(tmp_path)
     with jaxloop.run(file, out=tmp_path / "run") as run:

@@ -68,7 +68,7 @@ def test_where_nothing_is_finite_nothing_is_deleted(tmp_path, jaxloop_command):
     run = bad_run(tmp_path, overrides=("axes.bad.values=[1.0, 2.0]",))
     assert best(ranked(run.store)) == []
     assert run.summary is not None
-    assert any("no final parameters are deleted" in note for note in run.summary["notes"])
+    assert any("`keep` deletes no final parameters" in note for note in run.summary["notes"])
     assert jax.tree.leaves(run.params(3))
     shown = jaxloop_command("best", run.path, "--json")
     assert [row["mean"] for row in json.loads(shown.stdout)] == [None, None]

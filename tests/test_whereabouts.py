@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import line
 import numpy as np
@@ -87,6 +88,7 @@ def test_a_link_to_a_run_is_followed_and_a_link_inside_is_refused(tmp_path, monk
     jaxloop.resume("link", overrides=("axes.seed.count=2",)).close()
     with jaxloop.resume("folder/runs/line", overrides=("axes.seed.count=3",)) as run:
         assert len(run.members) == 6
+        assert run.store.get("folder_from_run") == "../.."
     os.symlink("/etc", path / "finished" / "out")
     with pytest.raises(DamagedError, match="is a link"):
         jaxloop.resume("link", overrides=("axes.seed.count=4",))
@@ -111,6 +113,13 @@ def test_of_starts_at_once_each_gets_a_folder(tmp_path):
     assert any("exists already" in said for said, _ in codes)
 
 
+def test_a_folder_that_is_none_is_told(tmp_path):
+    path = trained(tmp_path / "a")
+    for folder, says in ((tmp_path / "nope", "is no folder"), (tmp_path / "a" / "line.py", "is a file")):
+        with pytest.raises(SweepError, match=f"--folder: .* {says}"):
+            jaxloop.load(path, folder=folder).params(0)
+
+
 def test_the_longest_name_a_file_system_takes_is_taken_and_longer_ones_are_refused(tmp_path, jaxloop_command):
     file = line.written(tmp_path)
     with jaxloop.run(file, out=tmp_path / ("x" * 255)) as run:
@@ -124,6 +133,10 @@ def test_the_longest_name_a_file_system_takes_is_taken_and_longer_ones_are_refus
         done = jaxloop_command(*words, cwd=tmp_path)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert "too long" in done.stderr
+    deep = Path(*["d" * 100] * 6)
+    done = jaxloop_command("population", file, "--out", deep, cwd=tmp_path)
+    assert (done.returncode, "path too long: needs at most 490 bytes" in done.stderr) == (2, True)
+    assert not (tmp_path / ("d" * 100)).exists()
     for words in (["show"], ["best"], ["verify"], ["resume"], ["fork"]):
         done = jaxloop_command(*words, "z" * 300, cwd=tmp_path)
         assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr

@@ -4,7 +4,6 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from jaxloop import declared
 from jaxloop.errors import SweepError, nearest, told, unknown
 from jaxloop.sizes import Choice, Size
 from jaxloop.task import Task
+from jaxloop.tasks import beside
 
 
 def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
@@ -36,7 +36,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         raise SweepError(f"{name}: {rule}")
     try:
         task = make if isinstance(make, Task) else make(**options)
-    except Exception as error:  # the user's code: say what it raised, and where
+    except (Exception, SystemExit) as error:  # the user's code: say what it raised, and where
         raise SweepError(f"{name}: {told(error)}") from error
     if not isinstance(task, Task):
         raise SweepError(f"{name} needs to be a jaxloop.Task or a function that returns one, got {type(task)}")
@@ -55,7 +55,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
 def _no_default(value: Any) -> str | None:
     """The rule that a default of an hparam breaks, if any."""
     if not isinstance(value, bool | int | float | str | Size | Choice):
-        hint = ": an hparam for each of its values" if isinstance(value, list | tuple | dict) else ""
+        hint = " (declare one hparam for each element)" if isinstance(value, list | tuple | dict) else ""
         kinds = "a bool, int, float or str, or a default made by jaxloop.size or jaxloop.choice"
         return f"needs {kinds}{hint}, got {value!r}, of type {type(value).__name__}"
     if isinstance(value, float) and not abs(value) <= declared.LARGEST_FLOAT:
@@ -71,30 +71,20 @@ def _from_file(name: str, folder: Path) -> Any:
         raise SweepError(f"no Python file {file}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    for beside in _modules_beside(file):  # loaded anew, as the file is; or another project's of the same name
-        sys.modules.pop(beside, None)
+    for name_beside in beside.modules(
+        file
+    ):  # reload them like the file; another project may have some of that name
+        sys.modules.pop(name_beside, None)
     if (first := str(file.parent)) not in sys.path[:1]:
         sys.path.insert(0, first)  # as Python does for a script; functions may import when they are called
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SweepError(f"{name}: {told(error)}") from error
     if not hasattr(module, attribute):
         public = [each for each in vars(module) if not each.startswith("_")]
         raise SweepError(f"{file} has no `{attribute}`{nearest(attribute, public)}")
     return getattr(module, attribute)
-
-
-def _modules_beside(file: Path) -> dict[str, Path]:
-    """The modules in a Python file's folder that it imports, directly or through each other: files by name."""
-    finder = ModuleFinder([str(file.parent)], excludes=["jaxloop"])  # whose checkout may lie there too
-    try:
-        finder.run_script(str(file))
-    except (OSError, SyntaxError, ValueError):  # whoever runs it is told
-        return {}
-    modules = {name: module for name, module in finder.modules.items() if name != "__main__"}
-    found = {name: getattr(module, "__file__", None) for name, module in modules.items()}
-    return {name: Path(path) for name, path in sorted(found.items()) if path}
 
 
 def _unbound(make: Any, options: dict[str, Any]) -> str | None:
@@ -155,7 +145,9 @@ def code_hash(name: str, folder: Path) -> str:
 def task_files(name: str, folder: Path) -> list[Path]:
     """The files of a user's own task: the one that it is in, then those that this imports from its own folder."""
     file = task_file(name, folder)
-    return [file.resolve(), *_modules_beside(file.resolve()).values()] if file else []
+    if not file:
+        return []
+    return [file.resolve(), *(path for path in beside.modules(file.resolve()).values() if path)]
 
 
 def task_file(name: str, folder: Path) -> Path | None:
