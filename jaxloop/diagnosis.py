@@ -1,4 +1,4 @@
-"""Why a member diverged: its next step taken once more, alone, from the parameters that it ended with."""
+"""Explain a divergence: repeat the failing step alone, from the member's last finite parameters."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,27 +23,27 @@ from jaxloop.traced import resident
 
 
 def of_first(sweep: Sweep, task: Task, store: Store) -> str | None:
-    """Where divergence began: the member with the fewest steps, its next step, and what was not finite in it."""
-    sick = [each for each in store.members() if each.status == Status.DIVERGED]
-    if not sick:
+    """Say where divergence began: the member with the fewest steps, its next step, and what was not finite."""
+    diverged = [each for each in store.members() if each.status == Status.DIVERGED]
+    if not diverged:
         return None
-    first = min(sick, key=lambda each: (each.step, each.number))
-    who = f"member {first.number} ({label(first.hparams, sweep.varied) or 'the only config'})"
+    first = min(diverged, key=lambda each: (each.step, each.number))
+    name = f"member {first.number} ({label(first.hparams, sweep.varied) or 'the only config'})"
     try:
         causes = list(_causes(sweep, task, store, first))
     except NotFoundError:
-        causes = ["its parameters were not kept, so that the step cannot be taken again"]
+        causes = ["its parameters were not kept, so the step cannot be repeated"]
     except Exception as error:  # a task's functions, outside of the program that they were compiled in
-        causes = [f"the step cannot be taken again: {told(error)}"]
-    return f"divergence began with {who}, in step {first.step + 1}: {'; '.join(causes)}"
+        causes = [f"the step cannot be repeated: {told(error)}"]
+    return f"divergence began with {name}, in step {first.step + 1}: {'; '.join(causes)}"
 
 
-def _causes(sweep: Sweep, task: Task, store: Store, sick: Member) -> Iterator[str]:
-    bucket = alone(sweep, sick.number)
-    columns = bucket.columns(sweep.members[sick.number])
+def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterator[str]:
+    bucket = alone(sweep, diverged.number)
+    columns = bucket.columns(sweep.members[diverged.number])
     hparams, splits = bucket.hparams(columns), resident(task, bucket)
-    params = final(store.path.parent, sweep, task, store, sick.number)
-    draw = member(task, bucket.hparams, 1).draw(columns, jnp.int32(sick.step), splits)
+    params = final(store.path.parent, sweep, task, store, diverged.number)
+    draw = member(task, bucket.hparams, 1).draw(columns, jnp.int32(diverged.step), splits)
     examples = np.asarray(draw.examples)
     batch: dict[str, Any] = {name: array[examples] for name, array in splits["train"].items()}
     if isinstance(hparams["batch_size"], Size):

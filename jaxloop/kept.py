@@ -7,7 +7,7 @@ from typing import Any, get_args
 from jaxloop import checkpoints, digests
 from jaxloop.errors import DamagedError
 from jaxloop.records import Member
-from jaxloop.report import best
+from jaxloop.report import with_finite_mean
 from jaxloop.retired import final, own_folder, own_folders
 from jaxloop.snapshot import Final, ends_with
 from jaxloop.store import Store
@@ -42,7 +42,7 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
                     notes.append(f"member {number} gets no checkpoint of its own: {error}")
                 else:
                     checkpoints.save_one(own, params)
-    if wanted.startswith("best:") and len(configs := best(ranked)) < min(int(wanted[5:]), len(ranked)):
+    if wanted.startswith("best:") and len(configs := with_finite_mean(ranked)) < min(int(wanted[5:]), len(ranked)):
         notes.append(f"only {len(configs)} configs have a finite mean: `keep` deletes no final parameters")
     elif wanted != "all":
         notes += _drop_all_but(run, store, set(numbers))
@@ -53,7 +53,7 @@ def _best(wanted: str, ranked: list[dict[str, Any]]) -> list[int]:
     """Whose parameters `keep` means to have folders of their own, by number."""
     if wanted == "none":
         return []
-    configs = best(ranked)
+    configs = with_finite_mean(ranked)
     if wanted == "all":
         return [number for config in configs[:BEST_CONFIGS] for number in config["members"][:BEST_SEEDS]]
     return [number for config in configs[: int(wanted.removeprefix("best:"))] for number in config["members"]]

@@ -75,17 +75,14 @@ def is_held(run: Path) -> bool:
         return False
 
 
-def elsewhere(run: Path) -> str | None:
-    """The other host whose process began to train the run and has not ended in order, if there is one.
-
-    Whether it still trains the run cannot be told from here.
-    """
+def other_host(run: Path) -> str | None:
+    """The other host on which training began and did not end cleanly, if any; it may still go on there."""
     owner = _owner(run)
     return owner["host"] if owner and owner["host"] != socket.gethostname() else None
 
 
 def _owner(run: Path) -> dict[str, Any] | None:
-    """Who began to train the run in this very folder; a copy of it belongs to nobody."""
+    """The process that last began training in this folder; None for a copy of the folder."""
     try:
         found = json.loads((run / OWNER).read_text(encoding="utf-8"))
         owner = {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}

@@ -11,8 +11,8 @@ from typing import TextIO
 PLAIN = {"±": "+/-", "×": "x", "…": "...", "—": "-", "–": "-", "µ": "u"}  # for streams whose encoding lacks them
 
 
-def print_anything(*streams: TextIO) -> None:
-    """Have streams print what their encoding lacks in other characters: "±" as "+/-", "λ" as its escape."""
+def replace_unencodable(*streams: TextIO) -> None:
+    """Make streams print characters that their encoding lacks in others: "±" as "+/-", "λ" as its escape."""
     codecs.register_error("jaxloop", _in_plain_characters)
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
@@ -23,9 +23,8 @@ def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(
-        PLAIN.get(letter, letter.encode("ascii", "backslashreplace").decode()) for letter in text
-    ), error.end
+    plain = [PLAIN.get(letter, letter.encode("ascii", "backslashreplace").decode()) for letter in text]
+    return "".join(plain), error.end
 
 
 @contextmanager

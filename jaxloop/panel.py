@@ -75,12 +75,12 @@ class Panel:
         self.notes = len(notes)
 
     def _render(self, progress: "Progress") -> Group:
-        from jaxloop.report import best, ranked
+        from jaxloop.report import ranked, with_finite_mean
 
         name = escape(str(progress.store.get("name")))
         bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
         bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
-        rows = best(ranked(progress.store, so_far=True))[:5]
+        rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
         metric = str(progress.store.get("metric"))
         return Group(bar, _line(progress), best_table(rows, self.varied, metric) if rows else "")
 
@@ -106,7 +106,11 @@ def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Ta
     for rank, row in enumerate(best, 1):
         values = [_short(row["hparams"].get(name)) for name in names]
         tested = [_measured(row["metrics"].get(other))] if other != metric else []
-        ended = "" if row["complete"] else f" ({row['finished']} of {len(row['members'])} finished finite)"
+        ended = (
+            ""
+            if row["complete"]
+            else f" ({row['finished']} of {len(row['members'])} finished with a finite value)"
+        )
         measured = [_measured(row["mean"]), _measured(row["standard_error"]), *tested]
         table.add_row(str(rank), *values, *measured, ranges(row["members"]) + ended)
     return table

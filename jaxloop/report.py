@@ -47,7 +47,10 @@ def ranked(
 def _row(config: str, members: list[Member], metric: str, counted: set[Status]) -> dict[str, Any]:
     """One config: means over those of its members whose value of the metric is finite."""
     done = [member for member in members if member.status in counted and member.metrics]
-    finite = [member for member in done if math.isfinite(member.metrics.get(metric, math.nan))]
+    finite, not_finite = [], []
+    for member in done:
+        is_finite = math.isfinite(member.metrics.get(metric, math.nan))
+        (finite if is_finite else not_finite).append(member)
     values = [member.metrics[metric] for member in finite]
     names = sorted({name for member in finite for name in member.metrics})
     error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
@@ -57,7 +60,7 @@ def _row(config: str, members: list[Member], metric: str, counted: set[Status]) 
         "hparams": {name: value for name, value in members[0].hparams.items() if name not in REPLICATES},
         "members": [member.number for member in members],
         "finished": len(finite),
-        "not_finite": [member.number for member in done if member not in finite],
+        "not_finite": [member.number for member in not_finite],
         "complete": len(finite) == len(members),
         "mean": means.get(metric),
         "standard_error": error,
@@ -70,7 +73,7 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if np.isfinite(values).all() else math.nan
 
 
-def best(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_finite_mean(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of the ranked configs that have a finite mean."""
     return [row for row in ranked if row["mean"] is not None]
 
@@ -85,12 +88,13 @@ def not_finite(ranked: list[dict[str, Any]], metric: str) -> list[str]:
 def status(store: Store) -> str:
     """created, running, interrupted or finished.
 
-    A run that nobody trains any more was interrupted; of one that another host began to train, it cannot be told.
+    A run marked running whose process is gone was interrupted; for one that another host began to train, this
+    cannot be determined.
     """
     run = store.path.parent
     if (found := store.get("status")) != "running" or lock.is_held(run):
         return found
-    if host := lock.elsewhere(run):
+    if host := lock.other_host(run):
         return f"running on {host} as of {_last_written(store)} (cannot be told from here)"
     return "interrupted" if store.get("status") == "running" else store.get("status")  # it may have just ended
 

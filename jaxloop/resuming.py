@@ -34,8 +34,8 @@ def prepared(
     counts, turn = store.counts(), checkpoint["turn"]
     trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
     drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
-    began = store.get("status") == "created"
-    file, notes = run / drift.SWEEP, store.get("notes", []) if began else []
+    is_new = store.get("status") == "created"
+    file, notes = run / drift.SWEEP, store.get("notes", []) if is_new else []
     if not file.exists():
         notes.append(f"{file} was missing: written anew from the store")
     ranked_by = store.get("metric"), store.get("mode")
@@ -45,7 +45,7 @@ def prepared(
     if damage:
         at = f"turn {turn}" if turn else "the beginning"
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
-    if not began:
+    if not is_new:
         notes += rewind(run, store, checkpoint)
     facts = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
     facts = {name: fact for name, fact in facts.items() if fact is not None}

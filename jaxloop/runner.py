@@ -319,7 +319,7 @@ class _Training:
             "compile_seconds": round(self.compile_seconds, 3),
             "seconds": round(seconds, 3),
             "member_steps_per_second": round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
-            "best": report.best(ranked)[:BEST_TOLD],
+            "best": report.with_finite_mean(ranked)[:BEST_TOLD],
         }
         if processes.leads():
             self.store.put(status=status, **totals)

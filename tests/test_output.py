@@ -8,7 +8,7 @@ import line
 import pytest
 
 from jaxloop.interrupt import Interrupt
-from jaxloop.output import ignoring_broken_pipe, print_anything
+from jaxloop.output import ignoring_broken_pipe, replace_unencodable
 
 
 def test_a_broken_pipe_of_someone_elses_is_no_reader_that_left(tmp_path):
@@ -51,7 +51,7 @@ def test_a_signal_is_noted_though_nobody_reads_stderr():
 def test_any_encoding_prints_any_text(encoding):
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding=encoding)
-    print_anything(stream)
+    replace_unencodable(stream)
     print("λ=0.5 ± 0.1 × 学", file=stream, flush=True)
     text = written.getvalue().decode(encoding)
     expected = {"ascii": "\\u03bb=0.5 +/- 0.1 x \\u5b66\n", "utf-8": "λ=0.5 ± 0.1 × 学\n"}

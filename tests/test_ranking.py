@@ -8,7 +8,7 @@ import pytest
 
 import jaxloop
 from jaxloop.errors import NotFoundError
-from jaxloop.report import best, not_finite, ranked
+from jaxloop.report import not_finite, ranked, with_finite_mean
 
 SCORE = """
 def score(bad):
@@ -66,7 +66,7 @@ def test_infinities_and_nan_come_last_and_their_neighbours_keep_their_parameters
 
 def test_where_nothing_is_finite_nothing_is_deleted(tmp_path, jaxloop_command):
     run = bad_run(tmp_path, overrides=("axes.bad.values=[1.0, 2.0]",))
-    assert best(ranked(run.store)) == []
+    assert with_finite_mean(ranked(run.store)) == []
     assert run.summary is not None
     assert any("`keep` deletes no final parameters" in note for note in run.summary["notes"])
     assert jax.tree.leaves(run.params(3))

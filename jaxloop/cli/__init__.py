@@ -22,7 +22,7 @@ from jaxloop.errors import (
     is_out_of_resources,
     is_unwritable,
 )
-from jaxloop.output import is_unread, print_anything, silence
+from jaxloop.output import is_unread, replace_unencodable, silence
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
@@ -44,7 +44,7 @@ for command in (*training.COMMANDS, *reading.COMMANDS):
 def main() -> None:
     """The `jaxloop` command: errors a user can act on are one message and an exit code."""
     sys.unraisablehook = _told_once
-    print_anything(sys.stdout, sys.stderr)
+    replace_unencodable(sys.stdout, sys.stderr)
     try:
         code = _code()
     except Exception:  # a fault of ours

@@ -119,17 +119,17 @@ def _remark(store: Any) -> None:
         click.echo(f"{found['run']}: from turn {drift['turn']} on trained after a change: {told}", err=True)
 
 
-@click.command("best")
+@click.command()
 @run_folder
 @click.option("-k", type=click.IntRange(1), default=5, help="How many configs.")
 @click.option("--metric", help="Rank by this metric instead of the sweep's.")
 @click.option("--mode", type=click.Choice(["max", "min"]), help="Whether more or less is better.")
 @as_json
-def ranking(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
+def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Configs ranked by their mean over seeds, with its standard error."""
     from jaxloop.declared import direction
     from jaxloop.errors import NotFoundError, SweepError
-    from jaxloop.report import best, not_finite, ranked
+    from jaxloop.report import not_finite, ranked, with_finite_mean
     from jaxloop.store import Store
 
     with Store(run) as store:
@@ -145,7 +145,7 @@ def ranking(run: Path, k: int, metric: str | None, mode: str | None, as_json: bo
         if as_json:
             click.echo(strict_json(found[:k]))
             return
-        rows = best(found)[:k]
+        rows = with_finite_mean(found)[:k]
         if not rows:
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has finished with a finite {metric}; {shown}", err=True)
@@ -196,4 +196,4 @@ def export(run: Path, member: str, out: Path, folder: Path | None, average: bool
     click.echo(out)
 
 
-COMMANDS = (verify, doctor, ls, show, ranking, replay, export)
+COMMANDS = (verify, doctor, ls, show, best, replay, export)
