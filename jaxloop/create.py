@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,20 +46,20 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
         checkpoints.refuse_patterns(run)
         buckets, notes = planner.buckets(sweep, task), cautions(sweep, task)
         disk.check(run, space.needed(sweep, task, buckets, len(checked.measured)))
+        if not numbered:
+            disk.refuse_taken(run)
+        wanted, run = run, _free(run) if numbered else run
         run.parent.mkdir(parents=True, exist_ok=True)
-        had = run.is_dir()
-        run = _claimed(run, numbered=numbered)
         part = Path(tempfile.mkdtemp(prefix=".jaxloop-", dir=run.parent))
         try:
             _fill(part, run, sweep, checked, origin, buckets, {**facts, "notes": notes})
-            part.replace(run)
-        except BaseException as error:
+            while not _moved(part, run):  # another process was first
+                if not numbered:
+                    raise SweepError(f"{run}: exists already; choose another folder with --out")
+                run = _free(wanted)
+                _rename(part, run.name)
+        except BaseException:
             shutil.rmtree(part, ignore_errors=True)
-            with suppress(OSError):  # another process may have put a run there
-                if numbered or not had:
-                    run.rmdir()
-            if exists(run):
-                raise SweepError(f"{run}: exists already; choose another folder with --out") from error
             raise
     return Path(os.fsdecode(processes.broadcast(os.fsencode(run))))
 
@@ -83,24 +82,28 @@ def whereabouts(sweep: Sweep, run: Path) -> dict[str, str]:
     return {"folder": str(sweep.folder.absolute()), "folder_from_run": beside}
 
 
-def _claimed(run: Path, *, numbered: bool) -> Path:
-    """Create the run's folder atomically, so that runs started at the same time get different ones.
+def _free(run: Path) -> Path:
+    """The first of run, run-2, run-3, ... that is not there."""
+    numbered = (run.with_name(f"{run.name}-{number}") for number in itertools.count(2))
+    return next(folder for folder in itertools.chain([run], numbered) if not os.path.lexists(folder))
 
-    Raises:
-      SweepError: it is taken.
-    """
-    if not numbered:
-        disk.refuse_taken(run)
-        run.mkdir(exist_ok=True)
-        return run
-    for number in itertools.count(1):
-        folder = run if number == 1 else run.with_name(f"{run.name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable")
+
+def _moved(part: Path, run: Path) -> bool:
+    """Give a whole run's folder its name, in one step; return False if another run has it."""
+    try:
+        part.replace(run)
+    except OSError:
+        if not exists(run):
+            raise
+        return False
+    return True
+
+
+def _rename(part: Path, name: str) -> None:
+    """Change the name that a new run has recorded."""
+    provenance.add(part, {"name": name})
+    with Store(part) as store:
+        store.put(name=name)
 
 
 def _fill(
