@@ -215,7 +215,7 @@ class Run:
         try:
             document = tomllib.loads(self.store.get("sweep"))
             gone = tasks.missing(document["run"]["task"], moved, document.get("data", {}))
-        except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):  # whoever reads the sweep is told
+        except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):  # reported when the sweep is parsed
             return recorded
         return recorded if gone else moved
 

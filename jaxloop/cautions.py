@@ -140,9 +140,9 @@ def _outer_products(name: str, function: Callable[..., Any], params: Any, batch:
         if any((*shape, 1) in with_examples for shape in with_examples):
             users = [frame for frame in traceback.extract_stack() if is_users(frame.filename)]
             where = f" ({users[-1].filename}:{users[-1].lineno})" if users else ""
-            told = " and ".join(str(shape).replace(str(size), "N") for shape in shapes)
+            operands = " and ".join(str(shape).replace(str(size), "N") for shape in shapes)
             found[where] = (
-                f"`{name}`: {operation} of {told}, N examples, is broadcast to N x N{where}: is this intended?"
+                f"`{name}`: {operation} of {operands}, N examples, is broadcast to N x N{where}: is this intended?"
             )
 
     with suppress(Exception), jax.numpy_rank_promotion("warn"), warnings.catch_warnings():
@@ -153,12 +153,12 @@ def _outer_products(name: str, function: Callable[..., Any], params: Any, batch:
 
 
 def _rank_promotion(warning: str) -> tuple[str, list[tuple[int, ...]]]:
-    """The operation and shapes that a warning of JAX tells of."""
-    told = re.search(r"rank promotion for (\S+) on shapes (.*?)\. Set", warning)
-    if not told:
+    """Parse the operation and the shapes from JAX's warning."""
+    found = re.search(r"rank promotion for (\S+) on shapes (.*?)\. Set", warning)
+    if not found:
         return "", []
-    shapes = re.findall(r"\([^)]*\)", told[2])
-    return told[1], [tuple(map(int, re.findall(r"\d+", shape))) for shape in shapes]
+    shapes = re.findall(r"\([^)]*\)", found[2])
+    return found[1], [tuple(map(int, re.findall(r"\d+", shape))) for shape in shapes]
 
 
 def _indices(task: Task, function: Callable[..., Any], params: Any, batch: Any) -> Iterator[str]:
@@ -181,8 +181,8 @@ def _indices(task: Task, function: Callable[..., Any], params: Any, batch: Any) 
             least, most = int(flat.min(1).argmin()), int(flat.max(1).argmax())
             rows = {key: np.asarray(values[[least, most]]) for key, values in arrays.items()}
             has = f"data.{split}[{name!r}] has integers from {flat[least].min()} to {flat[most].max()}"
-            if told := error_of(rows):
-                yield f"{has}: {_first_line(told)}"
+            if error := error_of(rows):
+                yield f"{has}: {_first_line(error)}"
             elif flat[least].min() < 0:
                 far_below = np.where(rows[name] < 0, -LARGE, rows[name].astype(np.int64)).astype(np.int32)
                 if error_of({**rows, name: far_below}):
