@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxloop.sizes import Size
 
 ROUNDS = 24  # measured: position and pair statistics match numpy's permutation (tests/test_data.py)
+UNROLLED = 4  # rounds compiled side by side: measured as fast as all 24, in benchmarks/LOG.md
 
 
 def permuted(key: jax.Array, index: jax.Array, length: Any) -> jax.Array:
@@ -26,14 +27,19 @@ def permuted(key: jax.Array, index: jax.Array, length: Any) -> jax.Array:
     length = jnp.asarray(length, jnp.uint32)
     shifts, salts = jax.random.bits(key, (2, ROUNDS))
     shifts = shifts % length
-    for shift, salt in zip(shifts, salts, strict=True):
+
+    def swapped(index, keyed):
+        shift, salt = keyed
         partner = jnp.where(shift >= index, shift - index, shift + length - index)
         coin = jnp.maximum(index, partner) ^ salt
         # The two multiplications of a well-mixed 32-bit integer hash (Wellons' "lowbias32").
         coin = (coin ^ (coin >> 16)) * jnp.uint32(0x7FEB352D)
         coin = (coin ^ (coin >> 15)) * jnp.uint32(0x846CA68B)
-        index = jnp.where(coin >> 31, partner, index)
-    return index
+        return jnp.where(coin >> 31, partner, index), None
+
+    # Not unrolled in full: where a chain of rounds ends in a gather, LLVM's loop vectorizer (VPlan's
+    # `onlyFirstLaneUsed`, in JAX 0.11) takes time exponential in its length, and compilation never ends.
+    return jax.lax.scan(swapped, index, (shifts, salts), unroll=UNROLLED)[0]
 
 
 def batch_index(key: jax.Array, step: jax.Array, batch_size: Size, length: Any) -> jax.Array:
