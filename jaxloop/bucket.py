@@ -44,6 +44,16 @@ class Bucket:
         return self.classes or (self,)
 
     @cached_property
+    def program(self) -> tuple:
+        """What the program follows from: all but whom it trains. Hashable."""
+        return (
+            tuple(self.static.items()),
+            tuple(self.traced.items()),
+            tuple(self.sizes.items()),
+            tuple(self.choices.items()),
+        )
+
+    @cached_property
     def class_of(self) -> dict[int, int]:
         """The index of each member's size class, by the member's number."""
         return {number: index for index, part in enumerate(self.size_classes) for number in part.numbers}

@@ -125,6 +125,7 @@ class Task:
     rates: Callable[[Params, Hparams], Any] = lambda params, hparams: None
     weights: Callable[[Params, Hparams], Any] = _weights
     hidden: Callable[[Params, Hparams], Any] = _matrices
+    traced: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self):
         models = {model: _plain_values(table) for model, table in self.models.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,11 +23,25 @@ from jaxloop.task import Hparams, Task
 TIMES_TOUCHED = 30.0
 
 
+Found = TypeVar("Found")
+
+
+def _once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
+    """What was found for the task and key before: tracing is most of the time before a program compiles."""
+    if key not in task.traced:
+        task.traced[key] = found()
+    return task.traced[key]
+
+
 def params_shapes(task: Task, bucket: Bucket) -> Any:
     """The shapes of one member's parameters, in the task's own structure."""
-    return jax.eval_shape(
-        lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
-    )
+
+    def shapes():
+        return jax.eval_shape(
+            lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
+        )
+
+    return _once(task, ("params", bucket.program), shapes)
 
 
 def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
@@ -80,18 +94,26 @@ def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
 
 def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
     """What XLA counts of one member's step, before it is compiled."""
-    one, hparams = one_member(sweep, task, bucket)
-    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
-    step = jax.jit(one.step).lower(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
-    return float((step.cost_analysis() or {}).get(what, 0.0))
+
+    def costs():
+        one, hparams = one_member(sweep, task, bucket)
+        state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
+        step = jax.jit(one.step).lower(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
+        return step.cost_analysis() or {}
+
+    return float(_once(task, ("costs", bucket.program), costs).get(what, 0.0))
 
 
 def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Member, dict[str, jax.ShapeDtypeStruct]]:
     """The program of one member, and its traced hparams as shapes."""
     batch = sweep.document.evaluate.batch_size
-    if is_elementwise(bucket):
-        return member(raveled(task, params_shapes(task, bucket)), bucket.hparams, batch), _scalars(bucket)
-    return member(task, bucket.hparams, batch, _layout(task, bucket)), _scalars(bucket)
+
+    def found():
+        if is_elementwise(bucket):
+            return member(raveled(task, params_shapes(task, bucket)), bucket.hparams, batch)
+        return member(task, bucket.hparams, batch, _layout(task, bucket))
+
+    return _once(task, ("member", bucket.program, batch), found), _scalars(bucket)
 
 
 def is_elementwise(bucket: Bucket) -> bool:
