@@ -182,16 +182,14 @@ def test_a_rewritten_function_computes_the_same_and_shares_what_it_shared():
 
 
 TASKS = {
-    "mnist1d/mlp": 'task = "mnist1d"|model = "mlp"\nwidth = {size}',
     "mnist1d/cnn": 'task = "mnist1d"|model = "cnn"\nchannels = {size}\nconv_layers = 2',
     "mnist1d/gru": 'task = "mnist1d"|model = "gru"\nwidth = {small}',
-    "digits/linear": 'task = "digits"|model = "linear"',
     "digits/mlp": 'task = "digits"|width = {size}\nresidual = true\ndropout = 0.1\nclip = 1.0\nema_decay = 0.9',
     "digits/transformer": 'task = "digits"|model = "transformer"\nwidth = {small}\ndepth = 1\nheads = 2',
-    "modular_addition/mlp": 'task = "modular_addition"|width = {size}\nbatch_size = 20',
-    "sparse_parity/mlp": 'task = "sparse_parity"|width = {size}\noptimizer = "muon"',
+    "modular_addition/linear": 'task = "modular_addition"|model = "linear"\nbatch_size = 20',
+    "sparse_parity/mlp": 'task = "sparse_parity"|width = {size}\ndepth = 1\noptimizer = "muon"',
     "text/transformer": 'task = "text"|width = {small}\ndepth = 1\nheads = 2\nhead_width = 8\nbatch_size = 2',
-    "arrays/mlp": 'task = "arrays"|width = {size}',
+    "arrays/linear": 'task = "arrays"|model = "linear"',
     "own/constant": 'task = "own.py:task"|units = {size}',
 }
 DATA = {"text": 'path = "words.txt"\ncontext = 16', "arrays": 'path = "numbers.npz"', "modular_addition": "p = 23"}
@@ -267,14 +265,13 @@ def test_clones_of_a_member_have_the_same_bits_in_every_lane_and_alone(name, isa
 
 @pytest.mark.slow
 def test_a_user_s_constant_is_multiplied_apart(folder, monkeypatch):
-    """The task that shows each last bit, beside idle lanes and beside clones; and red without the cure."""
-    swept = of_clones("own/constant", folder, 50)
-    clones.assert_equal_bits(clones.trained(swept, 2), clones.trained(swept, 2, clones=1))
-    if ISAS == [""] and "avx2" in CPU.read_text():
-        monkeypatch.setattr(compiled, "kept_apart", lambda program, *shapes: program)
-        merged = clones.trained(swept, 2)
-        with pytest.raises(AssertionError):
-            clones.assert_equal_bits(merged, merged)
+    """The task that shows each last bit: without the cure, clones of one member differ."""
+    if ISAS != [""] or "avx2" not in CPU.read_text():
+        pytest.skip("its products have tiles in which no lane differs")
+    monkeypatch.setattr(compiled, "kept_apart", lambda program, *shapes: program)
+    merged = clones.trained(of_clones("own/constant", folder, 50), 2)
+    with pytest.raises(AssertionError):
+        clones.assert_equal_bits(merged, merged)
 
 
 @pytest.mark.slow

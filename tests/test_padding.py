@@ -88,9 +88,8 @@ def assert_equals_unpadded(swept, number, padded_losses, padded_params, steps=ST
 
 
 PAIRS = [  # every model and every optimizer; `test_any_combination_padded_equals_unpadded` draws from all pairs
-    *(("linear", optimizer) for optimizer in RATES),
     *(("mlp", optimizer) for optimizer in RATES),
-    *(("cnn", "adamw"), ("gru", "lion"), ("transformer", "muon")),
+    *(("linear", "adamw"), ("cnn", "adamw"), ("gru", "lion"), ("transformer", "muon")),
 ]
 
 
@@ -108,7 +107,7 @@ def test_padded_equals_unpadded(model, optimizer):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "transformer"])
 def test_scanned_layers_compute_what_unrolled_ones_do(model):
-    sizes = {"depth": [2, 4]}
+    sizes = {"depth": [2, 3]}
     found, products = [], []
     for scanned in ("true", "false"):
         swept = written(
@@ -155,7 +154,7 @@ def combinations(draw):
 
 @pytest.mark.slow
 @given(combinations())
-@settings(max_examples=2, phases=[Phase.explicit, Phase.generate])  # shrinking takes minutes
+@settings(max_examples=1, phases=[Phase.explicit, Phase.generate])  # shrinking takes minutes
 def test_any_combination_padded_equals_unpadded(combination):
     model, optimizer, sizes, number = combination
     swept = written(model, optimizer, sizes)

@@ -39,25 +39,16 @@ def same(ours, theirs, numbers, **tolerance):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capacity", [4, 32])
-def test_a_run_goes_on_at_another_capacity(tmp_path, whole, capacity):
-    """With fewer slots than members in training, some of these wait with what they have."""
-    run = crashed(tmp_path / "run")
-    with jaxloop.resume(run, overrides=(f"population.capacity={capacity}", "population.width=2")) as resumed:
-        assert resumed.summary["capacity"] == min(capacity, 8)
-    same(run, whole, range(6), rtol=0, atol=0)
-    assert verify(run)["problems"] == []
-
-
-@pytest.mark.slow
-def test_members_that_wait_with_what_they_have_are_saved(tmp_path, whole):
+def test_a_run_goes_on_at_other_capacities(tmp_path, whole):
+    """With fewer slots than members in training, some of these wait with what they have, and are saved."""
     run = crashed(tmp_path / "run", turn=1)
     smaller = ("population.capacity=4", "population.width=2")
     with pytest.raises(Stopped):
         jaxloop.resume(run, overrides=smaller, observe=crash_at(1))
     found = verify(run)
     assert (found["problems"], found["checked"]["checkpoints"]) == ([], 2)
-    jaxloop.resume(run).close()
+    with jaxloop.resume(run, overrides=("population.capacity=32",)) as resumed:
+        assert resumed.summary["capacity"] == 8
     same(run, whole, range(6), rtol=0, atol=0)
     assert verify(run)["problems"] == []
 
@@ -72,6 +63,11 @@ def test_a_run_goes_on_on_another_number_of_devices(tmp_path, whole, jaxloop_com
     assert "devices 2 -> 1): last bits may differ" in summary["notes"][0]
     assert "last bits may differ" in done.stderr
     same(run, whole, range(6), rtol=1e-4, atol=1e-5)
+    on_four = {**os.environ, "JAX_NUM_CPU_DEVICES": "4"}
+    grown = json.loads(jaxloop_command("resume", run, "--set", "axes.seed.count=3", "--json", env=on_four).stdout)
+    assert (grown["devices"], grown["finished"]) == (2, 9)
+    assert "2 of 4 devices are used: as many as the run began on" in grown["notes"]
+    assert any("devices 1 -> 2" in note for note in grown["notes"])
 
 
 @pytest.mark.slow
@@ -202,22 +198,6 @@ def test_no_turn_ends_past_the_interval_between_checkpoints(tmp_path, monkeypatc
     assert jaxloop.run(sweep.parse(TINY, overrides), out=tmp_path / "run").summary["finished"] == 3
     assert len(lost) == 13  # the last finds nobody left
     assert max(lost) == max(20, int(every) // 20 * 20)
-
-
-@pytest.mark.slow
-def test_the_devices_that_a_run_began_on_are_used_again(tmp_path, jaxloop_command):
-    def on(devices, *words):
-        done = jaxloop_command(*words, "--json", env={**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)})
-        return json.loads(done.stdout)
-
-    run = crashed(tmp_path / "run", "run.steps=120", "population.capacity=8")  # on two
-    one = on(1, "resume", run, "--set", "axes.seed.count=3")
-    two = on(2, "resume", run, "--set", "axes.seed.count=4")
-    four = on(4, "resume", run, "--set", "axes.seed.count=5")
-    assert [found["devices"] for found in (one, two, four)] == [1, 2, 2]
-    assert "devices 2 -> 1" in one["notes"][0]
-    assert "devices 1 -> 2" in two["notes"][0]
-    assert four["notes"] == ["2 of 4 devices are used: as many as the run began on"]
 
 
 @pytest.mark.slow
