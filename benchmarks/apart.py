@@ -12,22 +12,23 @@ import numpy as np
 import throughput
 from workload import WORKLOADS
 
-from jaxloop import devices, planner, tune
-from jaxloop.chunks import chunked
-from jaxloop.population import MEMBER, grouped, jitted, kept_apart, populated, spread
-from jaxloop.traced import one_member, resident
+from jaxloop.core import devices, size_classes
+from jaxloop.core.chunk import chunked
+from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
+from jaxloop.core.shapes import one_member, resident
+from jaxloop.training import host, width_tuner
 
-MEMBERS, ROUNDS = 64, 15
+MEMBERS, FEW, ROUNDS = 64, 8, 15
 
 
-class Evaluation(tune.Step):
+class Evaluation(width_tuner.Step):
     """The evaluation of the same members on the validation split, timed as a step is."""
 
-    def __init__(self, sweep, task, bucket, mesh, width):
-        super().__init__(sweep, task, bucket, mesh, width, 1, MEMBERS // (width * mesh.size))
+    def __init__(self, sweep, task, bucket, mesh, width, members):
+        super().__init__(sweep, task, bucket, mesh, width, 1, members // (width * mesh.size))
         one, shapes = one_member(sweep, task, bucket)
         program = chunked(one, 1)
-        if tune.kept_apart is kept_apart:
+        if width_tuner.kept_apart is kept_apart:
             program = kept_apart(program, shapes, jax.eval_shape(one.init, shapes), resident(task, bucket))
         validate = populated(program).validate
 
@@ -44,23 +45,23 @@ class Evaluation(tune.Step):
 
 def merged(make):
     """What `make` gives where vmap may merge members, as it does by itself."""
-    tune.kept_apart = lambda program, *shapes: program
+    width_tuner.kept_apart = lambda program, *shapes: program
     try:
         return make()
     finally:
-        tune.kept_apart = kept_apart
+        width_tuner.kept_apart = kept_apart
 
 
-def compared(name: str, rounds: int) -> dict:
+def compared(name: str, members: int, rounds: int) -> dict:
     """Times of a step and of an evaluation, apart / merged: the median over rounds of their ratio."""
     workload, mesh = WORKLOADS[name], devices.member_mesh()
-    sweep, task = workload.read(MEMBERS)
-    (bucket,) = planner.buckets(sweep, task)
-    width = throughput.automatic_width(workload, devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh)))
+    sweep, task = workload.read(members)
+    (bucket,) = size_classes.buckets(sweep, task)
+    width = throughput.automatic_width(workload, devices.widest(members, mesh.size, cpu=devices.on_cpu(mesh)))
     row = {"workload": name, "width": width}
     for what, make in (
-        ("step", lambda: throughput.step(workload, MEMBERS, width)),
-        ("evaluation", lambda: Evaluation(sweep, task, bucket, mesh, width)),
+        ("step", lambda: throughput.step(workload, members, width)),
+        ("evaluation", lambda: Evaluation(sweep, task, bucket, mesh, width, members)),
     ):
         apart, together = make(), merged(make)
         ratios = []
@@ -78,10 +79,10 @@ def compared(name: str, rounds: int) -> dict:
 
 def main() -> None:
     arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
-    devices.use_every_core()
+    host.use_every_core()
     began = time.monotonic()
-    names, rounds = (["mlp-tiny"], 3) if arguments.quick else (list(WORKLOADS), ROUNDS)
-    rows = [compared(name, rounds) for name in names]
+    names, members, rounds = (["mlp-tiny"], FEW, 3) if arguments.quick else (list(WORKLOADS), MEMBERS, ROUNDS)
+    rows = [compared(name, members, rounds) for name in names]
     if arguments.chart:
         series = {what: [row[what] for row in rows] for what in ("step", "evaluation")}
         measure.bars(arguments.chart, names, series, "time apart / merged", "linear")

@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from jaxloop.provenance import processor
+from jaxloop.training.provenance import processor
 
 SECONDS = 2.0  # of one measured rate
 

@@ -9,10 +9,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from jaxloop import api, create, runner, sweep
-from jaxloop.bucket import alone
-from jaxloop.devices import use_every_core
-from jaxloop.traced import step_flops
+from jaxloop import api
+from jaxloop.core.bucket import alone
+from jaxloop.core.shapes import step_flops
+from jaxloop.sweep import sweep
+from jaxloop.training import create, train
+from jaxloop.training.host import use_every_core
 
 SWEEP = """
 [run]
@@ -39,7 +41,7 @@ def trained(sizes: str, steps: int):
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         create.create(swept, task, run)
-        return runner.train(run, swept, task), swept, task
+        return train.train(run, swept, task), swept, task
 
 
 def flops(swept, task, number: int) -> float:

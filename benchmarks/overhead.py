@@ -21,10 +21,12 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 
 import jaxloop
-from jaxloop import devices, population, sweep
-from jaxloop.data import batch_index
-from jaxloop.sizes import Size
+from jaxloop.core import devices, population
+from jaxloop.core.batches import batch_index
+from jaxloop.sweep import sweep
+from jaxloop.sweep.sizes import Size
 from jaxloop.tasks import mnist1d
+from jaxloop.training import host
 
 SWEEP = """
 [run]
@@ -108,7 +110,7 @@ def bare_loop(members: list[dict], width: int):
 def engine(stopped: measure.Clock, steps: int, decays: int) -> dict:
     """A whole run of jaxloop, and its rate."""
     time.perf_counter = stopped.running  # by which the runner counts its seconds
-    devices.use_every_core()
+    host.use_every_core()
     swept = sweep.parse(SWEEP.format(steps=steps, decays=decays), name="overhead")
     with tempfile.TemporaryDirectory() as folder:
         summary = jaxloop.run(swept, out=Path(folder) / "run").summary
@@ -117,7 +119,7 @@ def engine(stopped: measure.Clock, steps: int, decays: int) -> dict:
 
 def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:
     """The loop of the same members, and its rate."""
-    devices.use_every_core()
+    host.use_every_core()
     swept = sweep.parse(SWEEP.format(steps=steps, decays=decays), name="overhead")
     data = jax.device_put(mnist1d().data.splits())
     chunk, start = bare_loop(swept.members, WIDTH)
@@ -132,7 +134,7 @@ def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:
 def main() -> None:
     arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
     steps, decays, rounds = (200, 8, 1) if arguments.quick else (2000, 32, 3)
-    devices.use_every_core()
+    host.use_every_core()
     ratios, found = [], {}
     for _ in range(rounds):
         ours, theirs = measure.in_turns(engine, bare, (steps, decays))

@@ -26,9 +26,10 @@ import measure
 import throughput
 from workload import FOLDER, WORKLOADS, Workload
 
-from jaxloop import devices, planner
-from jaxloop.chunks import chunked
-from jaxloop.traced import one_member, resident
+from jaxloop.core import devices, size_classes
+from jaxloop.core.chunk import chunked
+from jaxloop.core.shapes import one_member, resident
+from jaxloop.training import host
 
 MEMBERS = 256
 STACKED = 32  # of `torch.func.vmap`: more were not faster, as far as was looked
@@ -41,7 +42,7 @@ class Alone:
 
     def __init__(self, workload: Workload, length: int):
         sweep, task = workload.read(1)
-        (bucket,) = planner.buckets(sweep, task)
+        (bucket,) = size_classes.buckets(sweep, task)
         one, _ = one_member(sweep, task, bucket)
         self.hparams, self.data = bucket.columns(sweep.members[0]), jax.device_put(resident(task, bucket))
         self.step = jax.jit(chunked(one, length).step, donate_argnums=1)
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS), help="steps alone")
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 256, 700], help="end to end")
     arguments = parser.parse_args()
-    devices.use_every_core()
+    host.use_every_core()
     names, rounds = (["mlp-tiny"], 1) if arguments.quick else (arguments.workloads, 3)
     with ProcessPoolExecutor(CORES, get_context("spawn")) as pool:
         rows = [steps(name, pool, rounds) for name in names]

@@ -8,15 +8,21 @@ compiles all of them in one program, padded to the largest and with a size class
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
+import measure
 import numpy as np
 
-from jaxloop import api, create, planner, runner, sweep
-from jaxloop.bucket import divided
-from jaxloop.compiled import compiled
-from jaxloop.devices import member_mesh, use_every_core
-from jaxloop.traced import step_flops
+from jaxloop import api
+from jaxloop.core import size_classes
+from jaxloop.core.bucket import divided
+from jaxloop.core.devices import member_mesh
+from jaxloop.core.program import compiled
+from jaxloop.core.shapes import step_flops
+from jaxloop.sweep import sweep
+from jaxloop.training import create, train
+from jaxloop.training.host import use_every_core
 
 SWEEP = """
 [run]
@@ -37,7 +43,7 @@ def read(widths: list[int], steps: int):
     """The sweep, its task and the one program of its members."""
     swept = sweep.parse(SWEEP.format(steps=steps, widths=widths))
     task = api.task_of(swept)
-    return swept, task, *planner.buckets(swept, task)
+    return swept, task, *size_classes.buckets(swept, task)
 
 
 def compile_seconds(steps: int) -> float:
@@ -45,7 +51,7 @@ def compile_seconds(steps: int) -> float:
     swept, task, padded = read(WIDTHS, steps)
     parts = [[n for n in padded.numbers if swept.members[n]["width"] == width] for width in WIDTHS]
     one, each = (
-        compiled(swept, task, bucket, member_mesh()).compile_seconds
+        measure.seconds(partial(compiled, swept, task, bucket, member_mesh()))
         for bucket in (padded, divided(swept, padded, parts))
     )
     print(f"{len(WIDTHS)} widths in one program: compiled in {one:.1f} s padded, in {each:.1f} s as size classes")
@@ -63,7 +69,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
             create.create(swept, task, run)
-            found = runner.train(run, swept, task)
+            found = train.train(run, swept, task)
         flops = step_flops(swept, task, bucket)
         seconds = found["seconds"] / (64 * steps)
         rows.append((flops, seconds))

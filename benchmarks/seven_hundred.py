@@ -12,8 +12,8 @@ from pathlib import Path
 import measure
 
 import jaxloop
-from jaxloop import sweep
-from jaxloop.report import ranked
+from jaxloop.storage.ranking import ranked
+from jaxloop.sweep import sweep
 
 SWEEP = """
 [run]

@@ -15,8 +15,9 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from workload import WORKLOADS, Workload
 
-from jaxloop import devices, planner, tune
-from jaxloop.traced import step_flops, working_set
+from jaxloop.core import devices, size_classes
+from jaxloop.core.shapes import step_flops, working_set
+from jaxloop.training import host, width_tuner
 
 MATRICES = (128, 256, 512, 1024)
 MOST_SECONDS = 15.0  # of one timed call
@@ -49,23 +50,23 @@ def _matmul_rate(mesh, member, size: int) -> float:
 def automatic_width(workload: Workload, most: int) -> int:
     """What the tuner finds, from nothing remembered."""
     sweep, task = workload.read(most)
-    (bucket,) = planner.buckets(sweep, task)
+    (bucket,) = size_classes.buckets(sweep, task)
     if not devices.on_cpu(devices.member_mesh()):
         return most
     first = devices.choose_width(working_set(sweep, task, bucket), most)
-    return tune.fastest(lambda width: step(workload, most, width), first, most)
+    return width_tuner.fastest(lambda width: step(workload, most, width), first, most)
 
 
-def step(workload: Workload, members: int, width: int, steps: int | None = None) -> tune.Step:
+def step(workload: Workload, members: int, width: int, steps: int | None = None) -> width_tuner.Step:
     """The step of a population at a width; without `steps`, of one group on each device, as the tuner times it."""
     sweep, task = workload.read(members)
-    (bucket,) = planner.buckets(sweep, task)
+    (bucket,) = size_classes.buckets(sweep, task)
     mesh = devices.member_mesh()
     if steps is None:
-        return tune.Step(
-            sweep, task, bucket, mesh, width, tune.call_length(step_flops(sweep, task, bucket), width)
+        return width_tuner.Step(
+            sweep, task, bucket, mesh, width, width_tuner.call_length(step_flops(sweep, task, bucket), width)
         )
-    return tune.Step(sweep, task, bucket, mesh, width, steps, math.ceil(members / (width * mesh.size)))
+    return width_tuner.Step(sweep, task, bucket, mesh, width, steps, math.ceil(members / (width * mesh.size)))
 
 
 def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]:
@@ -103,10 +104,10 @@ def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]
 
 def main() -> None:
     arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
-    devices.use_every_core()
+    host.use_every_core()
     peak = matmul_peak()
     names = ["mlp-tiny"] if arguments.quick else list(WORKLOADS)
-    populations = [1, 64] if arguments.quick else [1, 4, 16, 64, 256, 1024, 4096]
+    populations = [8] if arguments.quick else [1, 4, 16, 64, 256, 1024, 4096]
     rows = [row for name in names for row in rates(WORKLOADS[name], populations, peak)]
     if arguments.chart:
         series = {name: [row["of matmul peak"] for row in rows if row["workload"] == name] for name in names}

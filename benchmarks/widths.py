@@ -4,19 +4,20 @@ import measure
 import throughput
 from workload import WORKLOADS
 
-from jaxloop import devices, tune
+from jaxloop.core import devices
+from jaxloop.training import host, width_tuner
 
-MEMBERS = 256
+MEMBERS, FEW = 256, 8  # of which a group has 4 at most
 
 
-def searched(name: str, rounds: int) -> dict:
+def searched(name: str, members: int, rounds: int) -> dict:
     """Member-steps/s by width, the best of calls in turn, and what the tuner chose beforehand."""
     workload, mesh = WORKLOADS[name], devices.member_mesh()
-    widest = devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh))
+    widest = devices.widest(members, mesh.size, cpu=devices.on_cpu(mesh))
     automatic = throughput.automatic_width(workload, widest)
     widths = [1 << power for power in range(1, widest.bit_length())]
-    steps = {width: throughput.step(workload, MEMBERS, width) for width in widths}
-    found = tune.rates(steps, rounds)
+    steps = {width: throughput.step(workload, members, width) for width in widths}
+    found = width_tuner.rates(steps, rounds)
     ratio = found[automatic] / max(found.values())
     told = "  ".join(f"{width}: {rate:,.0f}" for width, rate in found.items())
     print(f"{name:9} member-steps/s by width  {told}  auto {automatic}, {ratio:.2f} of the best", flush=True)
@@ -25,9 +26,11 @@ def searched(name: str, rounds: int) -> dict:
 
 def main() -> None:
     arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
-    devices.use_every_core()
-    names, rounds = (["mlp-tiny"], 3) if arguments.quick else (list(WORKLOADS), 3 * tune.ROUNDS)
-    rows = [searched(name, rounds) for name in names]
+    host.use_every_core()
+    names, members, rounds = (
+        (["mlp-tiny"], FEW, 3) if arguments.quick else (list(WORKLOADS), MEMBERS, 3 * width_tuner.ROUNDS)
+    )
+    rows = [searched(name, members, rounds) for name in names]
     if arguments.chart:
         rates = {row["workload"]: list(row["member-steps/s"].values()) for row in rows}
         series = {name: [rate / max(each) for rate in each] for name, each in rates.items()}

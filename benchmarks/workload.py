@@ -8,7 +8,7 @@ from workloads.tasks import CHANNELS, CLASSES, CONTEXT, PIXELS, SYMBOLS
 
 import jaxloop
 from jaxloop import api
-from jaxloop.sweep import Sweep
+from jaxloop.sweep.sweep import Sweep
 
 FOLDER = Path(__file__).parent / "workloads"
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxloop.api import Run, fork, load, resume, run
+    from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
-    from jaxloop.sizes import Choice, Size, choice, size
-    from jaxloop.task import Data, Task
+    from jaxloop.sweep.sizes import Choice, Size, choice, size
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
 _HOMES = {
     "api": ("Run", "fork", "load", "resume", "run"),
     "errors": ("JaxloopError",),
-    "sizes": ("Choice", "Size", "choice", "size"),
-    "task": ("Data", "Task"),
+    "sweep.sizes": ("Choice", "Size", "choice", "size"),
+    "core.task": ("Data", "Task"),
 }
 
 

@@ -9,18 +9,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxloop import create, drift, processes, retired, runner, sweep
-from jaxloop.declared import Namespace
-from jaxloop.devices import prepare
-from jaxloop.disk import RUNS
+from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.progress import Observer
-from jaxloop.records import Member
-from jaxloop.snapshot import Final
-from jaxloop.store import Store
-from jaxloop.sweep import Sweep
-from jaxloop.task import Task
+from jaxloop.storage import final_parameters
+from jaxloop.storage.disk import RUNS
+from jaxloop.storage.records import Member
+from jaxloop.storage.snapshot import Final
+from jaxloop.storage.store import Store
+from jaxloop.sweep import sweep
+from jaxloop.sweep.catalog import Namespace
+from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks import load as tasks
+from jaxloop.training import create, drift, processes, train
+from jaxloop.training.host import prepare
+from jaxloop.training.progress import Observer
 
 
 def read(path: str | Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Task]:
@@ -72,7 +74,7 @@ def run(
     else:
         checked, task = swept, task_of(swept)
     folder = create.create(checked, task, Path(out or RUNS / checked.name), numbered=not out)
-    return Run(folder, runner.train(folder, checked, task, observe))
+    return Run(folder, train.train(folder, checked, task, observe))
 
 
 def resume(
@@ -94,7 +96,7 @@ def resume(
     prepare_for(path)
     run = opened(path, folder)
     checked, task = run.changed(overrides)
-    run.summary = runner.train(run.path, checked, task, observe, allow_drift=allow_drift)
+    run.summary = train.train(run.path, checked, task, observe, allow_drift=allow_drift)
     return run
 
 
@@ -116,7 +118,7 @@ def fork(
     """
     prepare()
     created, checked, task = forked(path, out, overrides, folder)
-    return Run(created, runner.train(created, checked, task, observe))
+    return Run(created, train.train(created, checked, task, observe))
 
 
 def forked(
@@ -251,7 +253,7 @@ class Run:
     def _final(self, member: Member | int | str, what: Final) -> Any:
         prepare()  # JAX starts with this, and a run that this process trains next wants all cores
         number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
-        return retired.final(self.path, *self.sweep_and_task, self.store, number, what)
+        return final_parameters.final(self.path, *self.sweep_and_task, self.store, number, what)
 
 
 def load(path: str | Path, *, folder: str | Path | None = None) -> Run:

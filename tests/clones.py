@@ -3,8 +3,11 @@
 import jax
 import numpy as np
 
-from jaxloop import api, compiled, devices, sweep
-from jaxloop.bucket import SIZE_CLASS, undivided
+from jaxloop import api
+from jaxloop.core import devices
+from jaxloop.core.bucket import SIZE_CLASS, undivided
+from jaxloop.core.program import compiled, shared
+from jaxloop.sweep import sweep
 
 TURNS = 2  # the first starts members, the last one ends and tests them
 
@@ -17,12 +20,12 @@ def trained(swept: sweep.Sweep, group_size: int, clones: int | None = None):
     """
     (bucket,) = undivided(swept)
     task, mesh = api.task_of(swept), devices.member_mesh()
-    program = compiled.compiled(swept, task, bucket, mesh, capacity=group_size * mesh.size, width=group_size)
+    program = compiled(swept, task, bucket, mesh, capacity=group_size * mesh.size, width=group_size)
     lanes = np.tile(np.arange(group_size) < (clones or group_size), mesh.size)
     columns = {name: np.full(len(lanes), value) for name, value in bucket.columns(swept.members[0]).items()}
     columns["steps"] = np.where(lanes, columns["steps"], 0).astype(columns["steps"].dtype)
     columns[SIZE_CLASS] = np.zeros(len(lanes), np.int32)
-    hparams, data = program.place(columns), compiled.shared(task, bucket, mesh)
+    hparams, data = program.place(columns), shared(task, bucket, mesh)
     state, records = program.empty(), []
     for turn in range(TURNS):
         state, record = program.advance(hparams, state, program.place(lanes & (turn == 0)), data)

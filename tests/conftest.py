@@ -17,7 +17,8 @@ import pytest
 from hypothesis import settings
 
 import jaxloop
-from jaxloop import population, sweep
+from jaxloop.core import population
+from jaxloop.sweep import sweep
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")

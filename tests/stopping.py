@@ -4,7 +4,7 @@ import pytest
 from conftest import TINY
 
 import jaxloop
-from jaxloop import sweep
+from jaxloop.sweep import sweep
 
 
 class Stopped(Exception):

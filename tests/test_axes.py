@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jaxloop.axes import Axis, extremes, points, sample, size
+from jaxloop.sweep.axes import Axis, extremes, points, sample, size
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1.01, 1e6), st.integers(2, 40))

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxloop
-from jaxloop import api, devices, planner, population, runner, sweep
-from jaxloop.compiled import compiled
+from jaxloop import api
+from jaxloop.core import devices, population, size_classes
+from jaxloop.core.program import compiled
 from jaxloop.errors import ResourceError
+from jaxloop.sweep import sweep
+from jaxloop.training import host, train
 
 
 @given(
@@ -43,7 +46,7 @@ def test_a_fixed_width_is_not_narrowed():
 def program(compiled_quickly):
     swept = sweep.parse(TINY, ("axes.seed.count=16",))
     task = api.task_of(swept)
-    (bucket,) = planner.buckets(swept, task)
+    (bucket,) = size_classes.buckets(swept, task)
 
     def at(**settings):
         return compiled(swept, task, bucket, devices.member_mesh(), **settings)
@@ -52,17 +55,15 @@ def program(compiled_quickly):
 
 
 @pytest.mark.slow
-def test_capacity_is_what_fits_in_memory(program, monkeypatch):
+def test_capacity_is_what_fits_in_memory(program):
     whole = program()
-    assert (whole.capacity, whole.memory_bytes < devices.memory_bytes(whole.mesh)) == (64, True)
-    monkeypatch.setattr(devices, "memory_bytes", lambda mesh: whole.memory_bytes - 1)
-    less = program()
+    assert (whole.capacity, whole.memory_bytes < host.memory_bytes(whole.mesh)) == (64, True)
+    less = program(memory_bytes=whole.memory_bytes - 1)
     assert less.capacity < 64
     assert less.memory_bytes < whole.memory_bytes
-    assert program(capacity=64, width=whole.width).capacity == 64  # a resumed run keeps its own
-    monkeypatch.setattr(devices, "memory_bytes", lambda mesh: 1000)
+    assert program(capacity=64, width=whole.width, memory_bytes=1000).capacity == 64  # a resumed run keeps its own
     with pytest.raises(ResourceError, match=r"4 members at a time do not fit .*: 0\.00 GiB of each are free"):
-        program()
+        program(memory_bytes=1000)
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,15 @@ def test_capacity_is_what_fits_in_memory(program, monkeypatch):
     [("1000", "400", 600), ("1000", "2000", 0), ("max", "400", None), (None, None, None)],
 )
 def test_a_container_has_less_memory_than_its_host(limit, used, free, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "CGROUP", tmp_path)
+    monkeypatch.setattr(host, "CGROUP", tmp_path)
     if limit:
         (tmp_path / "memory.max").write_text(limit)
         (tmp_path / "memory.current").write_text(used)
-    found = devices.memory_bytes(devices.member_mesh())
+    found = host.memory_bytes(devices.member_mesh())
     if free is None:
         assert found > 2**26  # the machine's own
     else:
-        assert found == int(devices.MEMORY_SHARE * free) // 2
+        assert found == int(host.MEMORY_SHARE * free) // 2
 
 
 def test_deterministic_kernels_are_asked_of_gpus_alone():
@@ -94,8 +95,8 @@ class OutOfMemory:
     """Programs of more slots than fit: their turns, from one on, end as XLA's do when a device is full."""
 
     def __init__(self, monkeypatch, fits, turn=0):
-        self.fits, self.turn, self.real = fits, turn, runner.compiled
-        monkeypatch.setattr(runner, "compiled", self)
+        self.fits, self.turn, self.real = fits, turn, train.compiled
+        monkeypatch.setattr(train, "compiled", self)
 
     def __call__(self, *arguments, **settings):
         program, turns = self.real(*arguments, **settings), itertools.count()

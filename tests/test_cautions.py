@@ -8,7 +8,7 @@ import pytest
 
 import jaxloop
 from jaxloop import api
-from jaxloop.cautions import averaged, cautions
+from jaxloop.core.cautions import averaged, cautions
 
 SEEDS = line.SWEEP + "seed = { count = 2 }\n"
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jaxloop import api, checks
+from jaxloop import api
+from jaxloop.core import checks
 from jaxloop.errors import SweepError
 
 SWEEP = """

@@ -16,9 +16,11 @@ import stopping
 from conftest import TINY
 
 import jaxloop
-from jaxloop import checkpoints, lock, runner, sweep
 from jaxloop.errors import DamagedError, LockedError
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage import checkpoints, lock
+from jaxloop.sweep import sweep
+from jaxloop.training import train
 
 FLIPS = 500
 
@@ -279,7 +281,7 @@ def test_a_path_that_leads_out_of_a_run_is_refused(run, path):
             with pytest.raises(DamagedError, match="never writes"):
                 loaded.params(0)
             with pytest.raises(DamagedError, match="never writes"):
-                runner.train(run, *loaded.sweep_and_task)
+                train.train(run, *loaded.sweep_and_task)
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxloop.data import batch_index, permuted
-from jaxloop.sizes import Size
-from jaxloop.task import Data
+from jaxloop.core.batches import batch_index, permuted
+from jaxloop.core.task import Data
+from jaxloop.sweep.sizes import Size
 from jaxloop.tasks import digits, mnist1d
 from jaxloop.tasks.generated import remembered
 

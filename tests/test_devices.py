@@ -10,10 +10,10 @@ import pytest
 TELL = """
 import os
 import jax
-from jaxloop import devices
+from jaxloop.training import host
 {before}
-devices.prepare({arguments})
-print(os.environ.get("PJRT_NPROC"), jax.local_device_count(), devices.threads())
+host.prepare({arguments})
+print(os.environ.get("PJRT_NPROC"), jax.local_device_count(), host.threads())
 """
 
 

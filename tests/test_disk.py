@@ -8,10 +8,12 @@ import pytest
 from conftest import TINY
 
 import jaxloop
-from jaxloop import disk, planned, sweep
 from jaxloop.errors import ResourceError
-from jaxloop.store import Store
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage import disk
+from jaxloop.storage.store import Store
+from jaxloop.sweep import sweep
+from jaxloop.training import plan
 
 
 @pytest.mark.slow
@@ -45,7 +47,7 @@ def test_the_disk_is_checked_before_anything_is_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize("every", ["20", '"60s"'])
 def test_the_estimate_of_the_disk_holds_what_a_run_takes(tmp_path, every):
     swept = sweep.parse(TINY, ("axes.seed.count=8", f"checkpoint.every={every}"))
-    estimate = planned.plan(swept, jaxloop.api.task_of(swept))["disk_bytes"]
+    estimate = plan.plan(swept, jaxloop.api.task_of(swept))["disk_bytes"]
     run = jaxloop.run(swept, out=tmp_path / "run").path
     taken = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
     copies = sum(path.stat().st_size for path in run.glob("members/*/checkpoint/**/*") if path.is_file())

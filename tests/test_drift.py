@@ -6,8 +6,8 @@ from stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.errors import DamagedError, ResourceError, SweepError
-from jaxloop.store import Store
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage.store import Store
 
 TASK = """
 import jaxloop

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxloop
-from jaxloop import api, sweep
+from jaxloop import api
 from jaxloop.cli import cli
 from jaxloop.errors import JaxloopError, SweepError
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.sweep import sweep
 
 SECTIONS = ("run", "data", "hparams", "axes", "cases", "population", "evaluate", "checkpoint", "nonsense")
 KEYS = (

@@ -14,8 +14,8 @@ import pytest
 
 import jaxloop
 from jaxloop.errors import DamagedError
-from jaxloop.store import FORMAT, Store
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage.store import FORMAT, Store
 
 GOLDEN = Path(__file__).parent / "golden"
 FOLDERS = sorted(GOLDEN.iterdir())

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from jax import lax
 
 import jaxloop
-from jaxloop import api, compiled, population, replay, sweep
-from jaxloop.independence import MATRIX_BY_MATRIX, unmerged
-from jaxloop.population import EXACT_ON_CPU
+from jaxloop import api
+from jaxloop.core import population, program
+from jaxloop.core.independence import MATRIX_BY_MATRIX, unmerged
+from jaxloop.core.population import EXACT_ON_CPU
+from jaxloop.sweep import sweep
+from jaxloop.training import replay
 
 SIZES = st.one_of(st.sampled_from([10, 20, 37, 50, 100]), st.integers(1, 130))
 GROUPS = st.sampled_from([2, 3, 4, 8, 16])
@@ -268,7 +271,7 @@ def test_a_user_s_constant_is_multiplied_apart(folder, monkeypatch):
     """The task that shows each last bit: without the cure, clones of one member differ."""
     if ISAS != [""] or "avx2" not in CPU.read_text():
         pytest.skip("its products have tiles in which no lane differs")
-    monkeypatch.setattr(compiled, "kept_apart", lambda program, *shapes: program)
+    monkeypatch.setattr(program, "kept_apart", lambda program, *shapes: program)
     merged = clones.trained(of_clones("own/constant", folder, 50), 2)
     with pytest.raises(AssertionError):
         clones.assert_equal_bits(merged, merged)

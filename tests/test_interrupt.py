@@ -10,8 +10,8 @@ import pytest
 from conftest import JAXLOOP
 
 import jaxloop
-from jaxloop import interrupt
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.training import signals
 
 # The "clock" moves by one learning rate a step; in the third it naps for an hour, in XLA's own thread.
 HANGS = line.changed(
@@ -45,10 +45,10 @@ def test_a_turn_that_hangs_is_told_of_and_a_second_signal_ends_it(tmp_path, numb
         time.sleep(0.1)
     time.sleep(2)  # the next turn has begun, and hangs
     os.kill(process.pid, number)
-    assert process.stderr.readline() == interrupt.STOPPING
+    assert process.stderr.readline() == signals.STOPPING
     began = time.monotonic()
-    assert process.stderr.readline() == interrupt.STUCK
-    assert 0.5 < (time.monotonic() - began) / interrupt.GRACE_SECONDS < 3
+    assert process.stderr.readline() == signals.STUCK
+    assert 0.5 < (time.monotonic() - began) / signals.GRACE_SECONDS < 3
     os.kill(process.pid, number)
     process.communicate(timeout=10)
     assert process.returncode in (128 + number, -number)

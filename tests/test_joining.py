@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from jaxloop import processes
 from jaxloop.errors import PeerError
+from jaxloop.training import processes
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_launchers_are_told_by_their_variables(monkeypatch, variables, several):
 def test_what_libraries_print_stays_out_of_stdout():
     """Gloo greets there whenever a group of devices first meets, in the middle of a run."""
     code = (
-        "import os; from jaxloop import processes; processes._stdout_is_pythons(); "
+        "import os; from jaxloop.training import processes; processes._stdout_is_pythons(); "
         "os.write(1, b'[Gloo] hello'); print('{}')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

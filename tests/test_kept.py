@@ -8,10 +8,10 @@ from conftest import TINY
 from stopping import Stopped
 
 import jaxloop
-from jaxloop import sweep
 from jaxloop.errors import NotFoundError
-from jaxloop.report import ranked
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage.ranking import ranked
+from jaxloop.sweep import sweep
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("none", []), ("best:1", [0, 1])])

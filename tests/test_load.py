@@ -141,8 +141,8 @@ def test_projects_with_modules_of_one_name_have_their_own(tmp_path):
 
 def test_jaxloop_itself_beside_a_task_is_no_part_of_it(tmp_path):
     (tmp_path / "jaxloop").symlink_to(Path(jaxloop.__file__).parent)
-    before = sys.modules["jaxloop.task"]
+    before = sys.modules["jaxloop.core.task"]
     task = read(tmp_path)
     assert isinstance(task, jaxloop.Task)
-    assert sys.modules["jaxloop.task"] is before
+    assert sys.modules["jaxloop.core.task"] is before
     assert load.task_files("line.py:task", tmp_path) == [(tmp_path / "line.py").resolve()]

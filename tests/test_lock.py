@@ -8,11 +8,11 @@ import socket
 import pytest
 
 import jaxloop
-from jaxloop import lock
 from jaxloop.errors import LockedError
-from jaxloop.report import run_json
-from jaxloop.store import Store
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage import lock
+from jaxloop.storage.ranking import run_json
+from jaxloop.storage.store import Store
 
 
 def test_a_lock_names_its_owner_and_is_not_stolen(whole):

@@ -6,12 +6,14 @@ import numpy as np
 import optax
 import pytest
 
-from jaxloop import api, devices, sweep
-from jaxloop.bucket import alone, undivided
-from jaxloop.compiled import compiled, shared
-from jaxloop.data import batch_index
-from jaxloop.member import Stream, stream
-from jaxloop.slots import Slots
+from jaxloop import api
+from jaxloop.core import devices
+from jaxloop.core.batches import batch_index
+from jaxloop.core.bucket import alone, undivided
+from jaxloop.core.member import Stream, stream
+from jaxloop.core.program import compiled, shared
+from jaxloop.core.slots import Slots
+from jaxloop.sweep import sweep
 
 SWEEP = """
 [run]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from test_padding import as_trees
 
-from jaxloop import api, sweep
-from jaxloop.bucket import alone
-from jaxloop.chunks import chunked
-from jaxloop.traced import one_member, params_shapes
+from jaxloop import api
+from jaxloop.core.bucket import alone
+from jaxloop.core.chunk import chunked
+from jaxloop.core.shapes import one_member, params_shapes
+from jaxloop.sweep import sweep
 
 WIDTHS = [64, 256, 1024]
 

@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxloop import optim
-from jaxloop.declared import SCHEDULES
-from jaxloop.optimizers import OPTIMIZERS
-from jaxloop.sizes import Choice
+from jaxloop.core import optimizer
+from jaxloop.sweep.catalog import SCHEDULES
+from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
+from jaxloop.sweep.sizes import Choice
 
 STEPS, WARMUP, PEAK = 50, 10, 0.3
 
@@ -17,7 +17,7 @@ STEPS, WARMUP, PEAK = 50, 10, 0.3
 def rates(schedule, warmup=WARMUP, end=0.1):
     hparams = {"steps": STEPS, "warmup_steps": warmup, "schedule": Choice(0, (schedule,))}
     hparams |= {"end_factor": end, "decay_fraction": 0.2}
-    return np.array([PEAK * optim.schedule(jnp.int32(t), hparams) for t in range(STEPS)])
+    return np.array([PEAK * optimizer.schedule(jnp.int32(t), hparams) for t in range(STEPS)])
 
 
 @pytest.mark.parametrize("warmup", [0, WARMUP])
@@ -43,11 +43,11 @@ def test_norms_and_clipping_equal_optaxs():
     generator = np.random.default_rng(0)
     tree = {f"{n}": generator.normal(size=n).astype(np.float32) for n in (1, 15, 16, 17, 10_007)}
     tree["matrix"] = generator.normal(size=(7, 5)).astype(np.float32)
-    np.testing.assert_allclose(optim.global_norm(tree), optax.global_norm(tree), rtol=1e-6)
+    np.testing.assert_allclose(optimizer.global_norm(tree), optax.global_norm(tree), rtol=1e-6)
     for most in (1.0, 1e6):
         ours, theirs = (
             jax.tree.leaves(tx.update(tree, tx.init(tree))[0])
-            for tx in (optim.clip_by_global_norm(jnp.float32(most)), optax.clip_by_global_norm(most))
+            for tx in (optimizer.clip_by_global_norm(jnp.float32(most)), optax.clip_by_global_norm(most))
         )
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -55,10 +55,10 @@ def test_norms_and_clipping_equal_optaxs():
 
 PARAMS = {"kernel": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "bias": np.linspace(0.1, 1, 4)}
 PARAMS = jax.tree.map(lambda leaf: leaf.astype(np.float32), PARAMS)
-LAYOUT = optim.Layout(
+LAYOUT = optimizer.Layout(
     {"kernel": True, "bias": False},
     {"kernel": 1, "bias": 0},
-    {"kernel": optim.Shape((3, 4)), "bias": optim.Shape((4,))},
+    {"kernel": optimizer.Shape((3, 4)), "bias": optimizer.Shape((4,))},
 )
 
 
@@ -76,12 +76,12 @@ def test_traced_numbers_give_what_constants_give(name):
     numbers = {k: v for k, v in OPTIMIZERS[name].items() if isinstance(v, float)}
     other = {k: v for k, v in OPTIMIZERS[name].items() if not isinstance(v, float)}
     numbers |= {"momentum": 0.8} if "momentum" in numbers else {}
-    constant = optax.chain(optax.clip_by_global_norm(0.5), optim.of_optax(name)(0.3, **numbers, **other))
+    constant = optax.chain(optax.clip_by_global_norm(0.5), optimizer.of_optax(name)(0.3, **numbers, **other))
     expected = jax.jit(lambda: three_updates(constant))()
 
     @jax.jit
     def with_traced(given):
-        return three_updates(optim.optimizer({"optimizer": name, **other, **given}, LAYOUT))
+        return three_updates(optimizer.optimizer({"optimizer": name, **other, **given}, LAYOUT))
 
     traced = with_traced(jax.tree.map(jnp.float32, {**numbers, "learning_rate": 0.3, "clip": 0.5}))
     for ours, theirs, before in zip(*map(jax.tree.leaves, (traced, expected, PARAMS)), strict=True):
@@ -92,7 +92,7 @@ def test_traced_numbers_give_what_constants_give(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_declared_arguments_and_defaults_are_optaxs(name):
-    signature = inspect.signature(optim.of_optax(name)).parameters
+    signature = inspect.signature(optimizer.of_optax(name)).parameters
     for argument, default in OPTIMIZERS[name].items():
         expected = signature[argument].default
         assert default == (0.0 if argument == "momentum" and expected is None else expected)
@@ -104,7 +104,7 @@ def test_only_weights_decay_if_asked(name):
     for on in ("all", "weights"):
         hparams = {"optimizer": name, "learning_rate": 0.1, **OPTIMIZERS[name], "weight_decay_on": on}
         decays = {name: 0.5 for name in hparams if name.endswith("weight_decay")}
-        tx = optim.optimizer({**hparams, **decays}, LAYOUT)
+        tx = optimizer.optimizer({**hparams, **decays}, LAYOUT)
         updates, _ = tx.update(jax.tree.map(jnp.zeros_like, PARAMS), tx.init(PARAMS), PARAMS)
         decayed[on] = {name: bool(np.abs(update).max() > 0) for name, update in updates.items()}
     assert decayed == {

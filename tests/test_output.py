@@ -7,8 +7,8 @@ import signal
 import line
 import pytest
 
-from jaxloop.interrupt import Interrupt
-from jaxloop.output import ignoring_broken_pipe, replace_unencodable
+from jaxloop.cli.output import ignoring_broken_pipe, replace_unencodable
+from jaxloop.training.signals import Interrupt
 
 
 def test_a_broken_pipe_of_someone_elses_is_no_reader_that_left(tmp_path):

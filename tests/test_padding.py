@@ -8,11 +8,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from jaxloop import api, padding, sweep
-from jaxloop.bucket import alone, undivided
-from jaxloop.chunks import chunked
-from jaxloop.sizes import Size
-from jaxloop.traced import one_member, params_shapes
+from jaxloop import api
+from jaxloop.core import padding
+from jaxloop.core.bucket import alone, undivided
+from jaxloop.core.chunk import chunked
+from jaxloop.core.shapes import one_member, params_shapes
+from jaxloop.sweep import sweep
+from jaxloop.sweep.sizes import Size
 
 STEPS, CHUNK = 100, 10
 SIZES = {  # by model: the sizes of two members, the first smaller in each

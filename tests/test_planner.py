@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxloop import api, planner, sweep
+from jaxloop import api
+from jaxloop.core import size_classes
+from jaxloop.sweep import sweep
 
 
 def planned(steps, axes, hparams=""):
@@ -12,7 +14,7 @@ def planned(steps, axes, hparams=""):
         f'[run]\ntask = "digits"\nsteps = {steps}\n[hparams]\n{hparams}\n[axes]\nseed = {{ count = 8 }}\n{axes}\n'
     )
     task = api.task_of(swept)
-    return swept, task, planner.buckets(swept, task)
+    return swept, task, size_classes.buckets(swept, task)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_every_member_has_one_size_class_that_holds_it(steps, widths):
 
 def test_the_share_of_padding_is_that_of_parameters_times_batch():
     swept, task, (bucket,) = planned(10, "batch_size = { values = [25, 100] }")
-    assert planner.padding_waste(swept, task, bucket) == pytest.approx(1 - (25 + 100) / 200)
+    assert size_classes.padding_waste(swept, task, bucket) == pytest.approx(1 - (25 + 100) / 200)
 
 
 def test_an_optimizer_that_padding_would_change_gets_a_program_for_each_size():

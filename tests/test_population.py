@@ -8,11 +8,14 @@ import pytest
 from conftest import ROOT
 
 import jaxloop
-from jaxloop import api, devices, planner, replay, sweep
-from jaxloop.bucket import undivided
-from jaxloop.compiled import compiled
-from jaxloop.member import TrainState
-from jaxloop.population import grouped, rested
+from jaxloop import api
+from jaxloop.core import devices, size_classes
+from jaxloop.core.bucket import undivided
+from jaxloop.core.member import TrainState
+from jaxloop.core.population import grouped, rested
+from jaxloop.core.program import compiled
+from jaxloop.sweep import sweep
+from jaxloop.training import replay
 
 TASK = """
 import jax.numpy as jnp
@@ -118,11 +121,11 @@ def test_a_neighbour_that_turns_nan_changes_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_members_in_size_classes_have_the_bits_of_a_program_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(planner, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
+    monkeypatch.setattr(size_classes, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
     few = "axes.learning_rate.num=2"
     mixed = sweep.parse(SWEEP, (few, "axes.width.values=[8, 24]", "population.capacity=8"))
     mixed = jaxloop.run(mixed, out=tmp_path / "mixed")
-    (bucket,) = planner.buckets(*mixed.sweep_and_task)
+    (bucket,) = size_classes.buckets(*mixed.sweep_and_task)
     assert [len(part.numbers) for part in bucket.size_classes] == [16, 16]
     own = {}
     for width in (8, 24):
@@ -155,15 +158,9 @@ def short_main_job(folder, *settings):
     return jaxloop.run(ROOT / "sweeps" / "lr_wd.toml", out=folder / "run", overrides=(*short, *chosen))
 
 
-@pytest.fixture(scope="module")
-def main_job(tmp_path_factory):
-    return short_main_job(tmp_path_factory.mktemp("main_job"))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [("capacity=32", "width=2"), ("width=16",)])
-def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path, main_job, settings):
-    whole, other = main_job, short_main_job(tmp_path, *settings)
+def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path):
+    whole, other = short_main_job(tmp_path / "whole"), short_main_job(tmp_path, "capacity=32", "width=2")
     assert whole.summary is not None
     assert whole.summary["capacity"] == len(whole.members) == 256
     for metric in whole.store.metric_names():

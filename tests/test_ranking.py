@@ -8,7 +8,7 @@ import pytest
 
 import jaxloop
 from jaxloop.errors import NotFoundError
-from jaxloop.report import not_finite, ranked, with_finite_mean
+from jaxloop.storage.ranking import not_finite, ranked, with_finite_mean
 
 SCORE = """
 def score(bad):

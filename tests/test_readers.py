@@ -11,10 +11,10 @@ from conftest import JAXLOOP, TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
-from jaxloop import sweep
-from jaxloop.report import ranked, run_json
-from jaxloop.store import Store
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage.ranking import ranked, run_json
+from jaxloop.storage.store import Store
+from jaxloop.sweep import sweep
 
 
 @pytest.mark.slow

@@ -14,13 +14,14 @@ from conftest import JAXLOOP, TINY
 from stopping import Stopped, crash_at, crashed
 
 import jaxloop
-from jaxloop import lock, sweep
-from jaxloop.devices import cores
 from jaxloop.errors import SweepError
-from jaxloop.report import ranked
-from jaxloop.store import Store
-from jaxloop.stream import Stream
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.storage import lock
+from jaxloop.storage.ranking import ranked
+from jaxloop.storage.store import Store
+from jaxloop.sweep import sweep
+from jaxloop.training.host import cores
+from jaxloop.training.stream import Stream
 
 
 def same(ours, theirs, numbers, **tolerance):

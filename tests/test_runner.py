@@ -14,10 +14,12 @@ from conftest import JAXLOOP, TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
-from jaxloop import finals, planner, runner, sweep
+from jaxloop.core import size_classes
 from jaxloop.errors import LockedError, NotFoundError, SweepError
-from jaxloop.report import ranked
-from jaxloop.store import Store
+from jaxloop.storage.ranking import ranked
+from jaxloop.storage.store import Store
+from jaxloop.sweep import sweep
+from jaxloop.training import retire, train
 
 SICK_AT_40 = """
 import jax.numpy as jnp
@@ -92,7 +94,7 @@ def test_plain_orbax_restores_one_member_by_its_number(tiny, tmp_path):
 @pytest.mark.slow
 def test_final_parameters_fill_folders_of_a_bounded_size(tiny, tmp_path, monkeypatch):
     whole = jaxloop.run(tiny, out=tmp_path / "whole")
-    monkeypatch.setattr(finals, "FOLDER_BYTES", 4 * 1500 * 4)  # four members of 1482 float32
+    monkeypatch.setattr(retire, "FOLDER_BYTES", 4 * 1500 * 4)  # four members of 1482 float32
     parted = jaxloop.run(tiny, out=tmp_path / "parted")
     assert len({member.finished for member in whole.members}) == 1
     assert [member.finished.rpartition("-")[2] for member in parted.members] == ["0"] * 4 + ["1"] * 2
@@ -220,7 +222,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tiny, tmp_path, jaxloop_com
 
 @pytest.mark.slow
 def test_a_crashed_run_of_size_classes_resumes_to_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr(planner, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
+    monkeypatch.setattr(size_classes, "COMPILE_SECONDS", 0.0)  # a class for each mix of sizes
     swept = sweep.parse(TINY, ("axes.width.values=[4, 16]", "axes.seed.count=4", "population.capacity=8"))
     whole = jaxloop.run(swept, out=tmp_path / "whole")
     turns = 0
@@ -232,11 +234,11 @@ def test_a_crashed_run_of_size_classes_resumes_to_the_same_bits(tmp_path, monkey
 
     with pytest.raises(RuntimeError, match="pulled"):
         jaxloop.run(swept, out=tmp_path / "run", observe=crash)
-    monkeypatch.setattr(planner, "COMPILE_SECONDS", 1e9)  # another estimate does not change a run's classes
+    monkeypatch.setattr(size_classes, "COMPILE_SECONDS", 1e9)  # another estimate does not change a run's classes
     with jaxloop.load(tmp_path / "run") as broken:
         assert {"running", "waiting", "finished"} == {member.status for member in broken.members}
         shares = []
-        runner.train(broken.path, *broken.sweep_and_task, lambda progress: shares.append(progress.share_done))
+        train.train(broken.path, *broken.sweep_and_task, lambda progress: shares.append(progress.share_done))
         assert 0.2 < shares[0] < shares[-1] == 1.0
         for metric in whole.store.metric_names():
             np.testing.assert_array_equal(whole.curves(metric), broken.curves(metric))
@@ -316,7 +318,7 @@ def test_commands_and_exit_codes(tiny, tmp_path, jaxloop_command):
 def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "run")
     with filelock.FileLock(run.path / ".lock"), pytest.raises(LockedError, match="locked"):
-        runner.train(run.path, *run.sweep_and_task)
+        train.train(run.path, *run.sweep_and_task)
 
 
 def test_clear_errors_in_python(tiny, tmp_path):

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxloop import sweep
-from jaxloop.bucket import alone, bucket_of, divided, undivided
-from jaxloop.slots import IDLE, Slots
+from jaxloop.core.bucket import alone, bucket_of, divided, undivided
+from jaxloop.core.slots import IDLE, Slots
+from jaxloop.sweep import sweep
 
 SWEEP = """
 [run]

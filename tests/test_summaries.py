@@ -91,7 +91,8 @@ def test_torch_is_not_loaded_to_write_events(tmp_path):
     """tensorboardX does that where it is installed; who wants it gets it all the same."""
     (tmp_path / "torch.py").write_text("here = True\n")
     code = (
-        "import sys; import jaxloop.summaries; assert 'torch' not in sys.modules; import torch; assert torch.here"
+        "import sys; import jaxloop.storage.tensorboard; assert 'torch' not in sys.modules; "
+        "import torch; assert torch.here"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
 

@@ -8,12 +8,13 @@ from conftest import ROOT, TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxloop import api, declared, sweep
-from jaxloop.checks import check
-from jaxloop.declared import Namespace
+from jaxloop import api
+from jaxloop.core.checks import check
 from jaxloop.errors import SweepError
-from jaxloop.optimizers import OPTIMIZERS
-from jaxloop.places import override
+from jaxloop.sweep import catalog, sweep
+from jaxloop.sweep.catalog import Namespace
+from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
+from jaxloop.sweep.source_map import override
 
 
 def test_the_resolved_sweep_reads_back_to_the_same_members():
@@ -237,7 +238,7 @@ def test_a_task_may_use_the_names_of_optimizers_that_the_sweep_does_not(name):
 def test_the_metrics_that_a_shipped_task_is_declared_to_measure_are_those_that_it_measures(task):
     small = ["width=16"] if task == "digits" else ["width=8", "depth=1", "heads=1", "batch_size=2"]
     swept = sweep.parse(f'[run]\ntask = "{task}"\nsteps = 1\n[hparams]\n' + "\n".join(small))
-    assert sorted(declared.measured(task) or ()) == sorted(check(swept, api.task_of(swept)).measured)
+    assert sorted(catalog.measured(task) or ()) == sorted(check(swept, api.task_of(swept)).measured)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_the_metrics_that_a_shipped_task_is_declared_to_measure_are_those_that_i
 )
 def test_a_metric_that_cannot_rank_is_refused_before_jax_is_loaded(override, says):
     code = (
-        "import sys\nfrom jaxloop import sweep\nfrom jaxloop.errors import SweepError\n"
+        "import sys\nfrom jaxloop.sweep import sweep\nfrom jaxloop.errors import SweepError\n"
         f"try: sweep.parse({TINY!r}, ({override!r},))\n"
         "except SweepError as error: print(error, 'jax' in sys.modules)"
     )

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 import jaxloop
 import jaxloop.errors
-from jaxloop import api, checkpoints, subsets, sweep
-from jaxloop.bucket import undivided
+from jaxloop import api
+from jaxloop.core import subsets
+from jaxloop.core.bucket import undivided
 from jaxloop.models.supervised import label_noise
+from jaxloop.storage import checkpoints
+from jaxloop.sweep import sweep
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SHORT = '[run]\ntask = "digits"\nsteps = 20\nevaluate_every = 10\n'

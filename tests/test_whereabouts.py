@@ -10,9 +10,9 @@ import pytest
 from conftest import JAXLOOP
 
 import jaxloop
-from jaxloop import replay
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.verify import verify
+from jaxloop.readers.verify import verify
+from jaxloop.training import replay
 
 
 def trained(folder, **parts):

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 import jaxloop
-from jaxloop import sweep
-from jaxloop.store import FORMAT, Store
+from jaxloop.storage.store import FORMAT, Store
+from jaxloop.sweep import sweep
 
 SWEEP = """
 [run]

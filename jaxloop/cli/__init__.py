@@ -12,6 +12,7 @@ import click
 
 from jaxloop import __version__
 from jaxloop.cli import reading, training
+from jaxloop.cli.output import is_unread, replace_unencodable, silence
 from jaxloop.errors import (
     INTERRUPTED,
     NO_MEMBER_FINISHED,
@@ -22,7 +23,6 @@ from jaxloop.errors import (
     is_out_of_resources,
     is_unwritable,
 )
-from jaxloop.output import is_unread, replace_unencodable, silence
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
@@ -51,8 +51,8 @@ def main() -> None:
         traceback.print_exc()
         code = 1
     failed = code not in (0, NO_MEMBER_FINISHED) and code < INTERRUPTED
-    if failed and "jaxloop.processes" in sys.modules:
-        from jaxloop import processes
+    if failed and "jaxloop.training.processes" in sys.modules:
+        from jaxloop.training import processes
 
         if processes.are_several():
             processes.leave(code)

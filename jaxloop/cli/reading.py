@@ -8,7 +8,7 @@ import click
 
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
-from jaxloop.disk import RUNS, refuse_taken
+from jaxloop.storage.disk import RUNS, refuse_taken
 
 
 @click.command()
@@ -16,8 +16,8 @@ from jaxloop.disk import RUNS, refuse_taken
 @as_json
 def verify(run: Path, as_json: bool) -> None:
     """Check that all in a run's folder is what was written, and agrees; exit code 4 if not."""
-    from jaxloop import verify as verification
     from jaxloop.errors import DamagedError
+    from jaxloop.readers import verify as verification
 
     found = verification.verify(run)
     told = ", ".join(f"{kind} ({count})" for kind, count in found["checked"].items())
@@ -30,7 +30,7 @@ def verify(run: Path, as_json: bool) -> None:
 @as_json
 def doctor(as_json: bool) -> None:
     """What this machine gives a run, and what is missing: devices, memory, versions, cache, disk, clock."""
-    from jaxloop import doctor as examination
+    from jaxloop.readers import doctor as examination
 
     start_jax()
     found = examination.doctor(RUNS)
@@ -43,8 +43,8 @@ def doctor(as_json: bool) -> None:
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
     from jaxloop.errors import DamagedError, NotFoundError
-    from jaxloop.report import run_json
-    from jaxloop.store import Store, exists
+    from jaxloop.storage.ranking import run_json
+    from jaxloop.storage.store import Store, exists
 
     if not folder.is_dir() and folder != RUNS:
         raise NotFoundError(f"{folder}: no such folder")
@@ -72,8 +72,8 @@ def ls(folder: Path, as_json: bool) -> None:
 @as_json
 def show(target: Path, as_json: bool) -> None:
     """A run's members, or one member."""
-    from jaxloop.report import member_json, run_json
-    from jaxloop.store import Store, exists
+    from jaxloop.storage.ranking import member_json, run_json
+    from jaxloop.storage.store import Store, exists
 
     of_a_run = exists(target.parent) and not exists(target)
     run, label = (target.parent, target.name) if of_a_run else (target, None)
@@ -109,7 +109,7 @@ def _member_text(member: dict[str, Any]) -> str:
 
 def _remark(store: Any) -> None:
     """Tells, beside results, what a reader of them should know of the run."""
-    from jaxloop.report import run_json
+    from jaxloop.storage.ranking import run_json
 
     found = run_json(store)
     if found["status"] != "finished":
@@ -127,10 +127,10 @@ def _remark(store: Any) -> None:
 @as_json
 def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Configs ranked by their mean over seeds, with its standard error."""
-    from jaxloop.declared import direction
     from jaxloop.errors import NotFoundError, SweepError
-    from jaxloop.report import not_finite, ranked, with_finite_mean
-    from jaxloop.store import Store
+    from jaxloop.storage.ranking import not_finite, ranked, with_finite_mean
+    from jaxloop.storage.store import Store
+    from jaxloop.sweep.catalog import direction
 
     with Store(run) as store:
         metric = str(metric or store.get("metric"))
@@ -150,7 +150,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has finished with a finite {metric}; {shown}", err=True)
             return
-        from jaxloop.panel import best_table, console
+        from jaxloop.cli.panel import best_table, console
 
         console().print(best_table(rows, store.get("varied"), metric))
         _remark(store)
@@ -164,7 +164,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
 def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
     """Train one member alone and compare its curve with the recorded one; where they differ, the code is 0 too."""
     from jaxloop import api
-    from jaxloop.replay import train_alone
+    from jaxloop.training.replay import train_alone
 
     loaded = api.load(run, folder=folder)
     number = loaded.store.member(member).number
@@ -187,7 +187,8 @@ def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
 @click.option("--average", is_flag=True, help="their average over steps, of a member that has an ema_decay")
 def export(run: Path, member: str, out: Path, folder: Path | None, average: bool) -> None:
     """Write one member's final parameters as an orbax checkpoint of their own."""
-    from jaxloop import api, checkpoints
+    from jaxloop import api
+    from jaxloop.storage import checkpoints
 
     refuse_taken(out)
     checkpoints.refuse_patterns(out)

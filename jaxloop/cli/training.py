@@ -17,8 +17,8 @@ from jaxloop.cli.options import (
     sweep_file,
     sweep_folder,
 )
-from jaxloop.disk import RUNS, refuse_taken
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
+from jaxloop.storage.disk import RUNS, refuse_taken
 
 
 @click.command()
@@ -29,10 +29,10 @@ from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
 def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: bool) -> None:
     """What a sweep would do: members, programs, memory, disk, FLOPs. Nothing is run or written."""
     checked, task = _read(file, overrides, seeds)
-    from jaxloop import planned
+    from jaxloop.training import plan
 
-    found = planned.plan(checked, task)
-    click.echo(strict_json(found) if as_json else planned.text(found))
+    found = plan.plan(checked, task)
+    click.echo(strict_json(found) if as_json else plan.text(found))
 
 
 @click.command()
@@ -59,7 +59,7 @@ def population(
     if chosen:
         refuse_taken(chosen)
     checked, task = _read(file, overrides, seeds, together)
-    from jaxloop import create
+    from jaxloop.training import create
 
     folder = create.create(checked, task, chosen or RUNS / checked.name, numbered=not chosen)
     _train(folder, checked, task, as_json)
@@ -69,7 +69,7 @@ def _read(
     file: Path, overrides: tuple[str, ...], seeds: int | None, together: Together | None = None
 ) -> tuple[Any, Any]:
     """A sweep and its task; what is wrong in the file is told before JAX is loaded."""
-    from jaxloop.sweep import load
+    from jaxloop.sweep.sweep import load
 
     overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
     load(file, overrides)
@@ -81,12 +81,13 @@ def _read(
 
 def start_jax(together: Together | None = None, run: Path | None = None) -> None:
     """Sets JAX up, as a run had it, if there is one; joins the other processes of a command that trains."""
-    from jaxloop import api, devices, processes
+    from jaxloop import api
+    from jaxloop.training import host, processes
 
     if together is not None:
         processes.join(*together)
     if run is None:
-        devices.prepare()
+        host.prepare()
     else:
         api.prepare_for(run)
     if processes.are_several():
@@ -141,13 +142,13 @@ def fork(
 
 
 def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift: bool = False) -> None:
-    from jaxloop import processes, runner
-    from jaxloop.output import ignoring_broken_pipe
-    from jaxloop.panel import Panel
-    from jaxloop.store import Store
+    from jaxloop.cli.output import ignoring_broken_pipe
+    from jaxloop.cli.panel import Panel
+    from jaxloop.storage.store import Store
+    from jaxloop.training import processes, train
 
     if not processes.leads():
-        if signal := runner.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
+        if signal := train.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
             sys.exit(INTERRUPTED + signal)
         return
     stream = sys.stderr if as_json else sys.stdout
@@ -157,7 +158,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
         cautions = store.get("notes", []) if store.get("status") == "created" else []
     with Panel(checked.varied, to_stderr=as_json) as panel:
         panel.tell(cautions)
-        summary = runner.train(folder, checked, task, panel, allow_drift=allow_drift)
+        summary = train.train(folder, checked, task, panel, allow_drift=allow_drift)
         panel.tell(summary["notes"])
     signal = summary.pop("signal")
     with ignoring_broken_pipe(sys.stdout):
@@ -174,7 +175,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
 
 def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupted: bool) -> None:
     """Prints how a run ended, and the next useful commands."""
-    from jaxloop.panel import best_table, console
+    from jaxloop.cli.panel import best_table, console
 
     if summary["best"]:
         console().print(best_table(summary["best"][:5], varied, summary["metric"]))

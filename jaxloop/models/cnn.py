@@ -5,10 +5,10 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxloop.core.task import Hparams
 from jaxloop.models.layers import Conv, Dense, activate, dropout, fixed
 from jaxloop.models.mup import Role
-from jaxloop.sizes import Size
-from jaxloop.task import Hparams
+from jaxloop.sweep.sizes import Size
 
 STRIDE, PAD, KERNEL, FIRST_KERNEL_1D = 2, 1, 3, 5  # as published with MNIST-1D (arXiv:2011.14439)
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxloop.core.task import Hparams
 from jaxloop.models.layers import GRU, Dense, fixed
 from jaxloop.models.mup import Role
-from jaxloop.task import Hparams
 
 
 class Recurrent(nnx.Module):

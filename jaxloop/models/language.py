@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxloop.declared import LANGUAGE, LANGUAGE_MODELS
+from jaxloop.core.task import Data, Task
 from jaxloop.models.network import DECODERS, network
 from jaxloop.models.supervised import weighted
-from jaxloop.task import Data, Task
+from jaxloop.sweep.catalog import LANGUAGE, LANGUAGE_MODELS
 
 
 def language_model(data: Data, symbols: int) -> Task:

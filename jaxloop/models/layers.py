@@ -15,7 +15,7 @@ from flax import nnx
 
 from jaxloop.models.draws import truncated_normal, uniform
 from jaxloop.models.products import affine, windows
-from jaxloop.sizes import Choice, Size
+from jaxloop.sweep.sizes import Choice, Size
 
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
 EPSILON = 1e-6  # of the norms

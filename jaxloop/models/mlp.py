@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxloop.core.task import Hparams
 from jaxloop.models import mup
 from jaxloop.models.layers import Dense, activate, dropout, fixed, in_depth
 from jaxloop.models.mup import Role
-from jaxloop.task import Hparams
 
 
 class Linear(nnx.Module):

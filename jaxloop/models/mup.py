@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxloop.task import Hparams
+from jaxloop.core.task import Hparams
 
 BY_GRADIENT = frozenset({"sgd", "optimistic_gradient_descent"})  # updates in proportion to the gradient
 UNDEFINED = frozenset({"adafactor", "fromage", "lamb", "lars", "novograd"})  # updates scaled by an array's norm

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxloop.keys import threefry
+from jaxloop.core.prng import threefry
+from jaxloop.core.task import Hparams, Params
 from jaxloop.models import mup
 from jaxloop.models.cnn import CNN
 from jaxloop.models.gru import Recurrent
 from jaxloop.models.mlp import MLP, Linear
 from jaxloop.models.transformer import Decoder, SequenceClassifier
-from jaxloop.task import Hparams, Params
 
 
 class Model(Protocol):

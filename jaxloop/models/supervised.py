@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxloop.declared import CLASSIFIER, MODELS, REGRESSOR
+from jaxloop.core.task import Data, Task
 from jaxloop.models.layers import is_off
 from jaxloop.models.network import READERS, network
-from jaxloop.task import Data, Task
+from jaxloop.sweep.catalog import CLASSIFIER, MODELS, REGRESSOR
 
 
 def weighted(values_B: jax.Array, batch) -> jax.Array:

@@ -6,20 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxloop.core.task import Hparams
 from jaxloop.models import mup
-from jaxloop.models.layers import (
-    Attention,
-    Dense,
-    Embedding,
-    Norm,
-    activate,
-    dropout,
-    fixed,
-    in_depth,
-    trailing,
-)
+from jaxloop.models.layers import Attention, Dense, Embedding, Norm, activate, dropout, fixed, in_depth, trailing
 from jaxloop.models.mup import Role
-from jaxloop.task import Hparams
 
 EMBEDDING_STDDEV = 0.02  # GPT-2's
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from jaxloop.declared import DATA
+from jaxloop.core.task import Task
 from jaxloop.models import classifier, regressor
-from jaxloop.task import Task
+from jaxloop.sweep.catalog import DATA
 from jaxloop.tasks.splits import split
 
 

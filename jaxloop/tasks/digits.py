@@ -6,9 +6,9 @@ from importlib import resources
 
 import numpy as np
 
-from jaxloop.declared import DATA
+from jaxloop.core.task import Task
 from jaxloop.models import classifier
-from jaxloop.task import Task
+from jaxloop.sweep.catalog import DATA
 from jaxloop.tasks.splits import noisy_labels, split
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from jaxloop.sweep import digest
+from jaxloop.sweep.sweep import digest
 
 
 def remembered(recipe: Any, generate: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxloop import declared
+from jaxloop.core.task import Task
 from jaxloop.errors import SweepError, nearest, told, unknown
-from jaxloop.sizes import Choice, Size
-from jaxloop.task import Task
+from jaxloop.sweep import catalog
+from jaxloop.sweep.sizes import Choice, Size
 from jaxloop.tasks import beside
 
 
@@ -24,7 +24,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
       SweepError: the file, the name in it, or what it gives is not a task.
     """
     options = {**options, **{key: str(located(value, folder)) for key, value in _paths(options).items()}}
-    if name in declared.DATA:
+    if name in catalog.DATA:
         from jaxloop import tasks
 
         make = getattr(tasks, name)
@@ -44,7 +44,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         for hparam, default in table.items():
             if rule := _no_default(default):
                 raise SweepError(f"{name}: hparam {hparam!r} {rule}")
-    clash = task.hparams.keys() & declared.ENGINE_NAMES  # an optimizer's are refused where a sweep uses it
+    clash = task.hparams.keys() & catalog.ENGINE_NAMES  # an optimizer's are refused where a sweep uses it
     if isinstance(task.hparams.get("batch_size"), Size):
         clash -= {"batch_size"}  # its loss weighs its examples
     if clash:
@@ -58,7 +58,7 @@ def _no_default(value: Any) -> str | None:
         hint = " (declare one hparam for each element)" if isinstance(value, list | tuple | dict) else ""
         kinds = "a bool, int, float or str, or a default made by jaxloop.size or jaxloop.choice"
         return f"needs {kinds}{hint}, got {value!r}, of type {type(value).__name__}"
-    if isinstance(value, float) and not abs(value) <= declared.LARGEST_FLOAT:
+    if isinstance(value, float) and not abs(value) <= catalog.LARGEST_FLOAT:
         return f"needs a finite number that float32 can hold, got {value!r}"
     return None
 
@@ -123,7 +123,7 @@ def missing(name: str, folder: Path, options: dict[str, Any]) -> list[tuple[tupl
       name, options: the sweep's `run.task` and `[data]`.
     """
     paths = {("data", key): folder / value for key, value in _paths(options).items()}
-    if name not in declared.DATA:
+    if name not in catalog.DATA:
         paths["run", "task"] = folder / name.rpartition(":")[0]
     return [(key, path) for key, path in paths.items() if not path.exists()]
 
@@ -152,4 +152,4 @@ def task_files(name: str, folder: Path) -> list[Path]:
 
 def task_file(name: str, folder: Path) -> Path | None:
     """The file of a user's own task; None of one that ships."""
-    return None if name in declared.DATA else located(name.rpartition(":")[0], folder)
+    return None if name in catalog.DATA else located(name.rpartition(":")[0], folder)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop.declared import DATA
+from jaxloop.core.task import Data, Task
 from jaxloop.models import classifier
-from jaxloop.task import Data, Task
+from jaxloop.sweep.catalog import DATA
 from jaxloop.tasks.generated import remembered
 from jaxloop.tasks.splits import noisy_labels
 

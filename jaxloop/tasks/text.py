@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxloop.declared import DATA
+from jaxloop.core.task import Data, Task
 from jaxloop.models.language import language_model
-from jaxloop.task import Data, Task
+from jaxloop.sweep.catalog import DATA
 
 
 def text(**options) -> Task:

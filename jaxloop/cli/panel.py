@@ -1,0 +1,125 @@
+"""What a person sees while a run goes: a live panel in a terminal, plain lines elsewhere."""
+
+import math
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from jaxloop.cli.output import ignoring_broken_pipe
+from jaxloop.formatting import ranges
+from jaxloop.sweep.catalog import REPLICATES
+
+if TYPE_CHECKING:
+    from jaxloop.training.progress import Progress
+
+PLAIN_EVERY = 5.0  # seconds between plain lines
+WIDE = 500  # columns where there is no terminal
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich's own would end the process
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
+    terminal = _Console(stderr=stderr)
+    return terminal if terminal.is_terminal else _Console(stderr=stderr, width=WIDE)
+
+
+class Panel:
+    """An observer of a run; a context that leaves the terminal as it was."""
+
+    def __init__(self, varied: list[str], *, to_stderr: bool = False):
+        self.varied = varied
+        self.console = console(stderr=to_stderr)
+        self.live = (
+            Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        )
+        self.said, self.notes = 0.0, 0
+
+    def __enter__(self) -> "Panel":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, progress: "Progress") -> None:
+        self.tell(progress.notes)
+        if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
+            return
+        self.said = time.monotonic()
+        stream = sys.stderr if self.console.stderr else sys.stdout
+        with ignoring_broken_pipe(stream):
+            if self.live:
+                self.live.update(self._render(progress), refresh=True)
+            else:
+                print(_line(progress), file=stream, flush=True)
+
+    def tell(self, notes: list[str]) -> None:
+        """Prints those of a run's notes that have not been printed yet."""
+        with ignoring_broken_pipe(sys.stderr):
+            for note in notes[self.notes :]:
+                print(f"jaxloop: {note}", file=sys.stderr, flush=True)
+        self.notes = len(notes)
+
+    def _render(self, progress: "Progress") -> Group:
+        from jaxloop.storage.ranking import ranked, with_finite_mean
+
+        name = escape(str(progress.store.get("name")))
+        bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
+        bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
+        rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
+        metric = str(progress.store.get("metric"))
+        return Group(bar, _line(progress), best_table(rows, self.varied, metric) if rows else "")
+
+
+def _line(progress: "Progress") -> str:
+    counts, rate = progress.store.counts(), progress.member_steps_per_second
+    speed = f"{rate:,.0f} member-steps/s  {progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
+    return (
+        f"{progress.share_done:4.0%}  {speed}"
+        f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
+        f"waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
+    )
+
+
+def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:
+    """Configs ranked, one a row, with the standard error over their replicates and the numbers of these."""
+    table = Table(title=f"best by {escape(metric)}, mean over seeds")
+    names = [name for name in varied if name not in REPLICATES and any(name in row["hparams"] for row in best)]
+    other = metric.replace("validation/", "test/")
+    for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
+        heading = re.sub(r"([/_])", r"\1\n", escape(name))
+        table.add_column(heading, justify="right", vertical="bottom", overflow="fold")
+    for rank, row in enumerate(best, 1):
+        values = [_short(row["hparams"].get(name)) for name in names]
+        tested = [_measured(row["metrics"].get(other))] if other != metric else []
+        ended = (
+            ""
+            if row["complete"]
+            else f" ({row['finished']} of {len(row['members'])} finished with a finite value)"
+        )
+        measured = [_measured(row["mean"]), _measured(row["standard_error"]), *tested]
+        table.add_row(str(rank), *values, *measured, ranges(row["members"]) + ended)
+    return table
+
+
+def _short(value: Any) -> str:
+    """A value in a cell; a word as it is, whatever rich would make of its brackets."""
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else escape(str(value))
+
+
+def _measured(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""One compiled program for many members: pure JAX, without disk, clock or environment."""

@@ -1,0 +1,193 @@
+"""Warn about likely mistakes in a task before training. They are not refused, since some are intended."""
+
+import itertools
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
+
+from jaxloop.core.bucket import Bucket, undivided
+from jaxloop.core.member import length
+from jaxloop.core.prng import threefry
+from jaxloop.core.shapes import batch_shapes, params_shapes
+from jaxloop.core.task import Task
+from jaxloop.errors import is_users
+from jaxloop.sweep import catalog
+from jaxloop.sweep.sweep import Sweep
+
+BLOCK = 1 << 22  # elements checked at a time
+LARGE = 1 << 30  # an index that no array has
+_unused_sizes = itertools.count(4_099, 2)  # of batches not used before: a cached trace would emit no warning
+
+
+def cautions(sweep: Sweep, task: Task) -> list[str]:
+    """Return warnings about a sweep that passed all checks, one sentence each."""
+    found = list(_not_finite(task))
+    if sweep.document.run.task not in catalog.DATA:
+        for bucket in undivided(sweep):
+            found += _of_functions(sweep, task, bucket)
+    return list(dict.fromkeys(found))
+
+
+def averaged(sweep: Sweep, task: Task) -> list[str]:
+    """How the metrics of a user's own task are averaged, where a split is evaluated in several batches."""
+    size = sweep.document.evaluate.batch_size
+    long = [name for name, split in task.data.splits().items() if name != "train" and length(split) > size]
+    if sweep.document.run.task in catalog.DATA or not long:
+        return []
+    return [
+        f"metrics are means over batches of evaluate.batch_size = {size} examples, averaged over "
+        f"{' and '.join(long)}: one that is no mean over examples, such as F1 or perplexity, depends on that size"
+    ]
+
+
+def _not_finite(task: Task) -> Iterator[str]:
+    for split, arrays in task.data.splits().items():
+        for name, array in arrays.items():
+            if bad := first_not_finite(array):
+                count, place = bad
+                values = "a value that is" if count == 1 else f"{count} values that are"
+                yield f"data.{split}[{name!r}] has {values} not finite, the first at {place}"
+
+
+def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
+    """How many numbers of an array are not finite, and where the first is; None if all are."""
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        return None
+    rows = max(1, BLOCK // max(1, array[0].size))
+    count, place = 0, []
+    for start in range(0, len(array), rows):
+        bad = ~np.isfinite(np.asarray(array[start : start + rows]))
+        if bad.any():
+            row, *rest = np.unravel_index(int(bad.argmax()), bad.shape)
+            place = place or [start + int(row), *map(int, rest)]
+            count += int(bad.sum())
+    return (count, place) if count else None
+
+
+def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
+    """Check the task's functions by tracing them, and the data's extreme values by running one batch."""
+    hparams = bucket.hparams(bucket.columns(sweep.members[bucket.numbers[0]]))
+    params, batch = params_shapes(task, bucket), batch_shapes(task, bucket)
+    key = jax.eval_shape(lambda: threefry(0))
+
+    def init(key: jax.Array) -> Any:
+        return task.init(key, hparams)
+
+    def loss(params: Any, batch: Any, key: jax.Array) -> Any:
+        return task.loss(params, batch, key, hparams)
+
+    def metrics(params: Any, batch: Any) -> Any:
+        return task.metrics(params, batch, hparams)
+
+    checks = [
+        _calls_that_differ("init", init, key),
+        _calls_that_differ("loss", loss, params, batch, key),
+        _calls_that_differ("metrics", metrics, params, batch),
+        _ignored_key(init, key),
+        _outer_products("loss", loss, params, batch, key),
+        _outer_products("metrics", metrics, params, batch),
+        _indices(task, lambda p, b, key: (loss(p, b, key), metrics(p, b)), params, batch),
+    ]
+    for check in checks:
+        with suppress(Exception):  # a function that cannot be traced in this way is not checked in this way
+            yield from check
+
+
+def _calls_that_differ(name: str, function: Callable[..., Any], *shapes: Any) -> Iterator[str]:
+    first, second = (jax.make_jaxpr(lambda *args: function(*args))(*shapes) for _ in range(2))
+    consts = [list(map(_bytes, jaxpr.consts)) for jaxpr in (first, second)]
+    if consts[0] != consts[1] or str(first.jaxpr) != str(second.jaxpr):
+        yield (
+            f"`{name}` returns different numbers when called twice with the same arguments: NumPy's or Python's "
+            "random numbers are drawn once, as it is compiled, and a replay would draw others; use jax.random"
+        )
+
+
+def _bytes(const: Any) -> bytes:
+    is_key = jnp.issubdtype(const.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(const) if is_key else const).tobytes()
+
+
+def _ignored_key(init: Callable[..., Any], key: Any) -> Iterator[str]:
+    """Follow the key through the jaxpr to the results."""
+    jaxpr = jax.make_jaxpr(init)(key).jaxpr
+    tainted = set(jaxpr.invars)
+    for equation in jaxpr.eqns:
+        if any(atom in tainted for atom in equation.invars if not hasattr(atom, "val")):
+            tainted.update(equation.outvars)
+    if not any(atom in tainted for atom in jaxpr.outvars if not hasattr(atom, "val")):
+        same = "members that differ in their seed alone start from the same parameters"
+        yield f"`init` does not depend on its key: {same}"
+
+
+def _outer_products(name: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Iterator[str]:
+    """Where (N,) meets (N, 1) for N examples, which gives (N, N): most often a column that was forgotten."""
+    size = next(_unused_sizes)
+    resized = {key: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) for key, leaf in batch.items()}
+    found: dict[str, str] = {}
+
+    def note(message: Any, *_: Any, **__: Any) -> None:
+        operation, shapes = _rank_promotion(str(message))
+        with_examples = {shape for shape in shapes if size in shape}
+        if any((*shape, 1) in with_examples for shape in with_examples):
+            users = [frame for frame in traceback.extract_stack() if is_users(frame.filename)]
+            where = f" ({users[-1].filename}:{users[-1].lineno})" if users else ""
+            operands = " and ".join(str(shape).replace(str(size), "N") for shape in shapes)
+            found[where] = (
+                f"`{name}`: {operation} of {operands}, N examples, is broadcast to N x N{where}: is this intended?"
+            )
+
+    with suppress(Exception), jax.numpy_rank_promotion("warn"), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = note
+        jax.eval_shape(function, params, resized, *rest)
+    yield from found.values()
+
+
+def _rank_promotion(warning: str) -> tuple[str, list[tuple[int, ...]]]:
+    """Parse the operation and the shapes from JAX's warning."""
+    found = re.search(r"rank promotion for (\S+) on shapes (.*?)\. Set", warning)
+    if not found:
+        return "", []
+    shapes = re.findall(r"\([^)]*\)", found[2])
+    return found[1], [tuple(map(int, re.findall(r"\d+", shape))) for shape in shapes]
+
+
+def _indices(task: Task, function: Callable[..., Any], params: Any, batch: Any) -> Iterator[str]:
+    """Integers of the data that are out of bounds where they are used as indices, such as labels."""
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
+    checked = jax.jit(checkify.checkify(function, errors=checkify.index_checks))
+    size = length(batch)
+
+    def error_of(rows: dict[str, np.ndarray]) -> str | None:
+        padded = {name: np.resize(array, (size, *array.shape[1:])) for name, array in rows.items()}
+        weight = {name: np.ones(size, np.float32) for name in batch.keys() - rows.keys()}
+        error, _ = checked(zeros, {**padded, **weight}, threefry(0))
+        return error.get()
+
+    for split, arrays in task.data.splits().items():
+        for name, array in arrays.items():
+            if not np.issubdtype(array.dtype, np.integer):
+                continue
+            flat = array.reshape(len(array), -1)
+            least, most = int(flat.min(1).argmin()), int(flat.max(1).argmax())
+            rows = {key: np.asarray(values[[least, most]]) for key, values in arrays.items()}
+            has = f"data.{split}[{name!r}] has integers from {flat[least].min()} to {flat[most].max()}"
+            if error := error_of(rows):
+                yield f"{has}: {_first_line(error)}"
+            elif flat[least].min() < 0:
+                far_below = np.where(rows[name] < 0, -LARGE, rows[name].astype(np.int64)).astype(np.int32)
+                if error_of({**rows, name: far_below}):
+                    yield f"{has}: if they are used as indices, negative values count from the end"
+
+
+def _first_line(error: str) -> str:
+    return error.strip().splitlines()[0].rstrip(". ")

@@ -1,0 +1,143 @@
+"""What a sweep asks of its task, checked before anything is compiled or written."""
+
+import string
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxloop.core import contract
+from jaxloop.core.bucket import Bucket, undivided
+from jaxloop.core.member import length
+from jaxloop.core.shapes import batch_shapes, measured_shapes, params_extents, resident
+from jaxloop.core.task import Task
+from jaxloop.errors import SweepError, told, unknown
+from jaxloop.sweep.catalog import direction
+from jaxloop.sweep.sizes import Size
+from jaxloop.sweep.sweep import Sweep
+
+MOST_METRICS = 1000  # SQLite allows 2000 columns
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+class Checked(NamedTuple):
+    """What a sweep that passed measures, and ranks by.
+
+    measured: names of values, "validation/loss".
+    metric: of those, the one to rank by.
+    mode: what is better, "max" or "min".
+    """
+
+    measured: list[str]
+    metric: str
+    mode: str
+
+
+def check(sweep: Sweep, task: Task) -> Checked:
+    """Checks a sweep against its task.
+
+    Raises:
+      SweepError: all that is wrong, a line each.
+    """
+    measured: dict[str, None] = {}
+    problems: dict[str, None] = {}
+    for bucket in undivided(sweep):
+        broken = [sweep.places.say(path, rule) for path, rule in _broken(sweep, task, bucket)]
+        if not broken:
+            try:
+                params_extents(task, bucket)
+                found = list(measured_shapes(sweep, task, bucket))
+                measured |= dict.fromkeys(found)
+                broken = [sweep.places.say(path, rule) for path, rule in _unranked(sweep, found)]
+            except Exception as error:  # what an optimizer says, or the user's functions over a whole step
+                broken = [sweep.places.say(("run", "task"), told(error))]
+        problems |= dict.fromkeys(broken)
+    if rule := _unrecordable(list(measured)):
+        problems[sweep.places.say(("run", "task"), rule)] = None
+    if problems:
+        raise SweepError("\n".join(problems))
+    metric = _metric(sweep, measured)
+    mode = direction(metric, sweep.document.evaluate.mode)
+    assert mode is not None, "checked by _unranked"
+    return Checked(list(measured), metric, mode)
+
+
+def _metric(sweep: Sweep, measured: Container[str]) -> str:
+    """The metric to rank by: the sweep's, else accuracy where it is measured, else the loss."""
+    if (metric := sweep.document.evaluate.metric) != "auto":
+        return metric
+    return "validation/accuracy" if "validation/accuracy" in measured else "validation/loss"
+
+
+def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with a bucket's members, data and functions, by the place in the sweep."""
+    if "folds" in bucket.static and (rule := _unlike(task.data.train, task.data.validation)):
+        yield ("axes", "fold"), rule
+        return
+    examples = length(resident(task, bucket)["train"])
+    for number in bucket.numbers:
+        if broken := list(_broken_member(sweep.members[number], examples)):
+            yield from broken
+            return
+    if "weight" in task.data.train and isinstance(sweep.declared["batch_size"], Size):
+        yield ("run", "task"), "the data have a `weight`, which a batch of padded size gets from jaxloop"
+        return
+    member = sweep.members[bucket.numbers[0]]
+    for rule in contract.broken(task, bucket, bucket.columns(member), batch_shapes(task, bucket)):
+        yield ("run", "task"), rule
+
+
+def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What keeps members from being ranked by what is measured of them."""
+    metric = _metric(sweep, measured)
+    if metric not in measured:
+        rule = unknown("metric", metric, measured)
+        if sweep.document.evaluate.metric == "auto":
+            rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
+        yield ("evaluate", "metric"), rule
+    elif direction(metric, sweep.document.evaluate.mode) is None:
+        yield ("evaluate", "mode"), f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
+
+
+def _unrecordable(measured: list[str]) -> str | None:
+    """What keeps metrics from being columns of the run's store, if anything: SQLite folds ASCII letters' case."""
+    if len(measured) > MOST_METRICS:
+        return f"measures {len(measured)} values of a member, and a run records at most {MOST_METRICS}"
+    known: dict[str, str] = {}
+    for name in measured:
+        other = known.setdefault(name.translate(LOWER), name)
+        if other != name:
+            return f"measures `{other}` and `{name}`, which differ in case only: rename one of them"
+    return None
+
+
+def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray]) -> str | None:
+    """What keeps two splits from being one pool."""
+    shapes = [{name: x.shape[1:] for name, x in split.items()} for split in (train, validation)]
+    if shapes[0] == shapes[1]:
+        return None
+    return f"needs train and validation examples of the same arrays, got {shapes[0]} and {shapes[1]}"
+
+
+def _broken_member(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a member asks that cannot be: of the `pool` of training examples, or of its model."""
+    if hparams.get("positions") == "rope" and hparams["head_width"] % 2:
+        yield ("axes", "head_width"), f"needs even numbers for rotary positions, got {hparams['head_width']}"
+    folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))
+    if (folds is None) != (fold is None):
+        yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"
+        return
+    examples = pool
+    if folds is not None and fold is not None:
+        if fold >= folds or folds > pool:
+            yield ("axes", "fold"), f"needs fold < folds <= {pool} examples, got fold {fold} of {folds}"
+            return
+        examples -= pool // folds + (fold < pool % folds)
+    if wanted is not None and wanted > examples:
+        yield ("axes", "train_examples"), f"needs at most the {examples} training examples, got {wanted}"
+        return
+    examples, size = wanted or examples, hparams["batch_size"]
+    if size > examples:
+        yield ("hparams", "batch_size"), f"needs at most the {examples} training examples, got {size}"
+    elif size * examples >= 2**32:
+        yield ("hparams", "batch_size"), f"times {examples} examples needs to be below 2**32, got {size}"

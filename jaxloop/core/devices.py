@@ -1,0 +1,59 @@
+"""Which devices a run uses, and how many members share one."""
+
+import math
+
+import jax
+import numpy as np
+
+WIDEST = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
+NARROWEST = 2  # at width 1 XLA may choose other kernels, and a member's last bits change
+CACHE_BYTES = 1 << 20  # what a group may keep in use: a core's second-level cache
+CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/LOG.md
+
+
+def member_mesh(count: int | None = None) -> jax.sharding.Mesh:
+    """A one-axis mesh named "member" over this process's devices (or the first `count` of them)."""
+    devices = np.asarray(jax.local_devices()[:count])
+    return jax.sharding.Mesh(devices, ("member",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def on_cpu(mesh: jax.sharding.Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
+
+
+def widest(slots: int, devices: int, *, cpu: bool) -> int:
+    """The largest width worth compiling: a power of two, no larger than a device's share of the slots needs."""
+    share = max(NARROWEST, 1 << max(0, math.ceil(slots / devices) - 1).bit_length())
+    return min(share, WIDEST) if cpu else share
+
+
+def choose_width(working_set: float, most: int) -> int:
+    """Slots vmapped together on a CPU device, unmeasured: as many members as its cache holds, at most `most`.
+
+    Args:
+      working_set: bytes that one member's step keeps in use.
+    """
+    fits = 1 << max(1, int(CACHE_BYTES / max(working_set, 1.0))).bit_length() - 1
+    return max(NARROWEST, min(fits, most))
+
+
+def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:
+    """How many members sit at a time, before memory is looked at: the wanted number, else all, on CPU few."""
+    return min(members, wanted or (CPU_CAPACITY if cpu else members))
+
+
+def shrunk(capacity: int, width: int, narrowest: int, devices: int, share: float) -> tuple[int, int] | None:
+    """A capacity of about `share` of the present one, and the width that goes with it; None if none is smaller.
+
+    Whole groups go first. Where a device is left less than one, its group becomes narrower.
+    """
+    each = int(share * capacity) // devices
+    if each < width:
+        width = max(narrowest, 1 << max(each, 1).bit_length() - 1)
+    smaller = max(each // width, 1) * width * devices
+    return (smaller, width) if smaller < capacity else None
+
+
+def capacity(slots: int, width: int, devices: int) -> int:
+    """The slots of the program: `slots`, rounded up so that each device has whole groups."""
+    return math.ceil(slots / (width * devices)) * width * devices

@@ -1,0 +1,255 @@
+"""ONE training run as pure functions. Nothing here knows that there are others."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxloop.core import batches, optimizer, subsets
+from jaxloop.core.prng import threefry
+from jaxloop.core.task import Hparams, Metrics, Task
+from jaxloop.sweep.sizes import Size
+
+RATES = ("learning_rate", "adam_learning_rate")  # what a schedule scales
+
+
+class TrainState(NamedTuple):
+    """What a member carries from step to step; keys are not in it, they follow from (seed, step)."""
+
+    params: Any
+    opt_state: Any
+    step: jax.Array  # int32: steps taken
+    diverged: jax.Array  # bool: the step after the last one was not finite
+    average: Any = ()  # of the parameters over steps, where the member has an `ema_decay`
+
+
+class Draw(NamedTuple):
+    """What a step has by chance: it follows from (seed, step) alone, never from the state."""
+
+    examples: jax.Array  # (batch_size.max,) uint32: the indices of its batch
+    key: jax.Array  # of its loss
+
+
+class Member(NamedTuple):
+    """One training run, step by step.
+
+    `data` are the resident splits, {"train": ..., "validation": ..., "test": ...}.
+
+    init: `hparams -> TrainState`.
+    draw: `(hparams, step, data) -> Draw`.
+    step: `(hparams, TrainState, Draw, data) -> (TrainState, metrics)`.
+    validate, test: `(hparams, TrainState, data) -> metrics`.
+    """
+
+    init: Callable[[Hparams], TrainState]
+    draw: Callable[[Hparams, jax.Array, Any], Draw]
+    step: Callable[[Hparams, TrainState, Draw, Any], tuple[TrainState, Metrics]]
+    validate: Callable[[Hparams, TrainState, Any], Metrics]
+    test: Callable[[Hparams, TrainState, Any], Metrics]
+
+
+class Stream(IntEnum):
+    """Independent key streams of a seed."""
+
+    PARAMS = 0
+    DATA = 1
+    LOSS = 2
+    SUBSET = 3
+
+
+def stream(hparams: Hparams, which: Stream) -> jax.Array:
+    """The key of one of a member's streams."""
+    return jax.random.fold_in(threefry(hparams["seed"]), which)
+
+
+def raveled(task: Task, params: Any) -> Task:
+    """The same task over ONE flat parameter vector: elementwise optimizers then run as one loop.
+
+    Args:
+      params: the task's parameters, as shapes.
+    """
+    restore = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))[1]
+
+    def init(key, hparams):
+        return ravel_pytree(task.init(key, hparams))[0]
+
+    def loss(params, batch, key, hparams):
+        return task.loss(restore(params), batch, key, hparams)
+
+    def metrics(params, batch, hparams):
+        return task.metrics(restore(params), batch, hparams)
+
+    def rates(params, hparams):
+        found = task.rates(restore(params), hparams)
+        return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
+
+    return replace(task, init=init, loss=loss, metrics=metrics, rates=rates)
+
+
+def spread_over(params: Any, scalars: Any) -> Any:
+    """Scalars, one for each array of `params`, as arrays of the same shapes."""
+    return jax.tree.map(lambda leaf, scalar: jnp.full(leaf.shape, scalar, leaf.dtype), params, scalars)
+
+
+def member(
+    task: Task,
+    whole: Callable[[Hparams], Hparams],
+    evaluation_batch: int,
+    layout: Callable[[Hparams], optimizer.Layout] | None = None,
+) -> Member:
+    """One member of a task.
+
+    A step that would leave the finite numbers (its loss, gradient or parameters) is not taken: the state stays
+    at its last finite value and `diverged` is set. Past its own `steps`, a member stands still.
+
+    Args:
+      whole: all hparams as the task sees them, from the traced ones (`Bucket.hparams`).
+      evaluation_batch: examples evaluated at a time.
+      layout: of the parameters, from all hparams, for optimizers that look at arrays as a whole.
+    """
+
+    def transformation(hparams: Hparams, step: jax.Array):
+        factor = optimizer.schedule(step, hparams)
+        rates = {name: hparams[name] * factor for name in RATES if name in hparams}
+        return optimizer.optimizer({**hparams, **rates}, layout and layout(hparams)), rates["learning_rate"]
+
+    def init(hparams):
+        hparams = whole(hparams)
+        params = task.init(stream(hparams, Stream.PARAMS), hparams)
+        tx, _ = transformation(hparams, jnp.int32(0))
+        average = params if "ema_decay" in hparams else ()
+        return TrainState(params, tx.init(params), jnp.int32(0), jnp.bool_(False), average)
+
+    def loss(params, batch, key, hparams):
+        with jax.default_matmul_precision(hparams["matmul_precision"]):
+            value, metrics = task.loss(computed(params, hparams), batch, key, hparams)
+        return jnp.asarray(value, jnp.float32), metrics
+
+    def draw(hparams, step, data):
+        hparams = whole(hparams)
+        own = subsets.training(stream(hparams, Stream.SUBSET), hparams, length(data["train"]))
+        batch_size = as_size(hparams["batch_size"])
+        place = batches.batch_index(stream(hparams, Stream.DATA), step, batch_size, own.count)
+        return Draw(own.at(place), jax.random.fold_in(stream(hparams, Stream.LOSS), step))
+
+    def step(hparams, state, draw, data):
+        hparams = whole(hparams)
+        batch, batch_size = batches.take(data["train"], draw.examples), as_size(hparams["batch_size"])
+        if isinstance(hparams["batch_size"], Size):
+            batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch, draw.key, hparams)
+        tx, rate = transformation(hparams, state.step)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        if (rates := task.rates(state.params, hparams)) is not None:
+            updates = jax.tree.map(jnp.multiply, updates, rates)
+        params = optax.apply_updates(state.params, updates)
+        grad_norm = optimizer.norm_where_finite(grads, params)
+
+        running = ~state.diverged & (state.step < hparams["steps"])
+        finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
+        taken = running & finite
+        if layout is None:  # elementwise: computed again where it is kept, since to write it twice takes longer
+            _, opt_state = tx.update(grads, *jax.lax.optimization_barrier((state.opt_state, state.params)))
+        average = ()
+        if "ema_decay" in hparams:
+            average = optax.incremental_update(params, state.average, 1.0 - hparams["ema_decay"])
+        params, opt_state, average = jax.tree.map(
+            lambda new, old: jnp.where(taken, new, old),
+            (params, opt_state, average),
+            (state.params, state.opt_state, state.average),
+        )
+        diverged = state.diverged | (running & ~finite)
+        state = TrainState(params, opt_state, state.step + taken, diverged, average)
+        return state, {**metrics, "loss": value, "learning_rate": rate, "grad_norm": grad_norm}
+
+    def measured(hparams, state, average_over: Callable[..., Metrics]) -> Metrics:
+        """The metrics of a member's parameters, and as "ema/..." of their average."""
+
+        def of(params):
+            def metrics(batch):
+                with jax.default_matmul_precision(hparams["matmul_precision"]):
+                    found = task.metrics(computed(params, hparams), batch, hparams)
+                return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
+
+            return average_over(metrics)
+
+        found = of(state.params)
+        if "ema_decay" in hparams:
+            found |= {f"ema/{name}": value for name, value in of(state.average).items()}
+        return found
+
+    def over_split(hparams, state, split):
+        hparams = whole(hparams)
+
+        def part(start, size):
+            return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), split)
+
+        examples = length(split)
+        return measured(hparams, state, lambda metrics: mean(metrics, part, examples, evaluation_batch))
+
+    def over_fold(hparams, state, pool):
+        hparams = whole(hparams)
+        index, last, has_last = subsets.held_out(hparams, length(pool))
+
+        def part(start, size):
+            return batches.take(pool, jax.lax.dynamic_slice_in_dim(index, start, size))
+
+        def average_over(metrics):
+            most = mean(metrics, part, len(index), evaluation_batch)
+            one = metrics(batches.take(pool, last[None]))
+            return jax.tree.map(lambda m, o: jnp.where(has_last, m + (o - m) / (len(index) + 1), m), most, one)
+
+        return measured(hparams, state, average_over)
+
+    def validate(hparams, state, data):
+        if "validation" in data:
+            return over_split(hparams, state, data["validation"])
+        return over_fold(hparams, state, data["train"])
+
+    def test(hparams, state, data):
+        return over_split(hparams, state, data["test"])
+
+    return Member(*map(traced_once, (init, draw, step, validate, test)))
+
+
+def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, traced once for all its calls with the same shapes, into the program around it."""
+    return jax.jit(function, inline=True)
+
+
+def mean(metrics: Callable[[Any], Metrics], part: Callable[..., Any], examples: int, batch: int) -> Metrics:
+    """Metrics averaged over examples, `batch` at a time.
+
+    Args:
+      metrics: of a batch, means over it.
+      part: `(start, size)` gives the batch of so many examples from `start` on.
+    """
+    batch = min(batch, examples)
+    full, rest = divmod(examples, batch)
+    each = jax.lax.map(lambda number: metrics(part(number * batch, batch)), jnp.arange(full))
+    total = jax.tree.map(lambda m: m.sum(0) * batch, each)
+    if rest:
+        total = jax.tree.map(lambda t, m: t + m * rest, total, metrics(part(full * batch, rest)))
+    return jax.tree.map(lambda t: t / examples, total)
+
+
+def length(split: Any) -> int:
+    """How many examples a split has."""
+    return len(jax.tree.leaves(split)[0])
+
+
+def as_size(batch_size: Any) -> Size:
+    """A batch size that may be padded, from one that may be an int."""
+    return batch_size if isinstance(batch_size, Size) else Size(batch_size, batch_size)
+
+
+def computed(params: Any, hparams: Hparams) -> Any:
+    """The parameters in the precision that the member computes in; what it keeps stays float32."""
+    if hparams["precision"] == "float32":
+        return params
+    return jax.tree.map(lambda x: x.astype(hparams["precision"]), params)

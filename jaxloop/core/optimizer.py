@@ -1,0 +1,207 @@
+"""Optimizers and schedules whose every number may be traced: one program, many settings."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax import contrib
+
+from jaxloop.core.task import Hparams
+from jaxloop.sweep.optimizer_arguments import DECAY_MASKS, OPTIMIZERS
+
+ROWS = 4  # that a long sum adds side by side before it adds along them
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An array's shape without padding, ints or traced int32; a leaf in a pytree."""
+
+    lengths: tuple[Any, ...]
+
+
+class Layout(NamedTuple):
+    """What some optimizers know of each parameter array beside its values.
+
+    weights: whether each array decays where `weight_decay_on` is "weights".
+    hidden: how many leading axes of a hidden matrix are summed over; 0 for all other arrays.
+    shapes: each array's `Shape`.
+    """
+
+    weights: Any
+    hidden: Any
+    shapes: Any
+
+
+def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientTransformationExtraArgs:
+    """The optax chain of one member at one step: clipping if asked for, then the named optimizer.
+
+    Built anew inside each traced step, so that every number in `hparams` may be a tracer; the learning rate
+    is the schedule's value at this step.
+
+    Args:
+      layout: of the parameters, where they are a tree; without it they may be any arrays.
+
+    Raises:
+      ValueError: what the hparams ask for needs a layout, or the optimizer decays all parameters.
+    """
+    name, arguments = hparams["optimizer"], {key: hparams[key] for key in OPTIMIZERS[hparams["optimizer"]]}
+    if hparams.get("weight_decay_on", "all") == "weights" and "weight_decay" in arguments:
+        if name not in DECAY_MASKS:
+            raise ValueError(f"{name} decays all parameters: weight_decay_on cannot be 'weights'")
+        if layout is None:
+            raise ValueError("weight_decay_on needs the layout of the parameters")
+        arguments[DECAY_MASKS[name]] = layout.weights
+    if name == "muon":
+        if layout is None:
+            raise ValueError("muon needs the layout of the parameters")
+        adam_rate = hparams.get("adam_learning_rate", hparams["learning_rate"])
+        tx = _muon(hparams["learning_rate"], adam_rate, layout, **arguments)
+    else:
+        tx = of_optax(name)(hparams["learning_rate"], **arguments)
+    if "clip" in hparams:
+        tx = optax.chain(clip_by_global_norm(hparams["clip"]), tx)
+    return optax.with_extra_args_support(tx)
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """`optax.global_norm`, as sums that CPUs are fast at (`_total`)."""
+    return jnp.sqrt(sum(_total(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
+
+
+def norm_where_finite(tree: Any, finite: Any) -> jax.Array:
+    """The global norm of `tree`; not finite where any number in `finite`, of the same structure, is not.
+
+    Both are read in one pass: two passes took a tenth of a small member's step (benchmarks/LOG.md).
+    """
+    squares = jax.tree.map(lambda leaf, other: jnp.square(leaf) + 0.0 * other, tree, finite)
+    return jnp.sqrt(sum(_total(leaf) for leaf in jax.tree.leaves(squares)))
+
+
+def _total(x: jax.Array) -> jax.Array:
+    """The sum of an array's numbers, in two stages.
+
+    On CPU XLA adds strictly in order, and writes out first what it sums; but a few rows it adds side by side,
+    while it computes them. The barrier keeps it from making one sum of the two.
+    """
+    x = x.ravel()
+    length = x.size // ROWS
+    columns = jax.lax.optimization_barrier(x[: ROWS * length].reshape(ROWS, length).sum(0))
+    return columns.sum() + x[ROWS * length :].sum()
+
+
+def clip_by_global_norm(most: jax.Array) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm` over this file's norm, which the step computes once for both."""
+
+    def update(updates, state, params=None):
+        scale = jnp.minimum(1.0, most / global_norm(updates))
+        return jax.tree.map(lambda leaf: leaf * scale, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def of_optax(name: str) -> Callable[..., optax.GradientTransformation]:
+    """An optimizer of optax or of its contrib, by its name."""
+    return getattr(optax if hasattr(optax, name) else contrib, name)
+
+
+def _muon(
+    rate, adam_rate, layout: Layout, *, ns_steps, beta, eps, nesterov, adaptive, weight_decay, **arguments
+) -> optax.GradientTransformation:
+    """optax.contrib.muon with the scale of an update from each matrix's true shape, not its padded one.
+
+    Hidden matrices are orthogonalized (Jordan 2024, "Muon"), all else goes to AdamW.
+    """
+    mask = adam_mask = arguments.pop("weight_decay_mask", None)
+    if mask is not None:
+        none = optax.MaskedNode()
+        adam_mask = jax.tree.map(lambda inputs, decays: none if inputs else decays, layout.hidden, mask)
+        mask = jax.tree.map(lambda inputs, decays: decays if inputs else none, layout.hidden, mask)
+    adam = {name.removeprefix("adam_"): value for name, value in arguments.items()}
+    labels = jax.tree.map(lambda inputs: "muon" if inputs else "adam", layout.hidden)
+
+    def of_hidden(function: Callable[[int, tuple], Any]) -> Any:
+        return jax.tree.map(
+            lambda inputs, shape: function(inputs, shape.lengths) if inputs else optax.MaskedNode(),
+            layout.hidden,
+            layout.shapes,
+        )
+
+    dimensions, factors = of_hidden(_matrix_axes), of_hidden(_width_transfer)
+
+    def scale(updates, state, params=None):
+        return jax.tree.map(jnp.multiply, updates, factors), state
+
+    return optax.partition(
+        {
+            "muon": optax.chain(
+                contrib.scale_by_muon(
+                    ns_steps=ns_steps,
+                    beta=beta,
+                    eps=eps,
+                    nesterov=nesterov,
+                    adaptive=adaptive,
+                    weight_dimension_numbers=lambda _: dimensions,
+                ),
+                optax.GradientTransformation(lambda params: optax.EmptyState(), scale),
+                optax.add_decayed_weights(weight_decay, mask),
+                optax.scale_by_learning_rate(rate),
+            ),
+            "adam": optax.adamw(adam_rate, eps=eps, nesterov=nesterov, mask=adam_mask, **adam),
+        },
+        labels,
+    )
+
+
+def _matrix_axes(inputs: int, lengths: tuple) -> contrib.MuonDimensionNumbers:
+    return contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, len(lengths))))
+
+
+def _width_transfer(inputs: int, lengths: tuple) -> jax.Array:
+    """sqrt(max(1, fan-out / fan-in)), the scale of an orthogonal update that transfers over widths."""
+    fan_in, fan_out = math.prod(lengths[:inputs]), math.prod(lengths[inputs:])
+    return jnp.sqrt(jnp.maximum(1.0, fan_out / fan_in))
+
+
+def schedule(step: jax.Array, hparams: Hparams) -> jax.Array:
+    """The share of the peak rate at `step` (from 0): linear warm-up, then the named schedule to `end_factor`.
+
+    Branch-free, so that `warmup_steps` and `steps` may differ between members of one program.
+    """
+    step = step.astype(jnp.float32)
+    warmup = jnp.asarray(hparams["warmup_steps"], jnp.float32)
+    rest = jnp.maximum(jnp.asarray(hparams["steps"], jnp.float32) - warmup, 1.0)
+    progress = jnp.clip((step - warmup) / rest, 0.0, 1.0)
+    index, names = hparams["schedule"]
+    shapes = [SCHEDULES[name](progress, hparams) for name in names]
+    shape = shapes[0] if len(names) == 1 else jnp.stack(shapes)[index]
+    end = jnp.asarray(hparams["end_factor"], jnp.float32)
+    return jnp.where(step < warmup, step / jnp.maximum(warmup, 1.0), end + (1.0 - end) * shape)
+
+
+def _constant(progress, hparams):
+    return jnp.ones_like(progress)
+
+
+def _linear(progress, hparams):
+    return 1.0 - progress
+
+
+def _cosine(progress, hparams):
+    return 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+
+
+def _warmup_stable_decay(progress, hparams):
+    """Flat, then linear over the last `decay_fraction` (Hu et al. 2024, MiniCPM, section 4.2)."""
+    return jnp.minimum((1.0 - progress) / jnp.maximum(hparams["decay_fraction"], 1e-6), 1.0)
+
+
+SCHEDULES: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
+    "constant": _constant,
+    "linear": _linear,
+    "cosine": _cosine,
+    "warmup_stable_decay": _warmup_stable_decay,
+}

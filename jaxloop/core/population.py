@@ -1,0 +1,201 @@
+"""The population axis: many members, one program.
+
+    advance = spread(grouped(rested(by_size_class([streamed(populated(kept_apart(chunked(member(...))))), ...]))))
+
+Shape letters: M slots (all devices), W slots vmapped together: a group. A device turns its groups in sequence.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxloop.core import padding
+from jaxloop.core.bucket import SIZE_CLASS
+from jaxloop.core.chunk import Program
+from jaxloop.core.independence import unmerged
+from jaxloop.core.member import TrainState, traced_once
+from jaxloop.core.task import Hparams
+
+MEMBER = PartitionSpec("member")
+SHARED = PartitionSpec()
+
+Record = dict[str, jax.Array]
+Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Record]]
+
+# Without it XLA's CPU backend hands reductions above a size to a library whose order of summation depends on
+# the vmap width, and a member's last bits on its neighbours.
+EXACT_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
+DETERMINISTIC_ON_GPU = {"xla_gpu_deterministic_ops": True}
+
+
+def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
+    """The same program over a state of larger arrays: it uses the first corner of each, the rest stays zero.
+
+    Args:
+      own, largest: the program's state and the larger one, as shapes.
+    """
+
+    def init(hparams):
+        return padding.padded(program.init(hparams), largest)
+
+    def step(hparams, state, data):
+        state, metrics = program.step(hparams, padding.cropped(state, own), data)
+        return padding.padded(state, largest), metrics
+
+    def validate(hparams, state, data):
+        return program.validate(hparams, padding.cropped(state, own), data)
+
+    def test(hparams, state, data):
+        return program.test(hparams, padding.cropped(state, own), data)
+
+    return Program(init, step, validate, test)
+
+
+def kept_apart(program: Program, hparams: Any, state: Any, data: Any) -> Program:
+    """The same program, in which vmap merges no operation of different members: for CPU; see `independence`.
+
+    Args:
+      hparams, state, data: of one member, as shapes.
+    """
+
+    def apart(function: Callable[..., Any], *rest: Any) -> Callable[..., Any]:
+        found = unmerged(function, hparams, *rest)
+        # a slot has columns of other size classes too
+        return lambda columns, *rest: found({name: columns[name] for name in hparams}, *rest)
+
+    return Program(apart(program.init), *(apart(each, state, data) for each in program[1:]))
+
+
+def populated(program: Program) -> Program:
+    """The same program over a leading axis of W members."""
+    return Program(
+        init=jax.vmap(program.init),
+        step=jax.vmap(program.step, in_axes=(0, 0, None)),
+        validate=jax.vmap(program.validate, in_axes=(0, 0, None)),
+        test=jax.vmap(program.test, in_axes=(0, 0, None)),
+    )
+
+
+def streamed(program: Program) -> Advance:
+    """One turn of a population: newcomers start, all advance one chunk, all are validated, leavers are tested.
+
+    `(hparams_W, state_W, fresh_W, data) -> (state_W, record_W)`: where `fresh`, the slot's state is drawn anew
+    from its hparams. A record holds `train/...` and `validation/...`, `test/...` of members that ended in this
+    chunk (NaN for others), `step` and `diverged`.
+    """
+
+    def turn(hparams, state, fresh, data):
+        def admitted():
+            return jax.tree.map(
+                lambda new, old: jnp.where(fresh.reshape(-1, *[1] * (new.ndim - 1)), new, old),
+                program.init(hparams),
+                state,
+            )
+
+        before = jax.lax.cond(fresh.any(), admitted, lambda: state)
+        after, train = program.step(hparams, before, data)
+        validation = program.validate(hparams, after, data)
+        left = _ended(hparams, after) & ~_ended(hparams, before)
+        shapes = jax.eval_shape(program.test, hparams, after, data)
+        test = jax.lax.cond(left.any(), lambda: program.test(hparams, after, data), lambda: _unmeasured(shapes))
+        test = jax.tree.map(lambda value: jnp.where(left, value, jnp.nan), test)
+        record = {
+            f"{split}/{name}": value
+            for split, metrics in (("train", train), ("validation", validation), ("test", test))
+            for name, value in metrics.items()
+        }
+        return after, {**record, "step": after.step, "diverged": after.diverged}
+
+    return turn
+
+
+def _ended(hparams: Hparams, state: TrainState) -> jax.Array:
+    return state.diverged | (state.step >= hparams["steps"])
+
+
+def _unmeasured(shapes: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+
+
+def by_size_class(turns: Sequence[Advance]) -> Advance:
+    """The turn of a group whose members are all of one size class, by the number of that class."""
+    if len(turns) == 1:
+        return turns[0]
+
+    def turn(hparams, state, fresh, data):
+        return jax.lax.switch(hparams[SIZE_CLASS][0], turns, hparams, state, fresh, data)
+
+    return turn
+
+
+def rested(turn: Advance) -> Advance:
+    """The same turn, not computed where nobody has a step to take: the state stands, nothing is measured."""
+
+    turn = traced_once(turn)
+
+    def turn_or_rest(hparams, state, fresh, data):
+        def rest():
+            shapes = jax.eval_shape(turn, hparams, state, fresh, data)[1]
+            floats = {name: leaf for name, leaf in shapes.items() if name not in ("step", "diverged")}
+            return state, {**_unmeasured(floats), "step": state.step, "diverged": state.diverged}
+
+        awake = (fresh | ~_ended(hparams, state)).any()
+        return jax.lax.cond(awake, lambda: turn(hparams, state, fresh, data), rest)
+
+    return turn_or_rest
+
+
+def grouped(turn: Advance, width: int) -> Advance:
+    """The same turn for any multiple of `width` slots: one group after the other.
+
+    A group's state stays in cache for a whole chunk; `width` is the trade of vector length against it.
+    """
+
+    def advance(hparams, state, fresh, data):
+        groups = jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), (hparams, state, fresh))
+
+        def of_group(group):
+            hparams, state, fresh = group
+            return turn(hparams, state, fresh, data)
+
+        out = jax.lax.map(of_group, groups)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
+
+    return advance
+
+
+def spread(turn: Advance, mesh: Mesh) -> Advance:
+    """The same turn with the member axis laid over the devices of a mesh; no device talks to another."""
+    return jax.shard_map(
+        turn,
+        mesh=mesh,
+        in_specs=(MEMBER, MEMBER, MEMBER, SHARED),
+        out_specs=MEMBER,
+        check_vma=False,  # member code may scan over constants; it does not know that there is a mesh
+    )
+
+
+def jitted(turn: Advance, mesh: Mesh, *, deterministic: bool = False) -> Any:
+    """The turn as one compiled program that updates the state in place.
+
+    Args:
+      deterministic: on a GPU, by kernels alone that compute the same bits each time; elsewhere all are.
+    """
+    options = compiler_options(mesh.devices.flat[0].platform, deterministic=deterministic)
+    return jax.jit(turn, donate_argnums=1, compiler_options=options)
+
+
+def compiler_options(platform: str, *, deterministic: bool) -> dict[str, Any] | None:
+    """XLA's options on a platform: "cpu", "gpu" or "tpu"."""
+    if platform == "cpu":
+        return EXACT_ON_CPU
+    return DETERMINISTIC_ON_GPU if platform == "gpu" and deterministic else None
+
+
+def over_slots(state: TrainState, capacity: int, mesh: Mesh) -> TrainState:
+    """The state of all slots as shapes with shardings, from one member's: nothing is allocated."""
+    sharding = NamedSharding(mesh, MEMBER)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((capacity, *x.shape), x.dtype, sharding=sharding), state)

@@ -1,0 +1,226 @@
+"""A bucket's program, compiled for a mesh: what the runner turns."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from jaxloop.core import devices
+from jaxloop.core.bucket import SIZE_CLASS, Bucket
+from jaxloop.core.chunk import chunked
+from jaxloop.core.member import TrainState
+from jaxloop.core.population import (
+    MEMBER,
+    SHARED,
+    Advance,
+    by_size_class,
+    fitted,
+    grouped,
+    jitted,
+    kept_apart,
+    over_slots,
+    populated,
+    rested,
+    spread,
+    streamed,
+)
+from jaxloop.core.shapes import is_elementwise, one_member, params_shapes, resident, working_set
+from jaxloop.core.task import Task
+from jaxloop.errors import ResourceError, is_out_of_device_memory
+from jaxloop.sweep.sweep import Sweep
+
+Tuned = Callable[[int, int], int]
+
+
+@dataclass(frozen=True)
+class CompiledProgram:
+    """A bucket's turn as an executable over M slots, and what its caller must know of it.
+
+    Attributes:
+      advance: `(hparams_M, state_M, fresh_M, data) -> (state_M, record_M)`; see `population.streamed`.
+      state: the population's state as shapes with shardings.
+      params: one member's parameters in the task's own structure, as shapes; of each size class.
+      metrics: names of the measured values in a record.
+      memory_bytes: that a device needs, as the compiler planned it.
+    """
+
+    bucket: Bucket
+    mesh: Mesh
+    capacity: int
+    width: int
+    advance: Any
+    state: TrainState
+    params: list[Any]
+    metrics: list[str]
+    memory_bytes: int
+
+    def place(self, tree: Any) -> Any:
+        """Host arrays with a leading slot axis, laid over the devices."""
+        copied = jax.tree.map(np.array, tree)  # a CPU device may read the host's memory in place
+        return jax.device_put(copied, NamedSharding(self.mesh, MEMBER))
+
+    def empty(self) -> TrainState:
+        """A state of zeros: every slot waits for its first member."""
+        return jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), self.state)
+
+    def tree(self, params: Any, size_class: int = 0) -> Any:
+        """Parameters in the task's own structure, from the state's (..., ) host arrays; padding and all."""
+        if not is_elementwise(self.bucket):
+            return params
+        own, offset = self.params[size_class], 0
+        leaves = []
+        for leaf in jax.tree.leaves(own):
+            size = int(np.prod(leaf.shape))
+            flat = params[..., offset : offset + size]
+            leaves.append(flat.reshape(*flat.shape[:-1], *leaf.shape).astype(leaf.dtype))
+            offset += size
+        return jax.tree.unflatten(jax.tree.structure(own), leaves)
+
+
+def shared(task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, dict[str, jax.Array]]:
+    """The splits that a bucket's program reads, on every device; the call does not wait for their transfer."""
+    return jax.device_put(resident(task, bucket), NamedSharding(mesh, SHARED))
+
+
+def compiled(
+    sweep: Sweep,
+    task: Task,
+    bucket: Bucket,
+    mesh: Mesh,
+    *,
+    capacity: int | None = None,
+    width: int | None = None,
+    tuned: Tuned = lambda first, most: first,
+    memory_bytes: float = math.inf,
+    processes: int = 1,
+) -> CompiledProgram:
+    """Compiles a bucket's turn; nothing is allocated on a device.
+
+    A capacity that nobody chose shrinks until its program is planned to fit in the devices' memory.
+
+    Args:
+      capacity, width: instead of the sweep's own.
+      tuned: gives the width where nobody chose it, from a first guess and the widest.
+      memory_bytes: that each device may use.
+      processes: how many share the members; each program has its part of the slots.
+
+    Raises:
+      ResourceError: the program does not fit on a device.
+    """
+    one, hparams = one_member(sweep, task, bucket)
+    state = jax.eval_shape(one.init, hparams)
+    chosen = capacity is not None or sweep.document.population.capacity != "auto"
+    narrowest = width or narrowest_width(sweep)
+    capacity, width = _slots(sweep, task, bucket, mesh, capacity, width, tuned, processes)
+    if chosen:
+        return _compiled(sweep, task, bucket, mesh, state, capacity, width)
+    while True:
+        try:
+            program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
+            if program.memory_bytes <= memory_bytes:
+                return program
+            share = memory_bytes / program.memory_bytes
+        except ResourceError:
+            share = 0.5
+        smaller = devices.shrunk(capacity, width, narrowest, mesh.size, share)
+        if smaller is None:
+            free = f"{memory_bytes / 2**30:.2f} GiB of each are free"
+            raise ResourceError(f"{capacity} members at a time do not fit in the devices' memory: {free}")
+        capacity, width = smaller
+
+
+def narrowest_width(sweep: Sweep) -> int:
+    """What a program's width may shrink to: the one that the user chose, else the narrowest."""
+    chosen = sweep.document.population.width
+    return devices.NARROWEST if chosen == "auto" else chosen
+
+
+def _compiled(
+    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, width: int
+) -> CompiledProgram:
+    """The turn of so many slots as an executable.
+
+    Raises:
+      ResourceError: the compiler says that it cannot fit.
+    """
+    arguments = _arguments(state, bucket, task, capacity, mesh)
+    turns = [_turn(sweep, task, part, state, mesh) for part in bucket.size_classes]
+    advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
+    turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
+    lowered = turn.lower(*arguments)
+    try:
+        executable = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_device_memory(error):
+            raise
+        raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
+    sizes = executable.memory_analysis()
+    return CompiledProgram(
+        bucket=bucket,
+        mesh=mesh,
+        capacity=capacity,
+        width=width,
+        advance=executable,
+        state=arguments[1],
+        params=[params_shapes(task, part) for part in bucket.size_classes],
+        metrics=[name for name in lowered.out_info[1] if "/" in name],
+        memory_bytes=sizes.argument_size_in_bytes
+        + sizes.output_size_in_bytes
+        - sizes.alias_size_in_bytes
+        + sizes.temp_size_in_bytes,
+    )
+
+
+def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mesh: Mesh) -> Advance:
+    """One turn of a group of one size class, in slots that hold the `largest` state."""
+    one, hparams = one_member(sweep, task, size_class)
+    program, own = chunked(one, sweep.document.run.evaluate_every), jax.eval_shape(one.init, hparams)
+    if own != largest:
+        program = fitted(program, own, largest)
+    if devices.on_cpu(mesh):
+        program = kept_apart(program, hparams, largest, resident(task, size_class))
+    return streamed(populated(program))
+
+
+def _slots(
+    sweep: Sweep,
+    task: Task,
+    bucket: Bucket,
+    mesh: Mesh,
+    capacity: int | None,
+    width: int | None,
+    tuned: Tuned,
+    processes: int,
+) -> tuple[int, int]:
+    """The program's capacity and width: the caller's, else the sweep's, else chosen."""
+    settings, cpu = sweep.document.population, devices.on_cpu(mesh)
+    if capacity is None and isinstance(settings.capacity, int):
+        capacity = math.ceil(settings.capacity / processes)
+    slots = devices.choose_slots(math.ceil(len(bucket.numbers) / processes), capacity, cpu=cpu)
+    width = width or (settings.width if isinstance(settings.width, int) else None)
+    if width is None:
+        # a group holds members of one class
+        alike = math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
+        most = devices.widest(min(slots, alike), mesh.size, cpu=cpu)
+        first = devices.choose_width(working_set(sweep, task, bucket), most) if cpu else most
+        width = tuned(first, most)
+    return devices.capacity(slots, width, mesh.size), width
+
+
+def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:
+    """The turn's arguments (hparams, state, fresh, data) as shapes with shardings."""
+    by_slot, on_all = NamedSharding(mesh, MEMBER), NamedSharding(mesh, SHARED)
+
+    def column(dtype):
+        return jax.ShapeDtypeStruct((capacity,), dtype, sharding=by_slot)
+
+    hparams = {name: column(dtype) for name, dtype in {**bucket.traced, SIZE_CLASS: np.int32}.items()}
+    data = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype), sharding=on_all),
+        resident(task, bucket),
+    )
+    return hparams, over_slots(state, capacity, mesh), column(np.bool_), data

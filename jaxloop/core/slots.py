@@ -1,0 +1,88 @@
+"""Who sits where: members stream through the slots of one compiled program."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from jaxloop.core.bucket import SIZE_CLASS, Bucket
+
+IDLE = -1
+
+
+class Slots:
+    """The seats of a program with M slots, in groups of `width`; a group seats members of one size class.
+
+    An idle slot carries the hparams of whoever sat there last (at first, of the bucket's first member), and a
+    budget that is used up: its steps change nothing.
+
+    Attributes:
+      members: (M,) int32 numbers of the seated members; `IDLE` where none sits.
+      steps: (M,) int64 steps that each has taken.
+      columns: the traced hparams and the size class by name, (M,) each.
+
+    Args:
+      hparams: of every member of the sweep, by number.
+      capacity: M, a multiple of width x devices.
+      waiting: numbers of the members to seat, in order.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        hparams: list[dict[str, Any]],
+        capacity: int,
+        width: int,
+        waiting: Iterable[int] = (),
+        devices: int = 1,
+    ):
+        self.bucket, self.hparams, self.width = bucket, hparams, width
+        self.members = np.full(capacity, IDLE, np.int32)
+        self.steps = np.zeros(capacity, np.int64)
+        idle = {**hparams[bucket.numbers[0]], "steps": 0}
+        self.columns = {name: np.full(capacity, value) for name, value in bucket.columns(idle).items()}
+        self.columns[SIZE_CLASS] = np.zeros(capacity, np.int32)
+        self.queues: list[deque[int]] = [deque() for _ in bucket.size_classes]
+        for number in waiting:
+            self.queues[bucket.class_of[number]].append(number)
+        # a group of each device in turn: classes that cost more are spread over all
+        starts = np.arange(0, capacity, width).reshape(devices, -1)
+        self.groups = [slice(start, start + width) for start in starts.T.ravel().tolist()]
+
+    @property
+    def seated(self) -> np.ndarray:
+        """Indices of the slots in which a member sits."""
+        return np.flatnonzero(self.members != IDLE)
+
+    @property
+    def waiting(self) -> int:
+        """How many members have no seat yet."""
+        return sum(map(len, self.queues))
+
+    def admit(self) -> np.ndarray:
+        """Seats members that wait, in order, in the free slots; gives (M,) bool of the newly taken ones."""
+        fresh = np.zeros(len(self.members), bool)
+        for group in self.groups:
+            free = group.start + np.flatnonzero(self.members[group] == IDLE)
+            if len(free) == self.width:
+                self.columns[SIZE_CLASS][group] = self._next_class()
+            queue = self.queues[self.columns[SIZE_CLASS][group.start]]
+            for slot in free[: len(queue)].tolist():
+                self._seat(slot, queue.popleft())
+                fresh[slot] = True
+        return fresh
+
+    def free(self, slots: np.ndarray) -> None:
+        """Takes the members in these slots, (K,) indices, from their seats."""
+        self.members[slots] = IDLE
+
+    def _next_class(self) -> int:
+        """The class of the first member that waits."""
+        heads = {queue[0]: index for index, queue in enumerate(self.queues) if queue}
+        return heads[min(heads)] if heads else 0
+
+    def _seat(self, slot: int, number: int) -> None:
+        self.members[slot], self.steps[slot] = number, 0
+        for name, value in self.bucket.columns(self.hparams[number]).items():
+            self.columns[name][slot] = value

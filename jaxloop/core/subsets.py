@@ -1,0 +1,79 @@
+"""Which resident examples a member trains on: all, the first so many of its own order, or all but a fold."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxloop.core.batches import permuted
+from jaxloop.core.prng import threefry
+from jaxloop.core.task import Hparams
+
+FOLD_SEED = 0  # of the order in which examples are dealt into folds: the same for every member
+
+
+class Subset(NamedTuple):
+    """Some of the resident examples, by places of their own.
+
+    Attributes:
+      count: how many: an int, or a traced uint32 where members may differ.
+      at: the examples, as uint32 indices, that stand at (B,) uint32 places below `count`.
+    """
+
+    count: Any
+    at: Callable[[jax.Array], jax.Array]
+
+
+def training(key: jax.Array, hparams: Hparams, examples: int) -> Subset:
+    """A member's training examples.
+
+    With `fold`, all but that fold's. With `train_examples`, so many of them, drawn by the member's seed so that
+    a larger number contains the smaller one's.
+
+    Args:
+      key: the member's own, of its seed.
+      examples: resident ones.
+    """
+    subset = Subset(examples, lambda place: place)
+    if "folds" in hparams:
+        start, stop = _fold(hparams, examples)
+        subset = Subset(
+            examples - (stop - start),
+            lambda place: _dealt(jnp.where(place < start, place, place + (stop - start)), examples),
+        )
+    if "train_examples" in hparams:
+        whole = subset
+        subset = Subset(
+            jnp.asarray(hparams["train_examples"], jnp.uint32),
+            lambda place: whole.at(permuted(key, place, whole.count)),
+        )
+    return subset
+
+
+def held_out(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A fold's examples: those that every fold has, one more, and whether this fold has that one.
+
+    Returns:
+      (F,) uint32 indices with F = examples // folds; a uint32 index; a bool.
+    """
+    start, stop = _fold(hparams, examples)
+    every = examples // hparams["folds"]
+    places = start + jnp.arange(every + 1, dtype=jnp.uint32)
+    index = _dealt(jnp.minimum(places, examples - 1), examples)
+    return index[:-1], index[-1], stop - start > every
+
+
+def _fold(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array]:
+    """Where a fold begins and ends in the order of dealing; sizes differ by one at the most."""
+    fold, folds = jnp.asarray(hparams["fold"], jnp.uint32), hparams["folds"]
+    each, longer = divmod(examples, folds)  # the first `longer` folds have one more; no product overflows
+
+    def begin(number):
+        return number * each + jnp.minimum(number, jnp.uint32(longer))
+
+    return begin(fold), begin(fold + 1)
+
+
+def _dealt(place: jax.Array, examples: int) -> jax.Array:
+    return permuted(threefry(FOLD_SEED), place.astype(jnp.uint32), examples)

@@ -1,0 +1,1 @@
+"""Reports on runs and on this machine."""

@@ -1,0 +1,181 @@
+"""`jaxloop verify`: whether all that a run's folder holds is what was written, and tells one story."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxloop.errors import DamagedError, JaxloopError
+from jaxloop.formatting import ranges
+from jaxloop.storage import checkpoints, final_parameters, lock, seal, tensorboard
+from jaxloop.storage.records import Member, Status
+from jaxloop.storage.snapshot import START
+from jaxloop.storage.store import Store
+from jaxloop.sweep import identity
+from jaxloop.sweep.sweep import parse
+from jaxloop.training import provenance
+from jaxloop.training.drift import SWEEP
+
+
+def verify(run: Path) -> dict[str, Any]:
+    """Checks a run that nobody trains at the moment; nothing is changed.
+
+    Returns:
+      `checked`, how many things of each kind; `problems`, a line each.
+
+    Raises:
+      LockedError: the run is being trained.
+      DamagedError: the store cannot be read at all.
+    """
+    with Store(run) as store, lock.kept_out(run):
+        members = store.members()
+        checked: dict[str, int] = {}
+        problems: list[str] = []
+        kinds: dict[str, Callable[[], Iterator[str | None]]] = {
+            "links": lambda: _links(run),
+            "store": lambda: _store(store, members),
+            "sweep": lambda: _sweep(run, store),
+            "provenance": lambda: _provenance(run),
+            "members": lambda: _members(store, members),
+            "curves": lambda: _curves(store, members),
+            "checkpoints": lambda: _checkpoints(run, store),
+            "final parameters": lambda: _finals(run, members),
+            "members' own checkpoints": lambda: _own(run, members),
+            "TensorBoard files": lambda: _events(run, store, members),
+        }
+        for kind, check in kinds.items():
+            checked[kind] = 0
+            for problem in _told(check):
+                checked[kind] += 1
+                problems += [problem] if problem else []
+    return {"run": str(run), "checked": checked, "problems": problems}
+
+
+def _told(check: Callable[[], Iterator[str | None]]) -> Iterator[str | None]:
+    """What a check finds, of each thing None or a problem; damage that ends it is one more."""
+    try:
+        yield from check()
+    except JaxloopError as error:
+        yield str(error)
+    except Exception as error:  # whatever comes of data that are not what jaxloop writes
+        yield f"cannot be checked: {error!r}"
+
+
+def _links(run: Path) -> Iterator[str | None]:
+    seal.refuse_links(run)
+    yield None
+
+
+def _store(store: Store, members: list[Member]) -> Iterator[str | None]:
+    found = [line for (line,) in store.connection.execute("pragma integrity_check")]
+    yield None if found == ["ok"] else f"{store.path}: {'; '.join(found)}"
+    numbers = [member.number for member in members]
+    yield None if numbers == list(range(len(members))) else f"{store.path}: member numbers have gaps"
+
+
+def _sweep(run: Path, store: Store) -> Iterator[str | None]:
+    file, text = run / SWEEP, store.get("sweep")
+    if not file.exists():
+        yield f"{file}: is missing; `resume` writes it anew"
+    else:
+        yield None if file.read_text(encoding="utf-8", errors="replace") == text else f"{file}: is not as recorded"
+
+
+def _provenance(run: Path) -> Iterator[str | None]:
+    whole = provenance.is_whole(run)
+    yield None if whole else f"{run / provenance.FILE}: is missing or damaged; `resume` begins it anew"
+
+
+def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
+    """Each member's hparams give its id: neither has changed since the run began."""
+    document = parse(store.get("sweep"), folder=Path(store.get("folder"))).document
+    origins = store.get("origins")
+    for member in members:
+        wanted = {identity.member(member.hparams, document, each["code"], each["data"]) for each in origins}
+        fits = member.id in wanted and member.config == identity.config(member.hparams)
+        yield None if fits else f"member {member.number}: its hparams are not those of its id {member.id}"
+
+
+def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
+    """A member has a point at each evaluation up to its step, no other, and ended where its status says."""
+    every = parse(store.get("sweep"), folder=Path(store.get("folder"))).document.run.evaluate_every
+    for member in members:
+        steps, budget = store.steps(member.number).tolist(), member.hparams["steps"]
+        nowhere = set() if member.status == Status.DIVERGED else {0}  # who diverged at once has its point there
+        wanted = sorted({*range(every, member.step + 1, every), member.step} - nowhere)
+        if steps != wanted:
+            yield f"member {member.number}: has points at steps {steps}, its {member.step} steps need {wanted}"
+        elif (member.status == Status.FINISHED) != (member.step == budget):
+            yield f"member {member.number}: {member.status} after {member.step} of {budget} steps"
+        elif member.status == Status.WAITING and member.step:
+            yield f"member {member.number}: waits, and has taken {member.step} steps"
+        else:
+            yield None
+
+
+def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
+    """The checkpoints that the store names are whole, and hold who trained then, as far as the curves say."""
+    newest = store.get("checkpoint", START)
+    for checkpoint in (newest, newest.get("previous")):
+        if not checkpoint or not checkpoint["parts"]:
+            continue
+        turn = checkpoint["turn"]
+        try:
+            held = checkpoints.steps(run / "checkpoints", turn, checkpoint["parts"])
+        except DamagedError as error:
+            yield str(error)
+            continue
+        wanted = store.trained_at(turn)
+        apart = f"checkpoint of turn {turn}: holds members at steps {held}, curves say {wanted}"
+        yield None if held == wanted else apart
+
+
+def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
+    """Each ended member's final parameters are where the store says, once."""
+    holders: dict[str, set[int]] = {}
+    for member in members:
+        if member.finished:
+            holders.setdefault(member.finished, set()).add(member.number)
+    for folder, wanted in holders.items():
+        try:
+            held = checkpoints.members(run / folder)
+        except DamagedError as error:
+            yield str(error)
+            continue
+        yield (
+            None
+            if sorted(held) == sorted(wanted)
+            else f"{run / folder}: holds members {ranges(sorted(held))}, needs {ranges(sorted(wanted))}"
+        )
+
+
+def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
+    for member in members:
+        for folder in final_parameters.own_folders(run, member):
+            if seal.is_sealed(folder) or not member.finished:
+                try:
+                    seal.check(folder)
+                    yield None
+                except DamagedError as error:
+                    yield str(error)
+
+
+def _events(run: Path, store: Store, members: list[Member]) -> Iterator[str | None]:
+    """TensorBoard's files have the store's values up to the last checkpoint; later ones may not be written yet."""
+    turn = store.get("checkpoint", START)["turn"]
+    tensorboard.scalars(run / "members")  # the experiment's own file
+    for member in members:
+        recorded = store.points(member.number, turn)
+        if not recorded:
+            continue
+        try:
+            shown = tensorboard.scalars(run / "members" / member.folder)
+        except DamagedError as error:
+            yield str(error)
+            continue
+        last = max(step for _, step in recorded)
+        missing = {at for at, value in recorded.items() if np.float32(shown.get(at, np.nan)) != np.float32(value)}
+        foreign = {at for at in shown.keys() - recorded.keys() if at[1] <= last and not at[0].startswith("test/")}
+        apart = ", ".join(f"{metric} at step {step}" for metric, step in sorted(missing | foreign)[:3])
+        yield f"member {member.number}: TensorBoard and store differ in {apart}" if apart else None

@@ -1,0 +1,1 @@
+"""A run's folder: every file in it, and how it is read and written."""

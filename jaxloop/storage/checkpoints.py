@@ -1,0 +1,188 @@
+"""Orbax, behind three needs: resume a population, keep final parameters, export one member.
+
+Every folder is sealed with digests when it is whole, and compared with them before anything of it is restored.
+"""
+
+import logging
+import shutil
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint._src.serialization import type_handlers as numpy_handlers
+
+from jaxloop.errors import DamagedError, SweepError
+from jaxloop.storage import seal
+from jaxloop.storage.snapshot import Final, Finals, Snapshot, joined, steps_of
+
+MEMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
+
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Of this process alone: where there are several, each writes folders of its own."""
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(process, {process}, f"process-{process}")
+    # to compress took five times as long, on cores that train, for a tenth of the bytes (benchmarks/LOG.md)
+    handler = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def refuse_patterns(folder: Path) -> None:
+    """Makes sure that orbax, which looks for its files by pattern, will not take a folder's name for one.
+
+    Raises:
+      SweepError: it would.
+    """
+    if found := set("*?[") & set(str(folder.absolute())):
+        raise SweepError(
+            f"{folder}: needs a path without {' '.join(sorted(found))}, which orbax takes for a pattern"
+        )
+
+
+def _write(folder: Path, tree: Any) -> None:
+    """Writes a tree to a folder, which counts once it is sealed; what is there already is replaced."""
+    with _checkpointer() as checkpointer, _numpy_arrays_written():
+        checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
+
+
+def _save_members(folder: Path, numbers: np.ndarray, trees: dict[str, Any]) -> None:
+    """Commits what some members have, after reading back who they are: orbax may write nothing and say nothing.
+
+    Raises:
+      DamagedError: they are others.
+    """
+    _write(folder, {"members": numbers, **trees})
+    if _read(folder, MEMBERS, "what was just written")["members"].tolist() != numbers.tolist():
+        raise DamagedError(f"{folder}: orbax did not write what it was given")
+    seal.seal(folder)
+
+
+@contextmanager
+def _numpy_arrays_written() -> Iterator[None]:
+    """Has orbax write NumPy arrays in this process, whichever it is.
+
+    orbax 0.12 takes them for copies of the first process's: others write none, and report success.
+    """
+    seen = SimpleNamespace(**{**vars(numpy_handlers.multihost), "process_index": lambda: 0})
+    with mock.patch.object(numpy_handlers, "multihost", seen):
+        yield
+
+
+def _restored(folder: Path, like: Any, what: str) -> Any:
+    """The part of a sealed checkpoint that `like` names, as host arrays in its structure.
+
+    Raises:
+      DamagedError: a file is not what was written, or orbax does not find in it what `like` names.
+    """
+    seal.check(folder)
+    return _read(folder, like, what)
+
+
+def _read(folder: Path, like: Any, what: str) -> Any:
+    arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
+    try:
+        with _checkpointer() as checkpointer:
+            restore = ocp.args.PyTreeRestore(like, arrays, partial_restore=True)
+            return checkpointer.restore(folder.absolute(), restore)
+    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
+        raise DamagedError(f"{folder}: {what} cannot be restored: {error}") from error
+
+
+def save_population(folder: Path, turn: int, part: int, snapshot: Snapshot) -> None:
+    """Commits one process's part of a turn's checkpoint, under `folder/turn/part`."""
+    _save_members(_turn_folder(folder, turn) / str(part), snapshot.members, {"state": snapshot.state})
+
+
+def check_population(folder: Path, turn: int, parts: list[int]) -> None:
+    """Compares all parts of a turn's checkpoint with their digests.
+
+    Raises:
+      DamagedError: one is missing, or not what was written.
+    """
+    for part in parts:
+        seal.check(_turn_folder(folder, turn) / str(part))
+
+
+def restore_population(folder: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:
+    """The members of all parts of a turn's checkpoint, in `like`'s structure (shapes of one member's state)."""
+    return joined([_restored_part(_turn_folder(folder, turn) / str(part), like) for part in parts])
+
+
+def _restored_part(path: Path, like: Any) -> Snapshot:
+    saved = _restored(path, {"state": like, **MEMBERS}, "this checkpoint")
+    found = [leaf.shape for leaf in jax.tree.leaves(saved["state"])]
+    wanted = [(len(saved["members"]), *leaf.shape) for leaf in jax.tree.leaves(like)]
+    if found != wanted:
+        raise DamagedError(f"{path}: state of shapes {found}, this program has {wanted}")
+    return Snapshot(saved["members"], saved["state"])
+
+
+def steps(folder: Path, turn: int, parts: list[int]) -> dict[int, int]:
+    """The members in all parts of a turn's checkpoint, by number, and the steps that each had taken.
+
+    Raises:
+      DamagedError: a part is missing, or not what was written.
+    """
+    like = {"state": {"step": np.zeros(0, np.int32)}, **MEMBERS}
+    found: dict[int, int] = {}
+    for part in parts:
+        saved = _restored(_turn_folder(folder, turn) / str(part), like, "this checkpoint")
+        found |= steps_of(saved["members"], saved["state"]["step"])
+    return dict(sorted(found.items()))
+
+
+def keep_only(folder: Path, turns: Container[int]) -> None:
+    """Deletes the checkpoints of all other turns, and what a killed process left half-written."""
+    for path in folder.glob("[0-9]*"):
+        if path.is_dir() and not (path.name.isdigit() and int(path.name) in turns):
+            shutil.rmtree(path)
+
+
+def _turn_folder(folder: Path, turn: int) -> Path:
+    return folder / f"{turn:08d}"
+
+
+def save_finals(folder: Path, finals: Finals) -> None:
+    """Commits what members end with: "members", and by its name each kind of tree."""
+    _save_members(folder, finals.members, {**finals.trees})
+
+
+def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
+    """One of a member's final trees as host arrays, in `like`'s structure.
+
+    Raises:
+      DamagedError: the folder cannot be read, or the member is not in it.
+    """
+    saved = _restored(folder, {**MEMBERS, what: like}, "these final parameters")
+    rows = np.flatnonzero(saved["members"] == number)
+    if len(rows) != 1:
+        raise DamagedError(f"{folder}: needs to hold member {number} once, holds members {saved['members']}")
+    return jax.tree.map(lambda leaf: leaf[rows[0]], saved[what])
+
+
+def members(folder: Path) -> list[int]:
+    """The numbers of the members whose final trees a folder holds.
+
+    Raises:
+      DamagedError: the folder is not what was written.
+    """
+    return _restored(folder, MEMBERS, "these final parameters")["members"].tolist()
+
+
+def save_one(folder: Path, params: Any) -> None:
+    """Commits one member's parameters as a checkpoint of their own."""
+    _write(folder, params)
+    seal.seal(folder)
+
+
+def restore_one(folder: Path, like: Any) -> Any:
+    """A member's own checkpoint folder, as host arrays in `like`'s structure."""
+    return _restored(folder, like, "this checkpoint")

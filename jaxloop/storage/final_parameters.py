@@ -1,0 +1,46 @@
+"""Where final parameters of retired members are, and what they are."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+from jaxloop.core.bucket import alone
+from jaxloop.core.shapes import params_shapes
+from jaxloop.core.task import Task
+from jaxloop.errors import DamagedError, NotFoundError
+from jaxloop.storage import checkpoints, seal
+from jaxloop.storage.records import Member
+from jaxloop.storage.snapshot import Final, ends_with
+from jaxloop.storage.store import Store
+from jaxloop.sweep.sweep import Sweep
+
+
+def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: Final = "params") -> Any:
+    """A retired member's final parameters or their average, as host arrays in the task's own structure.
+
+    Raises:
+      NotFoundError: the member has not ended, or its parameters were not kept.
+    """
+    member = store.members("number = ?", (number,))[0]
+    like = params_shapes(task, alone(sweep, number))
+    if what not in ends_with(sweep.members[number]):
+        raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
+    own = own_folder(run, member, what)
+    if member.finished is not None:
+        try:
+            return checkpoints.restore_final(run / member.finished, number, what, like)
+        except DamagedError:
+            if not seal.is_sealed(own):
+                raise
+    if own.exists():
+        return checkpoints.restore_one(own, like)
+    raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
+
+
+def own_folders(run: Path, member: Member) -> list[Path]:
+    """Those checkpoint folders of its own that a member has."""
+    return [own for what in get_args(Final) if (own := own_folder(run, member, what)).exists()]
+
+
+def own_folder(run: Path, member: Member, what: Final) -> Path:
+    """A member's checkpoint folder of its own, whether it has it or not."""
+    return run / "members" / member.folder / ("checkpoint" if what == "params" else what)

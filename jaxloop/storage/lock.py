@@ -1,0 +1,91 @@
+"""One process trains a run at a time; readers ask who does, and never wait for it."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import filelock
+import psutil
+
+from jaxloop.errors import LockedError
+from jaxloop.storage.seal import write_whole
+
+FILE, OWNER = ".lock", ".owner.json"
+SAME_START = 2.0  # seconds that a process's start may seem to differ by
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Holds a run's lock to train it, which the system frees when the process dies, however it dies.
+
+    Raises:
+      LockedError: another process holds it.
+    """
+    with kept_out(run):
+        me = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": psutil.Process().create_time(),
+            "folder": run.stat().st_ino,
+        }
+        write_whole(run / OWNER, json.dumps(me))
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # a disk that cannot be written any more; whoever is gone owns nothing
+                (run / OWNER).unlink()
+
+
+@contextmanager
+def kept_out(run: Path) -> Iterator[None]:
+    """Keeps whoever would train or check a run out of it; where it cannot be written, makes sure that nobody does.
+
+    Raises:
+      LockedError: somebody does.
+    """
+    if not os.access(run, os.W_OK):
+        if is_held(run):
+            raise LockedError(f"{run}: locked by {_who(run)}: wait for it, or stop it")
+        yield
+        return
+    try:
+        with filelock.FileLock(run / FILE, timeout=0):
+            yield
+    except filelock.Timeout:
+        raise LockedError(f"{run}: locked by {_who(run)}: wait for it, or stop it") from None
+
+
+def _who(run: Path) -> str:
+    owner = _owner(run) if is_held(run) else None
+    return f"process {owner['pid']} on {owner['host']}, which trains it" if owner else "another jaxloop command"
+
+
+def is_held(run: Path) -> bool:
+    """Whether a process of this host trains the run."""
+    owner = _owner(run)
+    if owner is None or owner["host"] != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < SAME_START
+    except (psutil.Error, ValueError):
+        return False
+
+
+def other_host(run: Path) -> str | None:
+    """The other host on which training began and did not end cleanly, if any; it may still go on there."""
+    owner = _owner(run)
+    return owner["host"] if owner and owner["host"] != socket.gethostname() else None
+
+
+def _owner(run: Path) -> dict[str, Any] | None:
+    """The process that last began training in this folder; None for a copy of the folder."""
+    try:
+        found = json.loads((run / OWNER).read_text(encoding="utf-8"))
+        owner = {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}
+        return owner if found.get("folder") in (None, run.stat().st_ino) else None
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return None

@@ -1,0 +1,348 @@
+"""The single truth of a run: members, statuses, curves and which checkpoint counts, in one SQLite file."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from jaxloop.errors import (
+    DamagedError,
+    JaxloopError,
+    NotFoundError,
+    SweepError,
+    is_out_of_resources,
+    nearest,
+    sqlite_code,
+)
+from jaxloop.storage import fact_types
+from jaxloop.storage.records import Member, NewMember, Status, from_row
+
+FILE = "run.sqlite"
+FORMAT = 2
+PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
+READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
+
+
+class Store:
+    """One run's file. A turn's records are one transaction; readers never wait for the writer (WAL)."""
+
+    def __init__(self, run: Path, *, create: bool = False, content: bytes | None = None):
+        """Opens a run's file.
+
+        Args:
+          create: a new one.
+          content: of another process's, to read in memory; the file is left alone.
+
+        Raises:
+          NotFoundError, DamagedError: there is none, or it cannot be read.
+        """
+        self.path = run / FILE
+        refuse_long(run)
+        if content is not None:
+            self.connection = sqlite3.connect(":memory:", isolation_level=None)
+            self.connection.deserialize(content)
+            return
+        if not create and not exists(run):
+            hint = f"; {run.parent} is one" if exists(run.parent) else nearest(run.name, _beside(run))
+            raise NotFoundError(f"{run}: no run here{hint or '; `jaxloop ls` lists runs'}")
+        if self.path.is_symlink():
+            raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
+        with self._damage_told(writing=create):
+            self.connection = sqlite3.connect(self._uri(), timeout=30, isolation_level=None, uri=True)
+            self.connection.execute("pragma synchronous = full")
+            if create:
+                self.connection.execute("pragma journal_mode = wal")
+                self._create()
+        found = self.get("format", None)
+        if found != FORMAT:
+            reader = READERS.get(found, "a later jaxloop can: update it")
+            raise DamagedError(f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; {reader}")
+
+    def _uri(self) -> str:
+        """The file as SQLite opens it: to read where its folder is not ours to write, unlocked if nobody does."""
+        uri = f"file:{quote(str(self.path.absolute()))}"
+        if os.access(self.path.parent, os.W_OK):
+            return uri
+        return f"{uri}?mode=ro" if self.path.with_name(f"{FILE}-wal").exists() else f"{uri}?immutable=1"
+
+    def _create(self) -> None:
+        self.connection.executescript(
+            """begin;
+            create table facts(key text primary key, value text not null);
+            create table members(number integer primary key, id text unique not null, config text not null,
+              hparams text not null, folder text not null, status text not null, step integer not null,
+              admitted integer, retired integer, finished text);
+            create table curves(member integer, step integer, turn integer, primary key(member, step))
+              without rowid;
+            create index members_retired on members(retired);
+            commit;"""
+        )
+        self.put(format=FORMAT)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # facts of the run
+
+    def put(self, **values: Any) -> None:
+        """Records facts, all or none."""
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        with nullcontext() if self.connection.in_transaction else self.transaction():
+            self.connection.executemany("insert or replace into facts values(?, ?)", rows)
+
+    def get(self, key: str, *default: Any) -> Any:
+        """A fact, checked for its type.
+
+        Args:
+          default: what it is where nothing is recorded; without one, the fact is needed.
+
+        Raises:
+          DamagedError: it is not what jaxloop writes, or it is needed and missing.
+        """
+        with self._damage_told():
+            row = self.connection.execute("select value from facts where key = ?", (key,)).fetchone()
+            if row is None and not default:
+                raise ValueError(f"it does not tell the run's {key}")
+            return fact_types.read(key, row[0]) if row else default[0]
+
+    def content(self) -> bytes:
+        """The whole file, for a process on another host, where it cannot be opened beside its writer."""
+        found = bytearray(self.connection.serialize())
+        found[18:20] = b"\1\1"  # a copy in memory keeps no write-ahead log
+        return bytes(found)
+
+    @contextmanager
+    def _damage_told(self, *, writing: bool = False) -> Iterator[None]:
+        """What SQLite and its content say where bytes of the file are not what was written, as DamagedError.
+
+        Args:
+          writing: a file that cannot be opened is the disk's fault, not the file's.
+        """
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            code = sqlite_code(error)
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if is_out_of_resources(error) and (writing or code != sqlite3.SQLITE_CANTOPEN):
+                raise
+            raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
+        except JaxloopError:
+            raise
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DamagedError(f"{self.path}: not a readable run file: {str(error)[:200]}") from None
+
+    # writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A context: all writes in it happen, or none.
+
+        Raises:
+          DamagedError: the file's bytes are not what was written.
+        """
+        with self._damage_told(writing=True):
+            self.connection.execute("begin immediate")
+        try:
+            with self.connection:  # commits, or rolls back on an exception
+                yield
+        except sqlite3.DatabaseError:
+            with self._damage_told(writing=True):
+                raise
+
+    def add_members(self, members: Iterable[NewMember]) -> None:
+        """Records members that wait, within a transaction."""
+        rows = (
+            (new.number, new.id, new.config, json.dumps(new.hparams), new.folder, Status.WAITING, 0)
+            for new in members
+        )
+        self.connection.executemany(
+            "insert into members(number, id, config, hparams, folder, status, step) values(?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def add_metrics(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.metric_names():
+                self.connection.execute(f"alter table curves add column {_quoted(name)} real")
+
+    def admit(self, numbers: Iterable[int], turn: int) -> None:
+        rows = [(Status.RUNNING, turn, number) for number in numbers]
+        self.connection.executemany("update members set status = ?, admitted = ? where number = ?", rows)
+
+    def record(self, turn: int, numbers: Sequence[int], steps: Sequence[int], metrics: dict[str, Any]) -> None:
+        """One point of the curves of some members: their steps and, by name, an array of values each."""
+        columns = ", ".join(_quoted(name) for name in metrics)
+        marks = ", ".join("?" * (3 + len(metrics)))
+        values = [np.asarray(column, float).tolist() for column in metrics.values()]
+        rows = zip(numbers, steps, [turn] * len(numbers), *values, strict=True)
+        # a member that could not take one more step has its point already, and only its test metrics are new
+        kept = ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in map(_quoted, metrics))
+        self.connection.executemany(
+            f"insert into curves(member, step, turn, {columns}) values({marks}) "
+            f"on conflict(member, step) do update set {kept}",
+            rows,
+        )
+        self.connection.executemany(
+            "update members set step = ? where number = ?", zip(steps, numbers, strict=True)
+        )
+
+    def retire(self, turn: int, leavers: dict[int, Status], folders: dict[int, str]) -> None:
+        """Ends members; `folders` are those of their final parameters, where they are kept."""
+        rows = [(status, turn, folders.get(number), number) for number, status in leavers.items()]
+        self.connection.executemany(
+            "update members set status = ?, retired = ?, finished = ? where number = ?", rows
+        )
+
+    def drop_finished(self) -> None:
+        """Forgets where final parameters are: they have been deleted, or soon will be."""
+        self.connection.execute("update members set finished = null")
+
+    def rewind(self, turn: int, checkpoint: dict[str, Any]) -> None:
+        """Forgets all that came after a turn, whose checkpoint is now the newest: the rest is trained again."""
+        with self.transaction():
+            execute = self.connection.execute
+            self.put(checkpoint=checkpoint)
+            execute("delete from curves where turn > ?", (turn,))
+            execute(
+                "update members set status = ?, retired = null, finished = null where retired > ?",
+                (Status.RUNNING, turn),
+            )
+            execute(
+                "update members set status = ?, admitted = null, step = 0 where admitted > ?",
+                (Status.WAITING, turn),
+            )
+            execute(
+                "update members set step = coalesce((select max(step) from curves where member = number), 0) "
+                "where status = ?",
+                (Status.RUNNING,),
+            )
+
+    # reading
+
+    def _rows(self, query: str, parameters: tuple = ()) -> list[tuple]:
+        """All rows of a query.
+
+        Raises:
+          DamagedError: the file's bytes are not what was written.
+        """
+        with self._damage_told():
+            return self.connection.execute(query, parameters).fetchall()
+
+    def metric_names(self) -> list[str]:
+        return [name for (name,) in self._rows("select name from pragma_table_info('curves')") if "/" in name]
+
+    def members(self, where: str = "1", parameters: tuple = ()) -> list[Member]:
+        names = self.metric_names()
+        # The last value of each metric: the point at the member's own step holds all of them.
+        last = "".join(f", c.{_quoted(name)}" for name in names)
+        rows = self._rows(
+            f"select number, id, config, hparams, status, m.step, folder, finished{last} from members m "
+            f"left join curves c on c.member = m.number and c.step = m.step where {where} order by number",
+            parameters,
+        )
+        with self._damage_told():
+            return [from_row(names, *row) for row in rows]
+
+    def member(self, label: str) -> Member:
+        """A member by its number or a prefix of its id (at least 4 characters)."""
+        if label.isdecimal() and len(label) < 10 and (found := self.members("number = ?", (int(label),))):
+            return found[0]
+        found = self.members("substr(id, 1, ?) = ?", (len(label), label)) if len(label) >= 4 else []
+        if len(found) != 1:
+            last = sum(self.counts().values()) - 1
+            rule = f"needs a number from 0 to {last}, or the first 4 letters or more of an id"
+            fits = ", ".join(str(member.number) for member in found)
+            why = f"the ids of members {fits} begin so: more letters are needed" if found else rule
+            raise NotFoundError(f"{self.path.parent}: no member {label!r}: {why}")
+        return found[0]
+
+    def counts(self) -> dict[str, int]:
+        found = dict(self._rows("select status, count(*) from members group by status"))
+        return {status: found.get(status, 0) for status in Status}
+
+    def steps(self, number: int | None = None) -> np.ndarray:
+        """(points,) int64 steps at which any member, or one, has a point."""
+        one, parameters = ("1", ()) if number is None else ("member = ?", (number,))
+        found = self._rows(f"select distinct step from curves where {one} order by step", parameters)
+        with self._damage_told():
+            return np.array([step for (step,) in found], np.int64)
+
+    def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
+        if metric not in self.metric_names():
+            raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
+        steps = self.steps().tolist()
+        ((count,),) = self._rows("select count(*) from members")
+        values = np.full((count, len(steps)), np.nan, np.float32)
+        place = {step: i for i, step in enumerate(steps)}
+        column = _quoted(metric)
+        for member, step, value in self._rows(
+            f"select member, step, {column} from curves where {column} is not null"
+        ):
+            values[member, place[step]] = value
+        return np.asarray(steps, np.int64), values
+
+    def trained_at(self, turn: int) -> dict[int, int]:
+        """The steps of each member that was being trained at the end of a turn, by number."""
+        rows = self._rows(
+            "select number, coalesce(max(c.step), 0) from members m "
+            "left join curves c on c.member = m.number and c.turn <= ?1 "
+            "where admitted <= ?1 and (retired is null or retired > ?1) group by number",
+            (turn,),
+        )
+        return dict(rows)
+
+    def points(self, number: int, turn: int | None = None) -> dict[tuple[str, int], float]:
+        """One member's curves: its measured values by (metric, step), as they were at the end of a turn."""
+        names = self.metric_names()
+        columns = ", ".join(["step", *map(_quoted, names)])
+        rows = self._rows(
+            f"select {columns} from curves where member = ?1 and turn <= coalesce(?2, turn)", (number, turn)
+        )
+        return {
+            (name, step): value
+            for step, *values in rows
+            for name, value in zip(names, values, strict=True)
+            if value is not None
+        }
+
+
+def refuse_long(run: Path) -> None:
+    """Make sure that SQLite can open a file in a folder, if the folder's name is one that the file system takes.
+
+    Raises:
+      SweepError: its path is too long.
+    """
+    size = len(os.fsencode(run.absolute()))
+    if size > PATH_BYTES and len(os.fsencode(run.name)) < 256:
+        raise SweepError(f"{run}: path too long: needs at most {PATH_BYTES} bytes, has {size}")
+
+
+def exists(run: Path) -> bool:
+    """Whether the folder holds a run; False for a path that is too long."""
+    return os.path.exists(run / FILE)
+
+
+def _beside(run: Path) -> list[str]:
+    """The names of the runs in the same folder as a path, as far as they can be seen."""
+    try:
+        return [entry.name for entry in os.scandir(run.parent) if os.path.exists(os.path.join(entry.path, FILE))]
+    except OSError:
+        return []
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

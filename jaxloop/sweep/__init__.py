@@ -1,0 +1,1 @@
+"""A sweep file as checked settings and members: no JAX here."""

@@ -1,0 +1,292 @@
+"""The names jaxloop knows, in plain Python: a sweep is checked against them before JAX is loaded.
+
+A default's type is its kind (`kind`): a float is traced, a `Size` padded, a `Choice` switched, and one program
+serves all values; any other int, bool or str is static, and each value needs a program of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
+from jaxloop.sweep.sizes import Choice, Size, choice, size
+
+TRACED_INTS = ("steps", "warmup_steps", "seed", "fold", "train_examples")
+SCHEDULES = ("constant", "linear", "cosine", "warmup_stable_decay")
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+REPLICATES = ("seed", "fold")  # members that differ in these alone are one config
+
+ENGINE: dict[str, Any] = {
+    "seed": 0,
+    "batch_size": 100,
+    "learning_rate": 1e-3,
+    "optimizer": "adamw",
+    "weight_decay_on": "all",
+    "schedule": choice(*SCHEDULES),
+    "warmup_steps": 0,
+    "end_factor": 0.0,
+    "decay_fraction": 0.2,
+    "precision": "float32",
+    "matmul_precision": "default",
+}
+OPTIONAL: dict[str, Any] = {  # no default: where absent, there is no such thing
+    "clip": 1.0,
+    "adam_learning_rate": 1e-3,
+    "ema_decay": 0.999,
+    "train_examples": 1,
+    "fold": 0,
+    "folds": 2,
+}
+ENGINE_NAMES = frozenset({*ENGINE, *OPTIONAL, "steps"})  # that no task may give to hparams of its own
+
+_MUP: dict[str, Any] = {"parametrization": "standard", "base_width": 64}
+MODELS: dict[str, dict[str, Any]] = {  # that classify, each with its own hparams
+    "linear": {},
+    "mlp": {
+        "width": size(100),
+        "depth": size(2),
+        "activation": choice(*ACTIVATIONS),
+        "residual": False,
+        "scan_layers": False,
+        "dropout": 0.0,
+        **_MUP,
+    },
+    "cnn": {"channels": size(25), "conv_layers": 3, "activation": choice(*ACTIVATIONS), "dropout": 0.0},
+    "gru": {"width": size(6), "bidirectional": True},
+    "transformer": {
+        "width": size(64),
+        "depth": size(2),
+        "heads": size(4),
+        "head_width": size(16),
+        "mlp_factor": 4,
+        "activation": choice("gelu", "relu", "silu", "tanh"),
+        "positions": "rope",
+        "norm": "rms",
+        "scan_layers": False,
+        "dropout": 0.0,
+        "causal": False,
+        **_MUP,
+    },
+}
+LANGUAGE_MODELS = {"transformer": {**MODELS["transformer"], "tied": True, "causal": True}}
+
+_EVERY: dict[str, Any] = {"batch_size": size(100), "init_scale": 1.0}
+CLASSIFIER: dict[str, Any] = {**_EVERY, "model": "mlp", "label_smoothing": 0.0, "label_noise": 0.0}
+REGRESSOR: dict[str, Any] = {**_EVERY, "model": "mlp"}
+LANGUAGE: dict[str, Any] = {**_EVERY, "batch_size": size(16), "model": "transformer"}
+TASKS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {  # hparams, and those of each model
+    "mnist1d": (CLASSIFIER, MODELS),
+    "digits": (CLASSIFIER, MODELS),
+    "modular_addition": (CLASSIFIER, MODELS),
+    "sparse_parity": (CLASSIFIER, MODELS),
+    "text": (LANGUAGE, LANGUAGE_MODELS),
+}
+TOLD_BY_DATA = ("arrays",)  # tasks whose hparams depend on what their data hold
+
+DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are its generator's own
+    "mnist1d": {
+        "num_samples": 5000,
+        "train_split": 0.8,
+        "validation_split": 0.2,
+        "corr_noise_scale": 0.25,
+        "iid_noise_scale": 0.02,
+        "scale_coeff": 0.4,
+        "shear_scale": 0.75,
+        "max_translation": 48,
+        "final_seq_length": 40,
+        "shuffle_seq": False,
+        "label_noise": 0.0,
+        "seed": 42,
+    },
+    "digits": {"validation_split": 0.15, "test_split": 0.2, "label_noise": 0.0, "seed": 42},
+    "modular_addition": {"p": 97, "operation": "add", "train_fraction": 0.4, "seed": 42},
+    "sparse_parity": {
+        "bits": 30,
+        "relevant": 3,
+        "num_samples": 10_000,
+        "validation_split": 0.1,
+        "test_split": 0.1,
+        "seed": 42,
+    },
+    "text": {"path": "", "context": 64, "validation_split": 0.05, "test_split": 0.05},
+    "arrays": {"path": "", "validation_split": 0.15, "test_split": 0.15, "seed": 42},
+}
+
+REQUIRED = {"arrays": {"path": "the path of an .npz file that holds x and y"}}  # options without a default
+
+CHOICES = {
+    "weight_decay_on": ("all", "weights"),
+    "precision": ("float32", "bfloat16"),
+    "matmul_precision": ("default", "bfloat16", "tensorfloat32", "float32"),
+    "parametrization": ("standard", "mup"),
+    "positions": ("rope", "learned"),
+    "norm": ("layer", "rms"),
+    "operation": ("add", "subtract", "multiply"),
+}
+DIRECTIONS = {
+    "loss": "min",
+    "accuracy": "max",
+    "bits_per_byte": "min",
+}  # what is better
+TRAINING_METRICS = ("loss", "learning_rate", "grad_norm")
+METRICS = {"text": ("loss", "bits_per_byte", "accuracy")}  # of tasks that ship; of the others, loss and accuracy
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of the int32 and float32 that a program computes with
+# Inclusive bounds (low, high); None is open.
+BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    "seed": (0, 2**32 - 1),
+    "batch_size": (1, 2**31 - 1),
+    "learning_rate": (0, None),
+    "adam_learning_rate": (0, None),
+    "weight_decay": (0, None),
+    "warmup_steps": (0, 2**31 - 1),
+    "steps": (1, 2**31 - 1),
+    "end_factor": (0, 1),
+    "decay_fraction": (0, 1),
+    "ema_decay": (0, 1),
+    "train_examples": (1, 2**31 - 1),
+    "fold": (0, 2**31 - 1),
+    "folds": (2, 2**31 - 1),
+    "momentum": (0, 1),
+    "b1": (0, 1),
+    "b2": (0, 1),
+    "b3": (0, 1),
+    "beta": (0, 1),
+    "rho": (0, 1),
+    "adam_b1": (0, 1),
+    "adam_b2": (0, 1),
+    "decay": (0, 1),
+    "eps": (0, None),
+    "clip": (0, None),
+    "ns_steps": (1, 100),
+    "width": (1, None),
+    "depth": (0, None),
+    "channels": (1, None),
+    "conv_layers": (1, None),
+    "heads": (1, None),
+    "head_width": (2, None),
+    "mlp_factor": (1, None),
+    "base_width": (1, None),
+    "dropout": (0, 0.999),
+    "init_scale": (0, None),
+    "label_smoothing": (0, 1),
+    "num_samples": (20, None),
+    "p": (3, 1000),
+    "train_fraction": (0.01, 0.99),
+    "bits": (1, None),
+    "relevant": (1, None),
+    "context": (1, None),
+    "train_split": (0.01, 0.99),
+    "validation_split": (0.01, 0.9),
+    "test_split": (0.01, 0.9),
+    "label_noise": (0, 1),
+}
+
+WHY = {
+    "traced": "a number of the program's input: one program serves all values",
+    "padded": "a size: the largest sets the shapes, the others are masked",
+    "switched": "a choice inside one program: each is computed, one is taken",
+    "static": "each value compiles a program of its own",
+}
+
+
+def kind(name: str, default: Any) -> str:
+    """How an hparam of this declared default enters a program: a key of `WHY`."""
+    if isinstance(default, Size | Choice):
+        return "padded" if isinstance(default, Size) else "switched"
+    return "traced" if isinstance(default, float) or name in TRACED_INTS else "static"
+
+
+def measured(task: str) -> list[str] | None:
+    """The metrics that a task that ships measures of every member; None where only its data or code can tell."""
+    if task not in TASKS:
+        return None
+    splits = {
+        "train": TRAINING_METRICS,
+        **dict.fromkeys(("validation", "test"), METRICS.get(task, ("loss", "accuracy"))),
+    }
+    return [f"{split}/{name}" for split, names in splits.items() for name in names]
+
+
+def direction(metric: str, mode: str = "auto") -> str | None:
+    """ "max" or "min"; None where the mode is "auto" and the metric's name does not tell."""
+    return DIRECTIONS.get(metric.rpartition("/")[2]) if mode == "auto" else mode
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """All hparams that a sweep of one task may name, as declared.
+
+    Attributes:
+      task: the task's own, with their defaults.
+      models: its models' own, by the name that its hparam `model` takes; none if it has no such tables.
+    """
+
+    task: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+        """For an hparam that names something with hparams of its own: those, by that name."""
+        return {"optimizer": OPTIMIZERS, **({"model": self.models} if self.models else {})}
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """Every hparam, as declared."""
+        tabled = {
+            name: value
+            for table in self.tables.values()
+            for hparams in table.values()
+            for name, value in hparams.items()
+        }
+        return {**ENGINE, **OPTIONAL, "steps": 1, **tabled, **self.task}
+
+    @cached_property
+    def floats(self) -> set[str]:
+        """The hparams for which an integer in a sweep means a float."""
+        return {name for name, value in self.known.items() if isinstance(value, float)}
+
+    def takers(self, name: str) -> tuple[str, set[str]] | None:
+        """The table that brings an hparam, and whose it is there; None for what every member has."""
+        if name in self.task or name in ENGINE or name in OPTIONAL:
+            return None
+        for chooser, table in self.tables.items():
+            if owners := {owner for owner, hparams in table.items() if name in hparams}:
+                return chooser, owners
+        return None
+
+    def defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a member has that its sweep does not say: its own optimizer's and model's, no other's."""
+        found = {**ENGINE, **self.task}
+        for chooser, table in self.tables.items():
+            found |= table[given.get(chooser, found[chooser])]
+        return found
+
+    def choices(self, name: str) -> tuple[str, ...] | None:
+        """What an hparam may be, where that is a list of names."""
+        default = self.known.get(name)
+        if isinstance(default, Choice):
+            return default.names
+        if self._is_users(name):
+            return None
+        return tuple(self.tables[name]) if name in self.tables else CHOICES.get(name)
+
+    def bounds(self, name: str) -> tuple[float | None, float | None]:
+        """The inclusive bounds of an hparam, low and high; None is open."""
+        return (None, None) if self._is_users(name) else BOUNDS.get(name, (None, None))
+
+    def _is_users(self, name: str) -> bool:
+        """Whether the name is a user's own, and means what they say."""
+        return name in self.task and name not in {**CLASSIFIER, **LANGUAGE}
+
+
+def namespace(task: str, data: Mapping[str, Any]) -> Namespace:
+    """The namespace of a task that ships, with these options of its dataset."""
+    hparams, models = TASKS[task]
+    if task == "modular_addition":  # full batches
+        options = {**DATA[task], **data}
+        if all(isinstance(options[name], int | float) for name in ("p", "train_fraction")):
+            pairs = options["p"] ** 2
+            held_out = 2 * round(pairs * (1 - options["train_fraction"]) / 2)
+            hparams = {**hparams, "batch_size": size(max(1, pairs - held_out))}
+    return Namespace(hparams, models)

@@ -1,0 +1,140 @@
+"""The sections of a sweep file, as pydantic checks them: shapes and types, key by key."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+from jaxloop.errors import not_one_of
+from jaxloop.sweep.axes import Axis, Value, size
+
+
+def _one_of(*choices: str) -> BeforeValidator:
+    def check(value):
+        if value not in choices:
+            raise ValueError(not_one_of(value, choices))
+        return value
+
+    return BeforeValidator(check)
+
+
+def _auto_or_count(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f'needs "auto" or an integer >= 1, got {value!r}')
+
+
+def _interval(value: Any) -> Any:
+    if (type(value) is int and value >= 1) or (isinstance(value, str) and _seconds(value)):
+        return value
+    raise ValueError(f'needs steps (an integer >= 1) or a time such as "60s", "5m", "1h", got {value!r}')
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"all|none|best:[1-9]\d*", value):
+        return value
+    raise ValueError(f'needs "all", "none" or "best:K", got {value!r}')
+
+
+def _seconds(text: str) -> float | None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text)
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match and float(match[1]) > 0 else None
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Run(Section):
+    task: str
+    steps: int = Field(ge=1, le=2**31 - 1)
+    evaluate_every: int = Field(100, ge=1, le=2**31 - 1)
+
+
+class Population(Section):
+    sampler: Annotated[str, _one_of("grid", "zip", "random", "sobol")] = "grid"
+    members: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    capacity: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
+    width: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
+    deterministic: bool = False
+    max_members: int = Field(100_000, ge=1)
+
+
+class Evaluate(Section):
+    batch_size: int = Field(1000, ge=1)
+    metric: str = "auto"
+    mode: Annotated[str, _one_of("auto", "max", "min")] = "auto"
+
+
+class Checkpoint(Section):
+    every: Annotated[Any, BeforeValidator(_interval)] = "60s"
+    keep: Annotated[str, BeforeValidator(_kept)] = "all"
+
+    def seconds(self) -> float | None:
+        """The interval as a time, or None where it counts steps."""
+        return _seconds(self.every) if isinstance(self.every, str) else None
+
+
+def _finite(value: Any) -> Any:
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, float) and not math.isfinite(each):
+            raise ValueError(f"needs a finite number, got {each!r}")
+    return value
+
+
+def _value_or_axis(value: Any) -> Any:
+    return Axis.model_validate(value) if isinstance(value, dict) else TypeAdapter(Value).validate_python(value)
+
+
+class Grid(NamedTuple):
+    """What a sampler spans: the axes that cross each other, and the values that all its members share."""
+
+    hparams: dict[str, Any]
+    axes: dict[str, Axis]
+
+
+class Document(Section):
+    """The file's sections; each of `cases` adds its own hparams and axes to the common ones."""
+
+    run: Run
+    data: dict[str, Annotated[Any, BeforeValidator(_finite)]] = {}
+    hparams: dict[str, Value] = {}
+    axes: dict[str, Axis] = {}
+    cases: dict[str, dict[str, Annotated[Any, BeforeValidator(_value_or_axis)]]] = {}
+    population: Population = Field(default_factory=lambda: Population.model_validate({}))
+    evaluate: Evaluate = Field(default_factory=lambda: Evaluate.model_validate({}))
+    checkpoint: Checkpoint = Field(default_factory=lambda: Checkpoint.model_validate({}))
+
+    def entries(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Every hparam that the file names, by its path: a value, or an `Axis`."""
+        for section in ("hparams", "axes"):
+            yield from (((section, name), entry) for name, entry in getattr(self, section).items())
+        for case, entries in self.cases.items():
+            yield from ((("cases", case, name), entry) for name, entry in entries.items())
+
+    def all_axes(self) -> dict[str, Axis]:
+        """Every axis by name, those of the cases too."""
+        found = {path[-1]: entry for path, entry in self.entries() if isinstance(entry, Axis)}
+        return {**self.axes, **found}
+
+    def varied(self) -> list[str]:
+        """The hparams in which members may differ."""
+        return list({**self.axes, **{name: None for entries in self.cases.values() for name in entries}})
+
+    def grids(self) -> list[Grid]:
+        """What the members are drawn from: one grid a case; without cases, one."""
+        return [
+            Grid(
+                {**self.hparams, **{name: entry for name, entry in case.items() if not isinstance(entry, Axis)}},
+                {**{name: entry for name, entry in case.items() if isinstance(entry, Axis)}, **self.axes},
+            )
+            for case in (self.cases.values() if self.cases else [{}])
+        ]
+
+    def count(self) -> int:
+        """How many members there are, without listing them."""
+        draws = self.population
+        return sum(size(grid.axes, draws.sampler, draws.members) for grid in self.grids())

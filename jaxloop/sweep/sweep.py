@@ -1,0 +1,212 @@
+"""A sweep: the TOML file a user writes, checked whole before anything is done. No JAX here."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from jaxloop.errors import SweepError, nearest, unknown
+from jaxloop.sweep import catalog, rules
+from jaxloop.sweep.axes import sample
+from jaxloop.sweep.catalog import Namespace
+from jaxloop.sweep.schema import Document
+from jaxloop.sweep.sizes import plain
+from jaxloop.sweep.source_map import Places, override
+
+NamesOf = Callable[[str, Path, dict[str, Any]], Namespace]  # of a task by its name, a folder and [data]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep.
+
+    Attributes:
+      document: the file's sections, every default filled in.
+      members: each member's hparams, by name, in the order of their numbers.
+      declared: the hparams that its members may have, as the engine and the task declare them.
+      folder: what relative paths in the file are relative to.
+      name: of the file, without its suffix.
+      places: where each key stands, for errors that only the task can tell.
+      written: the file as it was, with what was overridden, in TOML.
+    """
+
+    document: Document
+    members: list[dict[str, Any]]
+    declared: dict[str, Any]
+    folder: Path
+    name: str
+    places: Places
+    written: str
+
+    def toml(self) -> str:
+        """The sweep with every default written out; reading it back gives the same members."""
+        return tomli_w.dumps(self.document.model_dump(exclude_none=True))
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """How each hparam enters a program: a key of `catalog.WHY`."""
+        axes = self.document.all_axes()
+        wanted = {name: axis.kind for name, axis in axes.items() if axis.kind}
+        return {**{name: catalog.kind(name, default) for name, default in self.declared.items()}, **wanted}
+
+    def sizes(self, number: int) -> list[str]:
+        """The hparams of a member that are padded where members of its program differ in them."""
+        return [name for name in self.members[number] if self.kinds[name] == "padded"]
+
+    def is_padded_by_wish(self, name: str) -> bool:
+        """Whether the sweep itself asks for padding, so that nothing is estimated."""
+        axis = self.document.all_axes().get(name)
+        return axis is not None and axis.kind == "padded"
+
+    @property
+    def varied(self) -> list[str]:
+        """The names of its axes, and of what its cases fix."""
+        return self.document.varied()
+
+
+def digest(value: Any) -> str:
+    """A content hash of plain data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None = None) -> Sweep:
+    """Reads and checks a sweep file.
+
+    Args:
+      overrides: "section.key=value", the value in TOML; a bare word, or a time, is a string.
+      names_of: `(task, folder, data)` gives the hparams that a user's own task declares.
+        Without it, the hparams of such a task are not checked.
+
+    Raises:
+      SweepError: all that is wrong, a line each, with file, line, key, rule, value and the nearest name.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        beside = [other.name for other in path.parent.glob("*.toml")]
+        raise SweepError(f"{path}: no such file{nearest(path.name, beside)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SweepError(f"{path}: cannot be read: {error}") from None
+    return parse(text, overrides, str(path), path.absolute().parent, path.stem, names_of)
+
+
+def parse(
+    text: str,
+    overrides: tuple[str, ...] = (),
+    source: str = "sweep",
+    folder: Path | None = None,
+    name: str = "sweep",
+    names_of: NamesOf | None = None,
+) -> Sweep:
+    """`load` of a text; `source` names it in errors."""
+    folder = folder or Path.cwd()
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error))
+        where, rule = (f":{found[2]}", f"{found[1]} (column {found[3]})") if found else ("", error)
+        raise SweepError(f"{source}{where}: not TOML: {rule}") from None
+    places = Places(source, text)
+    for assignment in overrides:
+        places.overridden(override(raw, assignment), assignment)
+    written = tomli_w.dumps(raw)
+    document, problems, malformed = _document(raw, places)
+    names = None
+    if document:
+        try:
+            names = _namespace(document, places, folder, names_of)
+        except SweepError as error:
+            problems.append(str(error))
+        problems += rules.unknown_hparams(malformed, names, places)
+        problems += rules.broken(document, names, places)
+    if problems or not document:
+        raise SweepError("\n".join(problems))
+    try:
+        members = list(_members(document, names or Namespace()))
+    except ValueError as error:
+        raise SweepError(places.say(("population", "sampler"), str(error))) from None
+    if names and (repeated := rules.repeated(members, document, places)):
+        raise SweepError(repeated)
+    known = (names or Namespace()).known
+    return Sweep(_written_out(document, members), members, known, folder, name, places, written)
+
+
+def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str], list[tuple[str, ...]]]:
+    """The sections, what is wrong with their form, and where; without it, so that the rest is checked too."""
+    try:
+        return Document.model_validate(raw), [], []
+    except ValidationError as error:
+        problems = list(rules.explained(error, places))
+        malformed = [tuple(map(str, problem["loc"][:2])) for problem in error.errors()]
+        for section, *keys in malformed:
+            table = raw.get(section)
+            if keys and isinstance(table, dict):
+                table.pop(keys[0], None)
+            elif not keys:
+                raw.pop(section, None)
+    if isinstance(run := raw.get("run"), dict):
+        run.setdefault("steps", 1)
+    try:
+        return Document.model_validate(raw), problems, malformed
+    except ValidationError:
+        return None, problems, malformed
+
+
+def _namespace(document: Document, places: Places, folder: Path, names_of: NamesOf | None) -> Namespace | None:
+    """The hparams that members of the sweep's task may have; None where they are not known."""
+    name = document.run.task
+    if name in catalog.TASKS:
+        return catalog.namespace(name, document.data)
+    if name.endswith(".py"):
+        rule = f"needs the name of the task in the file too, such as {name}:task"
+        raise SweepError(places.say(("run", "task"), rule))
+    if ":" not in name and name not in catalog.DATA:
+        raise SweepError(places.say(("run", "task"), unknown("task", name, catalog.DATA)))
+    if names_of is None:
+        return None
+    try:
+        return names_of(name, folder, document.data)
+    except SweepError as error:
+        raise SweepError(places.say(("run", "task"), str(error))) from error
+
+
+def _members(document: Document, names: Namespace) -> Iterator[dict[str, Any]]:
+    """All hparams of each member, in order."""
+    population = document.population
+    for grid in document.grids():
+        whole = {name: name not in names.floats for name in grid.axes}
+        for values in sample(grid.axes, population.sampler, population.members, population.seed, whole):
+            given = {**grid.hparams, **values}
+            hparams = {"steps": document.run.steps, **names.defaults(given), **given}
+            foreign = {name for name in hparams if not _takes(names, hparams, name)}
+            yield {
+                name: float(value) if name in names.floats else plain(value)
+                for name, value in sorted(hparams.items())
+                if name not in foreign
+            }
+
+
+def _takes(names: Namespace, hparams: dict[str, Any], name: str) -> bool:
+    """Whether a member has this hparam: it is not another optimizer's or model's."""
+    takers = names.takers(name)
+    return takers is None or hparams[takers[0]] in takers[1]
+
+
+def _written_out(document: Document, members: list[dict[str, Any]]) -> Document:
+    """The document with the defaults that all members share."""
+    shared = {
+        name: value
+        for name, value in members[0].items()
+        if name != "steps" and name not in document.all_axes() and all(name in member for member in members)
+    }
+    shared = {name: value for name, value in shared.items() if all(m[name] == value for m in members)}
+    data = {**catalog.DATA.get(document.run.task, {}), **document.data}
+    return document.model_copy(update={"hparams": {**document.hparams, **shared}, "data": data})

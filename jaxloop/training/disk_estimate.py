@@ -1,0 +1,49 @@
+"""What a run will need of the disk, reckoned before anything is written."""
+
+from typing import Any
+
+import jax
+
+from jaxloop.core import devices
+from jaxloop.core.bucket import Bucket
+from jaxloop.core.shapes import one_member, params_shapes
+from jaxloop.core.task import Task
+from jaxloop.storage.snapshot import ends_with
+from jaxloop.sweep.sweep import Sweep
+
+POINT_BYTES = 48  # of a metric's point: in the store and its log, and in TensorBoard's file; measured
+MEMBER_BYTES = 6_000  # of a member's rows and its folder's first events; measured
+RUN_BYTES = 2 << 20  # of all else
+
+
+def needed(sweep: Sweep, task: Task, buckets: list[Bucket], metrics: int) -> int:
+    """Bytes that a run takes at most at a time, before the copies of the best members.
+
+    Args:
+      metrics: how many values are measured of a member.
+    """
+    parts = [part for bucket in buckets for part in bucket.size_classes]
+    return RUN_BYTES + sum(_of_class(sweep, task, part, metrics) for part in parts)
+
+
+def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
+    """What the members of a size class take.
+
+    "best:K" needs as much as "all" until the run ends: who is best is known then.
+    """
+    one, hparams = one_member(sweep, task, part)
+    members, document = len(part.numbers), sweep.document
+    wanted = document.population.capacity
+    chosen = wanted if isinstance(wanted, int) else None
+    seats = devices.choose_slots(members, chosen, cpu=jax.default_backend() == "cpu")
+    # two checkpoints are kept, and the next is whole before the oldest goes
+    saved = 3 * seats * _bytes(jax.eval_shape(one.init, hparams))
+    if document.checkpoint.keep != "none":
+        trees = len(ends_with(sweep.members[part.numbers[0]]))
+        saved += members * trees * _bytes(params_shapes(task, part))
+    points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
+    return saved + points * metrics * POINT_BYTES + members * MEMBER_BYTES
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

@@ -1,0 +1,134 @@
+"""Writes what a turn measured: files first, then the one transaction of the store that makes them count."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from jaxloop.storage import checkpoints, tensorboard
+from jaxloop.storage.records import Status
+from jaxloop.storage.snapshot import START, Finals, Snapshot
+from jaxloop.storage.store import Store
+from jaxloop.sweep.sweep import Sweep
+from jaxloop.training import processes
+
+# Between writes to TensorBoard's files: to write each turn took three times as long (benchmarks/LOG.md).
+FLUSH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn left to be written, while the devices run the next one.
+
+    Attributes:
+      admitted: members that started in it.
+      members: (K,) int32 numbers of all that trained in it.
+      own: (K,) bool, those that this process trained.
+      steps: (K,) int64 steps that each has taken.
+      taken: steps of all in this turn.
+      given_up: steps that those that diverged in it will not take.
+      metrics: by name, (K,) float32 values.
+      leavers: those that ended in it, and how.
+      folders: of what the leavers end with, where that is kept, relative to the run's.
+      finals: the contents of those folders that this process writes.
+      settled: nobody of the program's members sits or waits any more.
+      parts: where a checkpoint is due, the processes that have a part of it; none, where nobody is in training.
+      snapshot: this process's part.
+      totals: where a checkpoint is due, what the run has taken so far, as facts of its store.
+    """
+
+    number: int
+    admitted: list[int]
+    members: np.ndarray
+    own: np.ndarray
+    steps: np.ndarray
+    taken: int
+    given_up: int
+    metrics: dict[str, np.ndarray]
+    leavers: dict[int, Status]
+    folders: dict[int, str]
+    finals: list[tuple[str, Finals]]
+    settled: bool
+    parts: list[int] | None = None
+    snapshot: Snapshot | None = None
+    totals: dict[str, float] = field(default_factory=dict)
+
+
+class Recorder:
+    """The writer of one run's folder."""
+
+    def __init__(self, run: Path, sweep: Sweep, store: Store):
+        self.run, self.sweep, self.store = run, sweep, store
+        self.members = {member.number: member for member in store.members()}
+        self.summaries: dict[int, tensorboard.MemberSummaries] = {}
+        self.flushed_at = time.monotonic()
+
+    def announce(self, metrics: list[str]) -> None:
+        """Declares a program's metrics to the store and to TensorBoard, before its first turn."""
+        if processes.leads():
+            self.store.add_metrics(metrics)
+            examples = {name: value for hparams in self.sweep.members for name, value in hparams.items()}
+            tensorboard.write_experiment(self.run / "members", examples, self.store.metric_names())
+
+    def write(self, turn: Turn) -> None:
+        """Commits a turn; it counts whole or not at all.
+
+        Events wait for the next flush, at the latest that of a checkpoint: what a resumed run keeps is on disk.
+        """
+        for folder, finals in turn.finals:
+            checkpoints.save_finals(self.run / folder, finals)
+        self._write_summaries(turn)
+        if turn.parts is not None or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
+            self._flush()
+        if turn.snapshot:
+            checkpoints.save_population(self.checkpoints, turn.number, processes.index(), turn.snapshot)
+        processes.barrier(f"turn {turn.number}")
+        if processes.leads():
+            self._commit(turn)
+
+    def _commit(self, turn: Turn) -> None:
+        """The transaction that makes what all processes wrote count; then drops the checkpoint before the last."""
+        previous = self.store.get("checkpoint", START)
+        with self.store.transaction():
+            self.store.admit(turn.admitted, turn.number)
+            self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
+            self.store.retire(turn.number, turn.leavers, turn.folders)
+            if turn.parts is not None:
+                checkpoint = {"turn": turn.number, "parts": turn.parts}
+                if turn.parts:  # else none is needed, and none is kept
+                    checkpoint["previous"] = {name: previous[name] for name in START}
+                self.store.put(checkpoint=checkpoint, **turn.totals)
+        if turn.parts is not None:
+            checkpoints.keep_only(self.checkpoints, {previous["turn"], turn.number} if turn.parts else ())
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.run / "checkpoints"
+
+    def _flush(self) -> None:
+        """Writes what TensorBoard has not seen yet."""
+        self.flushed_at = time.monotonic()
+        for writer in self.summaries.values():
+            writer.flush()
+
+    def _write_summaries(self, turn: Turn) -> None:
+        admitted = set(turn.admitted)
+        columns = {name: values.tolist() for name, values in turn.metrics.items()}
+        numbers, steps = turn.members.tolist(), turn.steps.tolist()
+        for row in np.flatnonzero(turn.own).tolist():
+            number, step = numbers[row], steps[row]
+            if number not in self.summaries:  # it starts, or was admitted before this process resumed the run
+                self.summaries[number] = self._open(number, announce=number in admitted)
+            writer = self.summaries[number]
+            measured = {name: column[row] for name, column in columns.items() if not np.isnan(column[row])}
+            writer.scalars(step, measured)
+            if number in turn.leavers:
+                writer.end(success=turn.leavers[number] == Status.FINISHED)
+                writer.flush()
+                del self.summaries[number]
+
+    def _open(self, number: int, *, announce: bool) -> tensorboard.MemberSummaries:
+        member = self.members[number]
+        folder = self.run / "members" / member.folder
+        return tensorboard.MemberSummaries(folder, member.hparams, member.config, announce=announce)

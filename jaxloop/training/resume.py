@@ -1,0 +1,59 @@
+"""Before a run is trained, its folder is checked, grown, mended and set back to its newest whole checkpoint."""
+
+from pathlib import Path
+
+from jaxloop.core.task import Task
+from jaxloop.storage.records import Status
+from jaxloop.storage.store import Store
+from jaxloop.sweep.sweep import Sweep
+from jaxloop.training import drift, provenance, retention
+from jaxloop.training.create import grow, refuse_other_terms, whereabouts
+from jaxloop.training.rewind import rewind, whole_checkpoint
+
+
+def prepared(
+    run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], *, allow_drift: bool
+) -> list[str]:
+    """Brings a run's store and files to where training goes on, after all that could speak against it.
+
+    Args:
+      sweep: `create.aligned` with the run; new members join it.
+      origin: as `drift.origin` gives it.
+      allow_drift: to go on although code, data or libraries have changed since the run was last started.
+
+    Returns:
+      What the user should know.
+
+    Raises:
+      SweepError: the sweep changes what members share.
+      DamagedError: no whole checkpoint is left, or something has drifted.
+      ResourceError: the disk is too small for new members.
+    """
+    checkpoint, damage = whole_checkpoint(run, store)
+    refuse_other_terms(sweep, store)
+    counts, turn = store.counts(), checkpoint["turn"]
+    trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
+    drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
+    is_new = store.get("status") == "created"
+    file, notes = run / drift.SWEEP, store.get("notes", []) if is_new else []
+    if not file.exists():
+        notes.append(f"{file} was missing: written anew from the store")
+    ranked_by = store.get("metric"), store.get("mode")
+    grow(run, sweep, task, store, origin, {**drifted, **_moved(run, sweep, store)})
+    if (now := (store.get("metric"), store.get("mode"))) != ranked_by:
+        notes.append(f"members are ranked by {' '.join(now)} from now on; it was by {' '.join(ranked_by)}")
+    if damage:
+        at = f"turn {turn}" if turn else "the beginning"
+        notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
+    if not is_new:
+        notes += rewind(run, store, checkpoint)
+    facts = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
+    facts = {name: fact for name, fact in facts.items() if fact is not None}
+    notes += provenance.restore(run, facts, sweep.folder)
+    return notes + retention.mend(run, store)
+
+
+def _moved(run: Path, sweep: Sweep, store: Store) -> dict[str, str]:
+    """Facts to record where the run or the sweep's folder has been moved."""
+    now = whereabouts(sweep, run)
+    return now if any(store.get(name, None) != value for name, value in now.items()) else {}

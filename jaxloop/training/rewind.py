@@ -1,0 +1,78 @@
+"""Where a run that was interrupted goes on from: its newest whole checkpoint, and nothing after it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxloop.errors import DamagedError
+from jaxloop.storage import checkpoints, tensorboard
+from jaxloop.storage.records import Member, Status
+from jaxloop.storage.snapshot import START
+from jaxloop.storage.store import Store
+
+
+def whole_checkpoint(run: Path, store: Store) -> tuple[dict[str, Any], str | None]:
+    """The newest checkpoint that is whole, and what is wrong with the one after it.
+
+    Raises:
+      DamagedError: the last two are both damaged.
+    """
+    newest = store.get("checkpoint", START)
+    damage = []
+    for checkpoint in (newest, newest.get("previous")):
+        if checkpoint:
+            try:
+                checkpoints.check_population(run / "checkpoints", checkpoint["turn"], checkpoint["parts"])
+                return checkpoint, damage[0] if damage else None
+            except DamagedError as error:
+                damage.append(str(error))
+    raise DamagedError("\n".join([*damage, f"no whole checkpoint is left: `jaxloop fork {run}` trains anew"]))
+
+
+def rewind(run: Path, store: Store, checkpoint: dict[str, Any]) -> list[str]:
+    """Forgets what came after a checkpoint, in the store and in files.
+
+    Returns:
+      What of the files was damaged, and was written anew from the store.
+    """
+    turn = checkpoint["turn"]
+    store.rewind(turn, checkpoint)
+    checkpoints.keep_only(run / "checkpoints", range(turn + 1))
+    notes = []
+    for member in store.members():
+        folder = run / "members" / member.folder
+        if member.status == Status.WAITING and folder.exists():
+            shutil.rmtree(folder)
+        elif member.status != Status.WAITING and (damage := _damage(folder, member, store)):
+            _rewrite(folder, member, store)
+            notes.append(f"{damage}: written anew from the store")
+    for folder in (run / "finished").glob("[0-9]*-*"):
+        if folder.name[:8].isdigit() and int(folder.name[:8]) > turn:
+            shutil.rmtree(folder)
+    return notes
+
+
+def _damage(folder: Path, member: Member, store: Store) -> str | None:
+    """Cuts a member's events to what it has recorded; what is wrong with what is left, if anything."""
+    try:
+        if member.status == Status.RUNNING:
+            tensorboard.cut(folder, member.step)
+        shown = tensorboard.scalars(folder)
+    except DamagedError as error:
+        return str(error)
+    recorded = {at: np.float32(value) for at, value in store.points(member.number).items()}
+    return None if shown == recorded else f"{folder}: its events are not the recorded points"
+
+
+def _rewrite(folder: Path, member: Member, store: Store) -> None:
+    """A member's events from its recorded points; killed on the way, the next resume does it again."""
+    tensorboard.delete(folder)
+    writer = tensorboard.MemberSummaries(folder, member.hparams, member.config, announce=True)
+    points = store.points(member.number)
+    for step in sorted({step for _, step in points}):
+        writer.scalars(step, {name: value for (name, at), value in points.items() if at == step})
+    if member.status != Status.RUNNING:
+        writer.end(success=member.status == Status.FINISHED)
+    writer.flush()

@@ -1,0 +1,319 @@
+"""The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
+
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from enum import IntEnum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxloop.core import devices, size_classes
+from jaxloop.core.bucket import Bucket
+from jaxloop.core.program import CompiledProgram, Tuned, compiled, narrowest_width, shared
+from jaxloop.core.task import Task
+from jaxloop.errors import is_out_of_device_memory
+from jaxloop.storage import checkpoints, lock, ranking
+from jaxloop.storage.records import Status
+from jaxloop.storage.seal import refuse_links
+from jaxloop.storage.snapshot import START, check_members
+from jaxloop.storage.store import Store
+from jaxloop.sweep.sweep import Sweep, digest
+from jaxloop.training import diagnosis, drift, host, placement, processes, provenance, retention, width_tuner
+from jaxloop.training.failures import failures_told
+from jaxloop.training.progress import Observer, Progress
+from jaxloop.training.recorder import Recorder, Turn
+from jaxloop.training.resume import prepared
+from jaxloop.training.signals import Interrupt
+from jaxloop.training.stream import Stream
+
+BEST_TOLD = 8  # configs in a run's summary
+MANY_TURNS = 10  # in an interval between checkpoints, so that to take one a turn earlier costs little
+
+
+class Due(IntEnum):
+    """Whether a checkpoint is due at the end of a turn, and if so when it needs to count."""
+
+    NOT_YET = 0
+    BESIDE = 1  # by the end of the next turn: it is written while devices compute that
+    AT_ONCE = 2  # before the next turn
+
+
+def train(
+    run: Path,
+    sweep: Sweep,
+    task: Task,
+    observe: Observer = lambda progress: None,
+    *,
+    allow_drift: bool = False,
+) -> dict[str, Any]:
+    """Trains every member that has not ended, from the last checkpoint on.
+
+    Args:
+      sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
+      allow_drift: to go on although code, data or libraries have changed since the run was last started.
+
+    Returns:
+      The summary that `population --json` prints; `signal` is set where a signal ended it early.
+
+    Raises:
+      LockedError: another process trains this run.
+      DamagedError: the run's folder, or what has changed since it began, does not allow to go on.
+      ResourceError: its folder cannot be written any more.
+    """
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt().listening())
+        origin = drift.origin(sweep, task)
+        processes.agree(digest([sweep.toml(), origin]))
+        notes: list[str] = []
+        if processes.leads():
+            refuse_links(run)
+            checkpoints.refuse_patterns(run)
+            stack.enter_context(lock.held(run))
+            stack.enter_context(failures_told(run))
+            store = stack.enter_context(Store(run))
+            notes = prepared(run, sweep, task, store, origin, allow_drift=allow_drift)
+            processes.broadcast(store.content() if processes.are_several() else b"")
+        else:  # SQLite's file is for one host
+            stack.enter_context(failures_told(run))
+            store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
+        return _Training(run, sweep, task, store, observe, interrupt, notes).train()
+
+
+class _Training:
+    """One process's share of a run: from its last checkpoint to its end, or to a signal."""
+
+    def __init__(
+        self,
+        run: Path,
+        sweep: Sweep,
+        task: Task,
+        store: Store,
+        observe: Observer,
+        interrupt: Interrupt,
+        notes: list[str],
+    ):
+        self.run, self.sweep, self.task, self.store = run, sweep, task, store
+        self.observe, self.interrupt = observe, interrupt
+        self.signal: int | None = None  # of any process
+        self.notes = notes
+        self.recorder = Recorder(run, sweep, store)
+        self.mesh, unused = placement.mesh(store)
+        self.notes += unused
+        self.buckets = size_classes.recorded(sweep, store.get("size_classes"))
+        self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
+        self.seconds = self.compile_seconds = 0.0
+        self.before = {name: store.get(name, 0) for name in ("seconds", "member_steps")}  # by earlier processes
+        self.saved_turn, self.saved_at = 0, time.monotonic()
+
+    def train(self) -> dict[str, Any]:
+        self.notes += placement.moved(self.store, self.mesh)
+        if processes.leads():
+            self.store.put(status="running", **placement.facts(self.store, self.mesh))
+            self._note()
+        checkpoint = self.store.get("checkpoint", START)
+        self.turn = self.saved_turn = checkpoint["turn"]
+        members = self.store.members()
+        for member in members:
+            self.earlier_member_steps += member.step
+            if member.status in (Status.WAITING, Status.RUNNING):
+                self.remaining_member_steps += member.hparams["steps"] - member.step
+        for index, bucket in enumerate(self.buckets):
+            waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
+            running = {n: members[n].step for n in bucket.numbers if members[n].status == Status.RUNNING}
+            if (waiting or running) and not self.signal:
+                self._train_bucket(index, bucket, waiting, running, checkpoint)
+        return self._summary()
+
+    def _note(self) -> None:
+        """Records what the user should know, each thing once."""
+        self.store.put(notes=list(dict.fromkeys([*self.store.get("notes", []), *self.notes])))
+
+    def _train_bucket(
+        self, index: int, bucket: Bucket, waiting: list[int], running: dict[int, int], checkpoint: dict[str, Any]
+    ) -> None:
+        """Trains a bucket's members; where its first turn finds too little device memory, with half the slots.
+
+        Args:
+          waiting: members that have not begun.
+          running: those in the checkpoint, and the steps that they have taken.
+        """
+        data = shared(self.task, bucket, self.mesh)  # on their way while the program compiles
+        while True:
+            program, before = self._compile(index, bucket), self.turn
+            try:
+                return self._stream(index, program, data, waiting, running, checkpoint)
+            except Exception as error:
+                chosen = self.sweep.document.population.capacity != "auto" or processes.count() > 1
+                if self.turn > before or chosen or not is_out_of_device_memory(error):
+                    raise
+                narrowest = narrowest_width(self.sweep)
+                smaller = devices.shrunk(program.capacity, program.width, narrowest, self.mesh.size, 0.5)
+                if smaller is None:
+                    raise
+            # outside of `except`: its traceback would keep alive what did not fit
+            capacity, width = smaller
+            self.notes.append(
+                f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
+            )
+            self._note()
+            self.store.put(**{f"layout/{index}": {"capacity": capacity, "width": width}})  # for `_compile`
+            del program
+
+    def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
+        """The bucket's program, of this process's share of the slots; a resumed run keeps capacity and width."""
+        count = processes.count()
+        layout = self.store.get(f"layout/{index}", None) or {}
+        capacity, width = layout.get("capacity"), layout.get("width")
+        started = time.perf_counter()
+        program = compiled(
+            self.sweep,
+            self.task,
+            bucket,
+            self.mesh,
+            capacity=capacity and -(-capacity // count),
+            width=width,
+            tuned=self._tuned(bucket),
+            memory_bytes=processes.least(host.memory_bytes(self.mesh) or math.inf),
+            processes=count,
+        )
+        self.compile_seconds += time.perf_counter() - started
+        if processes.leads():
+            layout = {"capacity": program.capacity * count, "width": program.width}
+            self.store.put(**layout, **{f"layout/{index}": layout})
+        self.recorder.announce(program.metrics)
+        return program
+
+    def _tuned(self, bucket: Bucket) -> Tuned:
+        found = partial(width_tuner.width, self.sweep, self.task, bucket, self.mesh)
+        return lambda first, most: processes.leaders(found(first, most))
+
+    def _stream(
+        self,
+        index: int,
+        program: CompiledProgram,
+        data: Any,
+        waiting: list[int],
+        running: dict[int, int],
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Trains a bucket's members: those of a checkpoint, and those that wait."""
+        resumed = None
+        if running:
+            like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
+            folder, turn, parts = self.recorder.checkpoints, checkpoint["turn"], checkpoint["parts"]
+            resumed = checkpoints.restore_population(folder, turn, parts, like)
+            check_members(resumed, running, f"{folder}: turn {turn}")
+        stream = Stream(self.sweep, self.task, program, data, waiting, resumed)
+        pending: Turn | None = None
+        started, before = time.perf_counter(), self.seconds
+
+        def count_seconds() -> None:
+            self.seconds = before + time.perf_counter() - started
+
+        while not self.signal and stream.begin():
+            begun = time.monotonic()
+            try:
+                if pending:
+                    self._write(pending, index)
+            finally:  # a failed write must not end the process while its devices compute: that crashes
+                stream.wait()
+            record = stream.end()
+            self.turn += 1
+            pending = stream.turn(self.turn, record)
+            self.member_steps += pending.taken
+            self.remaining_member_steps -= pending.taken + pending.given_up
+            count_seconds()
+            self.signal, due = self._votes(time.monotonic() - begun)
+            at_once = self.signal or pending.settled or due == Due.AT_ONCE
+            if at_once or due == Due.BESIDE:
+                self.saved_at, self.saved_turn = time.monotonic(), self.turn
+                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot(), totals=self._totals())
+            if at_once:
+                self._write(pending, index)
+                pending = None
+            count_seconds()
+
+    def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
+        """A signal that any process received, and whether the first finds a checkpoint due."""
+        mine = [self.interrupt.received() or 0, self._due(turn_seconds)]
+        votes = processes.gathered(np.array([mine], np.int32))
+        return int(votes[:, 0].max()) or None, Due(votes[0, 1])
+
+    def _due(self, turn_seconds: float) -> Due:
+        """Whether a checkpoint is due now, since one turn later it would count too late for the interval."""
+        settings, every = self.sweep.document.checkpoint, self.sweep.document.run.evaluate_every
+        if (interval := settings.seconds()) is not None:
+            since, turn = time.monotonic() - self.saved_at, turn_seconds
+        else:
+            interval, since, turn = settings.every, (self.turn - self.saved_turn) * every, every
+        beside = since + turn <= interval and interval >= MANY_TURNS * turn
+        if since + (2 if beside else 1) * turn <= interval:
+            return Due.NOT_YET
+        return Due.BESIDE if beside else Due.AT_ONCE
+
+    def _write(self, turn: Turn, index: int) -> None:
+        self.recorder.write(turn)
+        if processes.leads():
+            self.observe(self._progress(index + 1))
+
+    def _progress(self, program: int) -> Progress:
+        return Progress(
+            store=self.store,
+            earlier_member_steps=self.earlier_member_steps,
+            member_steps=self.member_steps,
+            remaining_member_steps=self.remaining_member_steps,
+            seconds=self.seconds,
+            program=program,
+            programs=len(self.buckets),
+            notes=self.notes,
+        )
+
+    def _totals(self) -> dict[str, float]:
+        """The training that the run has taken so far, what was lost with a killed process and done again once."""
+        here = {"seconds": self.seconds, "member_steps": self.member_steps}
+        return {name: had + here[name] for name, had in self.before.items()}
+
+    def _summary(self) -> dict[str, Any]:
+        """Closes the run's books and gives what `population --json` prints."""
+        if not self.remaining_member_steps:
+            self.signal = None  # it came when nothing was left to interrupt
+        ranked, counts = ranking.ranked(self.store), self.store.counts()
+        if processes.leads() and not self.signal:
+            self.notes += ranking.not_finite(ranked, self.store.get("metric"))
+            if not counts[Status.FINISHED] and (cause := diagnosis.of_first(self.sweep, self.task, self.store)):
+                self.notes.append(cause)
+            self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
+            self._note()
+        totals = self._totals()
+        seconds = totals["seconds"]
+        status = "interrupted" if self.signal else "finished"
+        summary = {
+            "run": str(self.run),
+            "status": status,
+            "members": sum(counts.values()),
+            "finished": counts[Status.FINISHED],
+            "diverged": counts[Status.DIVERGED],
+            "programs": len(self.buckets),
+            "capacity": self.store.get("capacity", None),
+            "width": self.store.get("width", None),
+            "devices": self.mesh.size * processes.count(),
+            "processes": processes.count(),
+            "metric": self.store.get("metric"),
+            "notes": self.notes,
+            "share_done": self._progress(len(self.buckets)).share_done,
+            "compile_seconds": round(self.compile_seconds, 3),
+            "seconds": round(seconds, 3),
+            "member_steps_per_second": round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
+            "best": ranking.with_finite_mean(ranked)[:BEST_TOLD],
+        }
+        if processes.leads():
+            self.store.put(status=status, **totals)
+            told = {name: value for name, value in summary.items() if name != "best"}
+            provenance.add(self.run, {**told, "notes": self.store.get("notes")})
+        processes.barrier("ended")
+        return {**summary, "signal": self.signal}

@@ -1,0 +1,178 @@
+"""Which width is fastest: measured on the real step where a run is long enough, and remembered.
+
+On CPU a member's bits are the same at every width of 2 or more, so that a choice by the clock changes no result.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import platformdirs
+from jax.sharding import Mesh, NamedSharding
+
+from jaxloop.core import devices
+from jaxloop.core.bucket import Bucket
+from jaxloop.core.chunk import chunked
+from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
+from jaxloop.core.program import shared
+from jaxloop.core.shapes import one_member, resident, step_flops
+from jaxloop.core.task import Task
+from jaxloop.sweep.sweep import Sweep, digest
+from jaxloop.training.provenance import processor
+
+WORTH_SECONDS = 120.0  # of training, from which on to compile a few widths pays
+FLOPS_PER_SECOND = 50e9  # of a device, for that estimate alone
+CALL_FLOPS = 2e9  # of one timed call
+ROUNDS = 12
+
+
+class Step:
+    """The training step of `width * groups` members on each device, ready to be timed.
+
+    Args:
+      length: steps a call.
+    """
+
+    def __init__(
+        self, sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, width: int, length: int, groups: int = 1
+    ):
+        one, shapes = one_member(sweep, task, bucket)
+        state, program = jax.eval_shape(one.init, shapes), chunked(one, length)
+        if devices.on_cpu(mesh):
+            program = kept_apart(program, shapes, state, resident(task, bucket))
+        program = populated(program)
+
+        def turn(hparams, state, fresh, data):
+            return program.step(hparams, state, data)
+
+        self.members, self.length = width * groups * mesh.size, length
+        by_slot = NamedSharding(mesh, MEMBER)
+        numbers = np.resize(bucket.numbers, self.members).tolist()
+        rows = [bucket.columns(sweep.members[number]) for number in numbers]
+        hparams = {name: np.array([row[name] for row in rows]) for name in bucket.traced}
+        self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
+        self.data = shared(task, bucket, mesh)
+        self.state = jax.device_put(_some(state, self.members), by_slot)
+        advance = jitted(spread(grouped(turn, width), mesh), mesh)
+        started = time.perf_counter()
+        executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
+        self.compile_seconds = time.perf_counter() - started
+        self.advance: Callable[..., Any] = lambda state: executable(self.hparams, state, fresh, self.data)
+        self.rate()  # the first call is slower
+
+    def rate(self) -> float:
+        """Member-steps/s of one call."""
+        started = time.perf_counter()
+        self.state, _ = jax.block_until_ready(self.advance(self.state))
+        return self.members * self.length / (time.perf_counter() - started)
+
+
+def _some(state: Any, members: int) -> Any:
+    """A state to take steps from, of any values: small parameters, all else zero."""
+    generator = np.random.default_rng(0)
+
+    def small(leaf):
+        return generator.normal(0, 0.05, (members, *leaf.shape)).astype(leaf.dtype)
+
+    def zeros(leaf):
+        return np.zeros((members, *leaf.shape), leaf.dtype)
+
+    return jax.tree.map(zeros, state)._replace(params=jax.tree.map(small, state.params))
+
+
+def width(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
+    """The fastest width from `devices.NARROWEST` to `most`, as far as it pays to know.
+
+    Remembered from an earlier run, or measured: from `first` on, by factors of two, while it gets faster. Programs
+    of several size classes, and those of accelerators, keep `first`.
+    """
+    if not _is_tuned(bucket, mesh):
+        return first
+    if known := remembered(sweep, task, bucket, mesh, 0, most):
+        return known
+    a_step = step_flops(sweep, task, bucket)
+    steps = sum(sweep.members[number]["steps"] for number in bucket.numbers)
+    if a_step * steps / FLOPS_PER_SECOND / mesh.size < WORTH_SECONDS:
+        return first
+    found = fastest(lambda width: Step(sweep, task, bucket, mesh, width, call_length(a_step, width)), first, most)
+    _remember({**_memory(), _key(sweep, task, bucket, mesh, most): found})
+    return found
+
+
+def remembered(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
+    """The width that an earlier run found; else `first`. Nothing is measured."""
+    if not _is_tuned(bucket, mesh):
+        return first
+    return _memory().get(_key(sweep, task, bucket, mesh, most), first)
+
+
+def _is_tuned(bucket: Bucket, mesh: Mesh) -> bool:
+    return not bucket.classes and devices.on_cpu(mesh)
+
+
+def call_length(step_flops: float, width: int) -> int:
+    """Steps of a timed call, for a member's FLOPs a step: as many member-steps at every width."""
+    return max(1, round(CALL_FLOPS / step_flops / width))
+
+
+def fastest(step: Callable[[int], Step], first: int, most: int) -> int:
+    """The width of the fastest step: `first`, or what is found by doubling or halving while that is faster."""
+    widths = [width for width in (first // 2, first, 2 * first) if devices.NARROWEST <= width <= most]
+    found = rates({width: step(width) for width in widths})
+    best = max(found, key=lambda width: found[width])
+    factor = 2.0 if best > first else 0.5
+    while best != first and devices.NARROWEST <= (further := int(best * factor)) <= most:
+        found = rates({width: step(width) for width in (best, further)})
+        if found[further] <= found[best]:
+            break
+        best = further
+    return best
+
+
+def rates(steps: dict[int, Step], rounds: int = ROUNDS) -> dict[int, float]:
+    """Member-steps/s of each, the best of calls in turn: what disturbs one disturbs all."""
+    measured = [{width: step.rate() for width, step in steps.items()} for _ in range(rounds)]
+    return {width: max(found[width] for found in measured) for width in steps}
+
+
+def _key(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, most: int) -> str:
+    """What a width belongs to: a program, a machine, and how far it was looked for."""
+    shapes = {
+        split: {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
+        for split, arrays in resident(task, bucket).items()
+    }
+    program = (sweep.document.run.task, bucket.static, sorted(bucket.traced), bucket.sizes, bucket.choices, shapes)
+    machine = (mesh.devices.flat[0].device_kind, mesh.size, os.cpu_count(), processor(), jax.__version__)
+    return digest(json.loads(json.dumps((program, machine, most), default=str)))
+
+
+def _file() -> Path:
+    return platformdirs.user_cache_path("jaxloop") / "widths.json"
+
+
+def _memory() -> dict[str, int]:
+    """The widths that were found; none where the file is missing or is not what it should be."""
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: width for key, width in found.items() if isinstance(width, int) and width >= devices.NARROWEST}
+
+
+def _remember(memory: dict[str, int]) -> None:
+    """Replaces the file in one move; a cache folder that cannot be written costs measuring again."""
+    file = _file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(memory), encoding="utf-8")
+        part.replace(file)
+    except OSError:
+        return
