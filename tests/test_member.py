@@ -108,6 +108,7 @@ def test_a_row_equals_adamw_written_in_numpy(row):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_row_equals_a_plain_unvmapped_jax_loop():
     steps = 200
     task, own, params, final, mean_loss = population_row(steps, 3)

@@ -101,6 +101,7 @@ def test_a_member_depends_on_nothing_but_itself(tmp_path, reference, overrides):
     assert_same_bits(trained(tmp_path, *overrides), reference)
 
 
+@pytest.mark.slow
 def test_members_differ_from_each_other(reference):
     losses = {values[1].tobytes() for values in reference.values()}
     assert len(losses) == len(reference)

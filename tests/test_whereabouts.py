@@ -120,6 +120,7 @@ def test_a_folder_that_is_none_is_told(tmp_path):
             jaxloop.load(path, folder=folder).params(0)
 
 
+@pytest.mark.slow
 def test_the_longest_name_a_file_system_takes_is_taken_and_longer_ones_are_refused(tmp_path, jaxloop_command):
     file = line.written(tmp_path)
     with jaxloop.run(file, out=tmp_path / ("x" * 255)) as run:
