@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test quick clean
+.PHONY: demo test quick dist clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,5 +22,8 @@ test: $(INSTALLED)  ## ruff, pyright and every test
 quick: $(INSTALLED)  ## the tests that take seconds
 	$(BIN)/pytest -m "not slow"
 
+dist: $(INSTALLED)  ## the wheel and the source distribution, in dist/
+	$(BIN)/python -m build
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build dist

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from jaxloop.errors import JaxloopError
     from jaxloop.sweep.sizes import Choice, Size, choice, size
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = [
     "Choice",
     "Data",
@@ -32,10 +33,19 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the public names on first use: `import jaxloop` alone does not load JAX."""
+    """Load a public name on first use: `import jaxloop` alone does not load JAX."""
     import importlib
 
+    if name == "__version__":
+        import importlib.metadata
+
+        return importlib.metadata.version("jaxloop")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"jaxloop.{home}"), name)
     raise AttributeError(f"module 'jaxloop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return [*__all__, "__version__"]

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from jaxloop import __version__
 from jaxloop.cli import reading, training
 from jaxloop.cli.output import is_unread, replace_unencodable, silence
 from jaxloop.errors import (
@@ -32,7 +31,7 @@ EPILOG = (
 
 
 @click.group(epilog=EPILOG)
-@click.version_option(__version__)
+@click.version_option(package_name="jaxloop")
 def cli() -> None:
     """Hundreds of training runs as one XLA program."""
 
