@@ -17,7 +17,7 @@ from jaxloop.storage.records import Member
 from jaxloop.storage.snapshot import Final
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
-from jaxloop.sweep.catalog import Namespace
+from jaxloop.sweep.hparams import Namespace
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks import load as tasks
 from jaxloop.training import create, drift, processes, train
@@ -48,7 +48,7 @@ def task_of(checked: Sweep) -> Task:
     try:
         return tasks.load(document.run.task, checked.folder, document.data)
     except SweepError as error:
-        raise SweepError(checked.places.say(("data",), str(error))) from error
+        raise SweepError(checked.source_map.say(("data",), str(error))) from error
 
 
 def run(

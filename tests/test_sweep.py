@@ -12,9 +12,9 @@ from jaxloop import api
 from jaxloop.core.checks import check
 from jaxloop.errors import SweepError
 from jaxloop.sweep import catalog, sweep
-from jaxloop.sweep.catalog import Namespace
+from jaxloop.sweep.hparams import Namespace
 from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
-from jaxloop.sweep.source_map import override
+from jaxloop.sweep.overrides import override
 
 
 def test_the_resolved_sweep_reads_back_to_the_same_members():

@@ -11,9 +11,10 @@ from jaxloop.core.bucket import Bucket, undivided
 from jaxloop.core.member import length
 from jaxloop.core.shapes import batch_shapes, measured_shapes, params_extents, resident
 from jaxloop.core.task import Task
-from jaxloop.errors import SweepError, told, unknown
+from jaxloop.errors import SweepError, told
 from jaxloop.sweep.catalog import direction
 from jaxloop.sweep.sizes import Size
+from jaxloop.sweep.suggest import unknown
 from jaxloop.sweep.sweep import Sweep
 
 MOST_METRICS = 1000  # SQLite allows 2000 columns
@@ -42,18 +43,18 @@ def check(sweep: Sweep, task: Task) -> Checked:
     measured: dict[str, None] = {}
     problems: dict[str, None] = {}
     for bucket in undivided(sweep):
-        broken = [sweep.places.say(path, rule) for path, rule in _broken(sweep, task, bucket)]
+        broken = [sweep.source_map.say(path, rule) for path, rule in _broken(sweep, task, bucket)]
         if not broken:
             try:
                 params_extents(task, bucket)
                 found = list(measured_shapes(sweep, task, bucket))
                 measured |= dict.fromkeys(found)
-                broken = [sweep.places.say(path, rule) for path, rule in _unranked(sweep, found)]
+                broken = [sweep.source_map.say(path, rule) for path, rule in _unranked(sweep, found)]
             except Exception as error:  # what an optimizer says, or the user's functions over a whole step
-                broken = [sweep.places.say(("run", "task"), told(error))]
+                broken = [sweep.source_map.say(("run", "task"), told(error))]
         problems |= dict.fromkeys(broken)
     if rule := _unrecordable(list(measured)):
-        problems[sweep.places.say(("run", "task"), rule)] = None
+        problems[sweep.source_map.say(("run", "task"), rule)] = None
     if problems:
         raise SweepError("\n".join(problems))
     metric = _metric(sweep, measured)

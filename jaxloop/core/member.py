@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxloop.core import batches, optimizer, subsets
+from jaxloop.core import batches, optimizer, schedules, subsets
 from jaxloop.core.prng import threefry
 from jaxloop.core.task import Hparams, Metrics, Task
 from jaxloop.sweep.sizes import Size
@@ -114,7 +114,7 @@ def member(
     """
 
     def transformation(hparams: Hparams, step: jax.Array):
-        factor = optimizer.schedule(step, hparams)
+        factor = schedules.schedule(step, hparams)
         rates = {name: hparams[name] * factor for name in RATES if name in hparams}
         return optimizer.optimizer({**hparams, **rates}, layout and layout(hparams)), rates["learning_rate"]
 

@@ -1,4 +1,4 @@
-"""Optimizers and schedules whose every number may be traced: one program, many settings."""
+"""Optimizers whose every number may be traced: one program, many settings."""
 
 import math
 from collections.abc import Callable
@@ -164,44 +164,3 @@ def _width_transfer(inputs: int, lengths: tuple) -> jax.Array:
     """sqrt(max(1, fan-out / fan-in)), the scale of an orthogonal update that transfers over widths."""
     fan_in, fan_out = math.prod(lengths[:inputs]), math.prod(lengths[inputs:])
     return jnp.sqrt(jnp.maximum(1.0, fan_out / fan_in))
-
-
-def schedule(step: jax.Array, hparams: Hparams) -> jax.Array:
-    """The share of the peak rate at `step` (from 0): linear warm-up, then the named schedule to `end_factor`.
-
-    Branch-free, so that `warmup_steps` and `steps` may differ between members of one program.
-    """
-    step = step.astype(jnp.float32)
-    warmup = jnp.asarray(hparams["warmup_steps"], jnp.float32)
-    rest = jnp.maximum(jnp.asarray(hparams["steps"], jnp.float32) - warmup, 1.0)
-    progress = jnp.clip((step - warmup) / rest, 0.0, 1.0)
-    index, names = hparams["schedule"]
-    shapes = [SCHEDULES[name](progress, hparams) for name in names]
-    shape = shapes[0] if len(names) == 1 else jnp.stack(shapes)[index]
-    end = jnp.asarray(hparams["end_factor"], jnp.float32)
-    return jnp.where(step < warmup, step / jnp.maximum(warmup, 1.0), end + (1.0 - end) * shape)
-
-
-def _constant(progress, hparams):
-    return jnp.ones_like(progress)
-
-
-def _linear(progress, hparams):
-    return 1.0 - progress
-
-
-def _cosine(progress, hparams):
-    return 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-
-
-def _warmup_stable_decay(progress, hparams):
-    """Flat, then linear over the last `decay_fraction` (Hu et al. 2024, MiniCPM, section 4.2)."""
-    return jnp.minimum((1.0 - progress) / jnp.maximum(hparams["decay_fraction"], 1e-6), 1.0)
-
-
-SCHEDULES: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
-    "constant": _constant,
-    "linear": _linear,
-    "cosine": _cosine,
-    "warmup_stable_decay": _warmup_stable_decay,
-}

@@ -11,17 +11,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from jaxloop.errors import (
-    DamagedError,
-    JaxloopError,
-    NotFoundError,
-    SweepError,
-    is_out_of_resources,
-    nearest,
-    sqlite_code,
-)
+from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, SweepError, is_out_of_resources, sqlite_code
 from jaxloop.storage import fact_types
 from jaxloop.storage.records import Member, NewMember, Status, from_row
+from jaxloop.sweep.suggest import nearest
 
 FILE = "run.sqlite"
 FORMAT = 2

@@ -1,16 +1,12 @@
 """The names jaxloop knows, in plain Python: a sweep is checked against them before JAX is loaded.
 
-A default's type is its kind (`kind`): a float is traced, a `Size` padded, a `Choice` switched, and one program
-serves all values; any other int, bool or str is static, and each value needs a program of its own.
+A default's type is its kind (`hparams.kind_of`): a float is traced, a `Size` padded, a `Choice` switched, and one
+program serves all values; any other int, bool or str is static, and each value needs a program of its own.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
-from jaxloop.sweep.sizes import Choice, Size, choice, size
+from jaxloop.sweep.sizes import choice, size
 
 TRACED_INTS = ("steps", "warmup_steps", "seed", "fold", "train_examples")
 SCHEDULES = ("constant", "linear", "cosine", "warmup_stable_decay")
@@ -182,20 +178,6 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "label_noise": (0, 1),
 }
 
-WHY = {
-    "traced": "a number of the program's input: one program serves all values",
-    "padded": "a size: the largest sets the shapes, the others are masked",
-    "switched": "a choice inside one program: each is computed, one is taken",
-    "static": "each value compiles a program of its own",
-}
-
-
-def kind(name: str, default: Any) -> str:
-    """How an hparam of this declared default enters a program: a key of `WHY`."""
-    if isinstance(default, Size | Choice):
-        return "padded" if isinstance(default, Size) else "switched"
-    return "traced" if isinstance(default, float) or name in TRACED_INTS else "static"
-
 
 def measured(task: str) -> list[str] | None:
     """The metrics that a task that ships measures of every member; None where only its data or code can tell."""
@@ -211,82 +193,3 @@ def measured(task: str) -> list[str] | None:
 def direction(metric: str, mode: str = "auto") -> str | None:
     """ "max" or "min"; None where the mode is "auto" and the metric's name does not tell."""
     return DIRECTIONS.get(metric.rpartition("/")[2]) if mode == "auto" else mode
-
-
-@dataclass(frozen=True)
-class Namespace:
-    """All hparams that a sweep of one task may name, as declared.
-
-    Attributes:
-      task: the task's own, with their defaults.
-      models: its models' own, by the name that its hparam `model` takes; none if it has no such tables.
-    """
-
-    task: Mapping[str, Any] = field(default_factory=dict)
-    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def tables(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
-        """For an hparam that names something with hparams of its own: those, by that name."""
-        return {"optimizer": OPTIMIZERS, **({"model": self.models} if self.models else {})}
-
-    @cached_property
-    def known(self) -> dict[str, Any]:
-        """Every hparam, as declared."""
-        tabled = {
-            name: value
-            for table in self.tables.values()
-            for hparams in table.values()
-            for name, value in hparams.items()
-        }
-        return {**ENGINE, **OPTIONAL, "steps": 1, **tabled, **self.task}
-
-    @cached_property
-    def floats(self) -> set[str]:
-        """The hparams for which an integer in a sweep means a float."""
-        return {name for name, value in self.known.items() if isinstance(value, float)}
-
-    def takers(self, name: str) -> tuple[str, set[str]] | None:
-        """The table that brings an hparam, and whose it is there; None for what every member has."""
-        if name in self.task or name in ENGINE or name in OPTIONAL:
-            return None
-        for chooser, table in self.tables.items():
-            if owners := {owner for owner, hparams in table.items() if name in hparams}:
-                return chooser, owners
-        return None
-
-    def defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What a member has that its sweep does not say: its own optimizer's and model's, no other's."""
-        found = {**ENGINE, **self.task}
-        for chooser, table in self.tables.items():
-            found |= table[given.get(chooser, found[chooser])]
-        return found
-
-    def choices(self, name: str) -> tuple[str, ...] | None:
-        """What an hparam may be, where that is a list of names."""
-        default = self.known.get(name)
-        if isinstance(default, Choice):
-            return default.names
-        if self._is_users(name):
-            return None
-        return tuple(self.tables[name]) if name in self.tables else CHOICES.get(name)
-
-    def bounds(self, name: str) -> tuple[float | None, float | None]:
-        """The inclusive bounds of an hparam, low and high; None is open."""
-        return (None, None) if self._is_users(name) else BOUNDS.get(name, (None, None))
-
-    def _is_users(self, name: str) -> bool:
-        """Whether the name is a user's own, and means what they say."""
-        return name in self.task and name not in {**CLASSIFIER, **LANGUAGE}
-
-
-def namespace(task: str, data: Mapping[str, Any]) -> Namespace:
-    """The namespace of a task that ships, with these options of its dataset."""
-    hparams, models = TASKS[task]
-    if task == "modular_addition":  # full batches
-        options = {**DATA[task], **data}
-        if all(isinstance(options[name], int | float) for name in ("p", "train_fraction")):
-            pairs = options["p"] ** 2
-            held_out = 2 * round(pairs * (1 - options["train_fraction"]) / 2)
-            hparams = {**hparams, "batch_size": size(max(1, pairs - held_out))}
-    return Namespace(hparams, models)

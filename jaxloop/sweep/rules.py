@@ -5,13 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jaxloop.errors import nearest, not_one_of, unknown
 from jaxloop.sweep import catalog
 from jaxloop.sweep.axes import Axis, extremes, length, single
-from jaxloop.sweep.catalog import Namespace
+from jaxloop.sweep.hparams import Namespace, kind_of, namespace
 from jaxloop.sweep.schema import Checkpoint, Document, Evaluate, Population, Run
 from jaxloop.sweep.sizes import plain
-from jaxloop.sweep.source_map import Places
+from jaxloop.sweep.source_map import SourceMap
+from jaxloop.sweep.suggest import nearest, not_one_of, unknown
 
 DRAWING = ("random", "sobol")  # samplers that take `members` instead of points
 MESSAGES = {  # pydantic's types of errors, in the user's terms
@@ -28,7 +28,7 @@ MESSAGES = {  # pydantic's types of errors, in the user's terms
 SECTIONS = {"run": Run, "population": Population, "evaluate": Evaluate, "checkpoint": Checkpoint}
 
 
-def explained(error: ValidationError, places: Places) -> Iterator[str]:
+def explained(error: ValidationError, source_map: SourceMap) -> Iterator[str]:
     """Pydantic's findings in the user's terms, each once."""
     seen, problems = set(), error.errors()
     strays = {problem["loc"][:-1] for problem in problems if problem["type"] == "extra_forbidden"}
@@ -38,7 +38,7 @@ def explained(error: ValidationError, places: Places) -> Iterator[str]:
         kind = problem["type"]
         path = tuple(str(part) for part in problem["loc"])
         if kind != "missing":
-            path = places.longest_known(path)  # pydantic goes on into the branches of a union
+            path = source_map.longest_known(path)  # pydantic goes on into the branches of a union
         message = problem["msg"].removeprefix("Value error, ")
         if kind == "extra_forbidden":
             message = _unknown_key(path)
@@ -47,7 +47,7 @@ def explained(error: ValidationError, places: Places) -> Iterator[str]:
         elif kind != "value_error":
             rule = MESSAGES[kind].format(**problem.get("ctx", {})) if kind in MESSAGES else message
             message = f"{rule}, got {problem['input']!r}"
-        line = places.say(path, message)
+        line = source_map.say(path, message)
         if line not in seen:
             seen.add(line)
             yield line
@@ -56,7 +56,7 @@ def explained(error: ValidationError, places: Places) -> Iterator[str]:
 def _unknown_key(path: tuple[str, ...]) -> str:
     *section, key = path
     keys = {name: model.model_fields for name, model in SECTIONS.items()}
-    keys["hparams"] = catalog.namespace("mnist1d", {}).known
+    keys["hparams"] = namespace("mnist1d", {}).known
     for name, known in keys.items():
         if not section and key in known:
             return f"stands outside of its section; did you mean `{name}.{key}`?"
@@ -65,7 +65,9 @@ def _unknown_key(path: tuple[str, ...]) -> str:
     return unknown("key", key, (SECTIONS.get(section[0], Document) if section else Document).model_fields)
 
 
-def unknown_hparams(malformed: list[tuple[str, ...]], names: Namespace | None, places: Places) -> Iterator[str]:
+def unknown_hparams(
+    malformed: list[tuple[str, ...]], names: Namespace | None, source_map: SourceMap
+) -> Iterator[str]:
     """Which malformed entries bear the name of no hparam, besides; see `broken`.
 
     Args:
@@ -73,10 +75,10 @@ def unknown_hparams(malformed: list[tuple[str, ...]], names: Namespace | None, p
     """
     for path in dict.fromkeys(malformed):
         if names and len(path) == 2 and path[0] in ("axes", "hparams") and path[1] not in names.known:
-            yield places.say(path, unknown("hparam", path[1], names.known))
+            yield source_map.say(path, unknown("hparam", path[1], names.known))
 
 
-def broken(document: Document, names: Namespace | None, places: Places) -> Iterator[str]:
+def broken(document: Document, names: Namespace | None, source_map: SourceMap) -> Iterator[str]:
     """What is wrong with the names and values of a well-formed document.
 
     Args:
@@ -87,67 +89,69 @@ def broken(document: Document, names: Namespace | None, places: Places) -> Itera
         name = path[-1]
         if name not in known:
             if names is not None:
-                yield places.say(path, unknown("hparam", name, known))
+                yield source_map.say(path, unknown("hparam", name, known))
         elif isinstance(entry, Axis):
-            yield from _broken_axis(document, path, entry, known[name], places)
+            yield from _broken_axis(document, path, entry, known[name], source_map)
         if path[0] == "axes" and name in document.hparams:
-            yield places.say(path, f"`{name}` is fixed in [hparams] as well")
+            yield source_map.say(path, f"`{name}` is fixed in [hparams] as well")
         elif path[0] == "cases" and name in document.axes:
-            yield places.say(path, f"`{name}` is an axis of all cases already")
+            yield source_map.say(path, f"`{name}` is an axis of all cases already")
         elif name == "steps" and not isinstance(entry, Axis):
-            yield places.say(path, "the step budget belongs in `run.steps` (or is an axis)")
+            yield source_map.say(path, "the step budget belongs in `run.steps` (or is an axis)")
     if names:
-        yield from _shared_names(document, names, places)
+        yield from _shared_names(document, names, source_map)
     population = document.population
     if population.members and population.sampler not in DRAWING:
-        yield places.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
+        yield source_map.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
     if (total := document.count()) > population.max_members:
         lengths = " × ".join(f"{name} {length(axis)}" for name, axis in document.all_axes().items())
         rule = f"{total} members ({lengths}) are more than population.max_members = {population.max_members}"
-        yield places.say(("axes",), rule)
+        yield source_map.say(("axes",), rule)
     else:
         checked = (
             names.known if names else catalog.ENGINE_NAMES
         )  # other names may be the task's, and mean anything
-        yield from _broken_values(document, names or Namespace(), checked, places)
-    yield from _broken_data(document, places)
-    yield from _broken_ranking(document.run.task, document.evaluate, places)
+        yield from _broken_values(document, names or Namespace(), checked, source_map)
+    yield from _broken_data(document, source_map)
+    yield from _broken_ranking(document.run.task, document.evaluate, source_map)
 
 
-def _broken_ranking(task: str, evaluate: Evaluate, places: Places) -> Iterator[str]:
+def _broken_ranking(task: str, evaluate: Evaluate, source_map: SourceMap) -> Iterator[str]:
     """What is wrong with the metric to rank by, as far as it can be known before the task is loaded."""
     metric, known = evaluate.metric, catalog.measured(task)
     if metric == "auto":
         return
     if known and metric not in known and "/ema/" not in metric:
-        yield places.say(("evaluate", "metric"), unknown("metric", metric, known))
+        yield source_map.say(("evaluate", "metric"), unknown("metric", metric, known))
     elif catalog.direction(metric, evaluate.mode) is None and not nearest(
         metric.rpartition("/")[2], catalog.DIRECTIONS
     ):
         rule = f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
-        yield places.say(("evaluate", "mode"), rule)
+        yield source_map.say(("evaluate", "mode"), rule)
 
 
-def _shared_names(document: Document, names: Namespace, places: Places) -> Iterator[str]:
+def _shared_names(document: Document, names: Namespace, source_map: SourceMap) -> Iterator[str]:
     """Hparams of the task that the sweep's own optimizers take as well: members cannot have both."""
     chosen = set(_used(document, "optimizer", names, ("run",)))
     for optimizer in sorted(chosen & names.tables["optimizer"].keys()):
         for name in sorted(names.task.keys() & names.tables["optimizer"][optimizer].keys()):
             rule = f"declares an hparam `{name}`, which {optimizer} takes too: rename it"
-            yield places.say(("run", "task"), rule)
+            yield source_map.say(("run", "task"), rule)
 
 
 def _broken_axis(
-    document: Document, path: tuple[str, ...], axis: Axis, default: Any, places: Places
+    document: Document, path: tuple[str, ...], axis: Axis, default: Any, source_map: SourceMap
 ) -> Iterator[str]:
-    natural, sampler = catalog.kind(path[-1], default), document.population.sampler
+    natural, sampler = kind_of(path[-1], default), document.population.sampler
     if axis.kind not in (None, natural, "static"):
-        yield places.say((*path, "kind"), f"needs {natural} or static, got {axis.kind!r}")
+        yield source_map.say((*path, "kind"), f"needs {natural} or static, got {axis.kind!r}")
     if (axis.log or axis.linear) and not axis.num and sampler not in DRAWING:
-        yield places.say(path, f"needs `num`, how many points, with {sampler}")
+        yield source_map.say(path, f"needs `num`, how many points, with {sampler}")
 
 
-def _broken_values(document: Document, names: Namespace, checked: Container[str], places: Places) -> Iterator[str]:
+def _broken_values(
+    document: Document, names: Namespace, checked: Container[str], source_map: SourceMap
+) -> Iterator[str]:
     for path, entry in document.entries():
         name = path[-1]
         if name not in checked:
@@ -157,10 +161,10 @@ def _broken_values(document: Document, names: Namespace, checked: Container[str]
             used = set(_used(document, chooser, names, path))
             if used <= names.tables[chooser].keys() and not owners & used:
                 rule = f"no {chooser} of this sweep takes `{name}` (used: {', '.join(sorted(map(str, used)))})"
-                yield places.say(path, rule)
+                yield source_map.say(path, rule)
         for value in extremes(entry, whole=True) if isinstance(entry, Axis) else [entry]:
             if rule := _broken_value(name, value, names):
-                yield places.say(path, rule)
+                yield source_map.say(path, rule)
 
 
 def _used(document: Document, chooser: str, names: Namespace, path: tuple[str, ...]) -> Iterator[Any]:
@@ -175,21 +179,21 @@ def _used(document: Document, chooser: str, names: Namespace, path: tuple[str, .
             yield grid.hparams.get(chooser, names.known[chooser])
 
 
-def _broken_data(document: Document, places: Places) -> Iterator[str]:
+def _broken_data(document: Document, source_map: SourceMap) -> Iterator[str]:
     if document.run.task not in catalog.DATA:
         return  # a user's task checks its own options
     options = catalog.DATA[document.run.task]
     for key, rule in catalog.REQUIRED.get(document.run.task, {}).items():
         if not document.data.get(key):
-            yield places.say(("data", key), f"needs {rule}")
+            yield source_map.say(("data", key), f"needs {rule}")
     for key, value in document.data.items():
         if key not in options:
-            yield places.say(("data", key), unknown("option", key, options))
+            yield source_map.say(("data", key), unknown("option", key, options))
         elif key in catalog.CHOICES:
             if value not in catalog.CHOICES[key]:
-                yield places.say(("data", key), not_one_of(value, catalog.CHOICES[key]))
+                yield source_map.say(("data", key), not_one_of(value, catalog.CHOICES[key]))
         elif rule := _out_of_bounds(value, options[key], catalog.BOUNDS.get(key, (None, None))):
-            yield places.say(("data", key), rule)
+            yield source_map.say(("data", key), rule)
 
 
 def _broken_value(name: str, value: Any, names: Namespace) -> str | None:
@@ -221,7 +225,7 @@ def _out_of_bounds(value: Any, default: Any, bounds: tuple[float | None, float |
     return rule and f"needs {rule}, got {value!r}"
 
 
-def repeated(members: list[dict[str, Any]], document: Document, places: Places) -> str | None:
+def repeated(members: list[dict[str, Any]], document: Document, source_map: SourceMap) -> str | None:
     """What is wrong where two members are the same to a program, which computes with float32."""
     seen: dict[tuple, int] = {}
     for number, hparams in enumerate(members):
@@ -231,9 +235,9 @@ def repeated(members: list[dict[str, Any]], document: Document, places: Places) 
         same = f"members {first} and {number} are the same"
         if rounded := [name for name, value in hparams.items() if members[first][name] != value]:
             values = [f"{name} {members[first][name]!r} and {hparams[name]!r}" for name in rounded]
-            return places.say(("axes",), f"{same}: {', '.join(values)} are equal in float32")
+            return source_map.say(("axes",), f"{same}: {', '.join(values)} are equal in float32")
         if (sampler := document.population.sampler) in DRAWING:
             cure = 'draw fewer members, or use sampler = "random", which never repeats a config'
-            return places.say(("population", "sampler"), f"{same}: {sampler} drew a config twice: {cure}")
-        return places.say(("axes",), f"{same}: an axis repeats a value")
+            return source_map.say(("population", "sampler"), f"{same}: {sampler} drew a config twice: {cure}")
+        return source_map.say(("axes",), f"{same}: an axis repeats a value")
     return None

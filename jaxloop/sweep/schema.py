@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from jaxloop.errors import not_one_of
 from jaxloop.sweep.axes import Axis, Value, size
+from jaxloop.sweep.suggest import not_one_of
 
 
 def _one_of(*choices: str) -> BeforeValidator:

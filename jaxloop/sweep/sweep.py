@@ -13,13 +13,15 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from jaxloop.errors import SweepError, nearest, unknown
+from jaxloop.errors import SweepError
 from jaxloop.sweep import catalog, rules
 from jaxloop.sweep.axes import sample
-from jaxloop.sweep.catalog import Namespace
+from jaxloop.sweep.hparams import Namespace, kind_of, namespace
+from jaxloop.sweep.overrides import override
 from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sizes import plain
-from jaxloop.sweep.source_map import Places, override
+from jaxloop.sweep.source_map import SourceMap
+from jaxloop.sweep.suggest import nearest, unknown
 
 NamesOf = Callable[[str, Path, dict[str, Any]], Namespace]  # of a task by its name, a folder and [data]
 
@@ -34,7 +36,7 @@ class Sweep:
       declared: the hparams that its members may have, as the engine and the task declare them.
       folder: what relative paths in the file are relative to.
       name: of the file, without its suffix.
-      places: where each key stands, for errors that only the task can tell.
+      source_map: where each key stands, for errors that only the task can tell.
       written: the file as it was, with what was overridden, in TOML.
     """
 
@@ -43,7 +45,7 @@ class Sweep:
     declared: dict[str, Any]
     folder: Path
     name: str
-    places: Places
+    source_map: SourceMap
     written: str
 
     def toml(self) -> str:
@@ -52,10 +54,10 @@ class Sweep:
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """How each hparam enters a program: a key of `catalog.WHY`."""
+        """How each hparam enters a program: a key of `hparams.KINDS`."""
         axes = self.document.all_axes()
         wanted = {name: axis.kind for name, axis in axes.items() if axis.kind}
-        return {**{name: catalog.kind(name, default) for name, default in self.declared.items()}, **wanted}
+        return {**{name: kind_of(name, default) for name, default in self.declared.items()}, **wanted}
 
     def sizes(self, number: int) -> list[str]:
         """The hparams of a member that are padded where members of its program differ in them."""
@@ -114,37 +116,39 @@ def parse(
         found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error))
         where, rule = (f":{found[2]}", f"{found[1]} (column {found[3]})") if found else ("", error)
         raise SweepError(f"{source}{where}: not TOML: {rule}") from None
-    places = Places(source, text)
+    source_map = SourceMap(source, text)
     for assignment in overrides:
-        places.overridden(override(raw, assignment), assignment)
+        source_map.overridden(override(raw, assignment), assignment)
     written = tomli_w.dumps(raw)
-    document, problems, malformed = _document(raw, places)
+    document, problems, malformed = _document(raw, source_map)
     names = None
     if document:
         try:
-            names = _namespace(document, places, folder, names_of)
+            names = _namespace(document, source_map, folder, names_of)
         except SweepError as error:
             problems.append(str(error))
-        problems += rules.unknown_hparams(malformed, names, places)
-        problems += rules.broken(document, names, places)
+        problems += rules.unknown_hparams(malformed, names, source_map)
+        problems += rules.broken(document, names, source_map)
     if problems or not document:
         raise SweepError("\n".join(problems))
     try:
         members = list(_members(document, names or Namespace()))
     except ValueError as error:
-        raise SweepError(places.say(("population", "sampler"), str(error))) from None
-    if names and (repeated := rules.repeated(members, document, places)):
+        raise SweepError(source_map.say(("population", "sampler"), str(error))) from None
+    if names and (repeated := rules.repeated(members, document, source_map)):
         raise SweepError(repeated)
     known = (names or Namespace()).known
-    return Sweep(_written_out(document, members), members, known, folder, name, places, written)
+    return Sweep(_written_out(document, members), members, known, folder, name, source_map, written)
 
 
-def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, list[str], list[tuple[str, ...]]]:
+def _document(
+    raw: dict[str, Any], source_map: SourceMap
+) -> tuple[Document | None, list[str], list[tuple[str, ...]]]:
     """The sections, what is wrong with their form, and where; without it, so that the rest is checked too."""
     try:
         return Document.model_validate(raw), [], []
     except ValidationError as error:
-        problems = list(rules.explained(error, places))
+        problems = list(rules.explained(error, source_map))
         malformed = [tuple(map(str, problem["loc"][:2])) for problem in error.errors()]
         for section, *keys in malformed:
             table = raw.get(section)
@@ -160,22 +164,24 @@ def _document(raw: dict[str, Any], places: Places) -> tuple[Document | None, lis
         return None, problems, malformed
 
 
-def _namespace(document: Document, places: Places, folder: Path, names_of: NamesOf | None) -> Namespace | None:
+def _namespace(
+    document: Document, source_map: SourceMap, folder: Path, names_of: NamesOf | None
+) -> Namespace | None:
     """The hparams that members of the sweep's task may have; None where they are not known."""
     name = document.run.task
     if name in catalog.TASKS:
-        return catalog.namespace(name, document.data)
+        return namespace(name, document.data)
     if name.endswith(".py"):
         rule = f"needs the name of the task in the file too, such as {name}:task"
-        raise SweepError(places.say(("run", "task"), rule))
+        raise SweepError(source_map.say(("run", "task"), rule))
     if ":" not in name and name not in catalog.DATA:
-        raise SweepError(places.say(("run", "task"), unknown("task", name, catalog.DATA)))
+        raise SweepError(source_map.say(("run", "task"), unknown("task", name, catalog.DATA)))
     if names_of is None:
         return None
     try:
         return names_of(name, folder, document.data)
     except SweepError as error:
-        raise SweepError(places.say(("run", "task"), str(error))) from error
+        raise SweepError(source_map.say(("run", "task"), str(error))) from error
 
 
 def _members(document: Document, names: Namespace) -> Iterator[dict[str, Any]]:

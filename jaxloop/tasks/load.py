@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxloop.core.task import Task
-from jaxloop.errors import SweepError, nearest, told, unknown
+from jaxloop.errors import SweepError, told
 from jaxloop.sweep import catalog
 from jaxloop.sweep.sizes import Choice, Size
+from jaxloop.sweep.suggest import nearest, unknown
 from jaxloop.tasks import beside
 
 

@@ -75,7 +75,7 @@ def _refuse_missing(sweep: Sweep) -> None:
     """
     document = sweep.document
     if gone := missing(document.run.task, sweep.folder, document.data):
-        raise SweepError("\n".join(sweep.places.say(key, f"no file {path}") for key, path in gone))
+        raise SweepError("\n".join(sweep.source_map.say(key, f"no file {path}") for key, path in gone))
 
 
 def whereabouts(sweep: Sweep, run: Path) -> dict[str, str]:
@@ -277,7 +277,7 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
     for key, (was, wanted) in shared.items():
         if was != wanted:
             rule = f"needs to stay {was!r}, as the run's members have it, got {wanted!r}; a fork can differ"
-            raise SweepError(sweep.places.say(tuple(key.split(".")), rule))
+            raise SweepError(sweep.source_map.say(tuple(key.split(".")), rule))
 
 
 def _recorded(store: Store) -> Document:

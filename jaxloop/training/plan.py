@@ -16,7 +16,7 @@ from jaxloop.core.program import compiled
 from jaxloop.core.shapes import step_flops
 from jaxloop.core.task import Task
 from jaxloop.formatting import scaled
-from jaxloop.sweep import catalog
+from jaxloop.sweep.hparams import KINDS
 from jaxloop.sweep.sizes import plain
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import disk_estimate, host, width_tuner
@@ -31,7 +31,7 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     for name in sweep.document.all_axes():
         values = {member[name] for member in sweep.members if name in member}
         kind = sweep.kinds[name]
-        axes[name] = {"kind": kind, "why": catalog.WHY[kind], "values": len(values)}
+        axes[name] = {"kind": kind, "why": KINDS[kind], "values": len(values)}
     return {
         "members": len(sweep.members),
         "axes": axes,

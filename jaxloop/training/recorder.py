@@ -1,58 +1,20 @@
 """Writes what a turn measured: files first, then the one transaction of the store that makes them count."""
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from jaxloop.storage import checkpoints, tensorboard
 from jaxloop.storage.records import Status
-from jaxloop.storage.snapshot import START, Finals, Snapshot
+from jaxloop.storage.snapshot import START
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes
+from jaxloop.training.turn import Turn
 
 # Between writes to TensorBoard's files: to write each turn took three times as long (benchmarks/LOG.md).
 FLUSH_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one turn left to be written, while the devices run the next one.
-
-    Attributes:
-      admitted: members that started in it.
-      members: (K,) int32 numbers of all that trained in it.
-      own: (K,) bool, those that this process trained.
-      steps: (K,) int64 steps that each has taken.
-      taken: steps of all in this turn.
-      given_up: steps that those that diverged in it will not take.
-      metrics: by name, (K,) float32 values.
-      leavers: those that ended in it, and how.
-      folders: of what the leavers end with, where that is kept, relative to the run's.
-      finals: the contents of those folders that this process writes.
-      settled: nobody of the program's members sits or waits any more.
-      parts: where a checkpoint is due, the processes that have a part of it; none, where nobody is in training.
-      snapshot: this process's part.
-      totals: where a checkpoint is due, what the run has taken so far, as facts of its store.
-    """
-
-    number: int
-    admitted: list[int]
-    members: np.ndarray
-    own: np.ndarray
-    steps: np.ndarray
-    taken: int
-    given_up: int
-    metrics: dict[str, np.ndarray]
-    leavers: dict[int, Status]
-    folders: dict[int, str]
-    finals: list[tuple[str, Finals]]
-    settled: bool
-    parts: list[int] | None = None
-    snapshot: Snapshot | None = None
-    totals: dict[str, float] = field(default_factory=dict)
 
 
 class Recorder:

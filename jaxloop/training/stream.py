@@ -12,7 +12,7 @@ from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes, retire
-from jaxloop.training.recorder import Turn
+from jaxloop.training.turn import Turn
 
 
 class Stream:

@@ -26,10 +26,11 @@ from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training import diagnosis, drift, host, placement, processes, provenance, retention, width_tuner
 from jaxloop.training.failures import failures_told
 from jaxloop.training.progress import Observer, Progress
-from jaxloop.training.recorder import Recorder, Turn
+from jaxloop.training.recorder import Recorder
 from jaxloop.training.resume import prepared
 from jaxloop.training.signals import Interrupt
 from jaxloop.training.stream import Stream
+from jaxloop.training.turn import Turn
 
 BEST_TOLD = 8  # configs in a run's summary
 MANY_TURNS = 10  # in an interval between checkpoints, so that to take one a turn earlier costs little
