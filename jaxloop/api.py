@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.storage import final_parameters
+from jaxloop.storage import final_parameters, run_folder
 from jaxloop.storage.disk import RUNS
 from jaxloop.storage.records import Member
 from jaxloop.storage.snapshot import Final
@@ -20,7 +20,7 @@ from jaxloop.sweep import sweep
 from jaxloop.sweep.hparams import Namespace
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks import load as tasks
-from jaxloop.training import create, drift, processes, train
+from jaxloop.training import create, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
 
@@ -193,7 +193,7 @@ class Run:
         """
         if self.folder and not self.folder.is_dir():
             raise SweepError(f"--folder: {self.folder} is {'a file' if self.folder.exists() else 'no folder'}")
-        text, source = self.store.get(which), str(self.path / drift.SWEEP)
+        text, source = self.store.get(which), str(run_folder.sweep(self.path))
         folder = self.folder or self._sweep_folder()
 
         def read(names_of: sweep.NamesOf) -> Sweep:

@@ -18,7 +18,7 @@ from conftest import TINY
 import jaxloop
 from jaxloop.errors import DamagedError, LockedError
 from jaxloop.readers.verify import verify
-from jaxloop.storage import checkpoints, lock
+from jaxloop.storage import checkpoints, run_folder
 from jaxloop.sweep import sweep
 from jaxloop.training import train
 
@@ -84,7 +84,7 @@ def test_digests_are_lines_that_end(run):
         for text in (kept[:-1] + end, kept.replace(b"\n", end, 1)):
             sums.write_bytes(text)
             with pytest.raises(DamagedError, match="00000003"):
-                checkpoints.check_population(run / "checkpoints", 3, [0])
+                checkpoints.check_population(run, 3, [0])
 
 
 def test_no_flipped_bit_of_a_checkpoint_is_restored(run):
@@ -96,9 +96,9 @@ def test_no_flipped_bit_of_a_checkpoint_is_restored(run):
     for path, place in [*sample, *random_.sample(every, min(FLIPS, len(every)))]:
         kept = flip(path, place, random_.randrange(8))
         with pytest.raises(DamagedError, match="00000003"):
-            checkpoints.check_population(run / "checkpoints", 3, [0])
+            checkpoints.check_population(run, 3, [0])
         path.write_bytes(kept)
-    checkpoints.check_population(run / "checkpoints", 3, [0])
+    checkpoints.check_population(run, 3, [0])
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "partly copied", "no digests"])
@@ -143,8 +143,8 @@ def test_two_damaged_checkpoints_are_an_error_that_changes_nothing(run, jaxloop_
 def test_no_flipped_bit_of_final_parameters_is_read(run):
     """Of a member that had ended: it is refused, or the others' folders are untouched."""
     with jaxloop.load(run) as loaded:
-        ended = next(member for member in loaded.members if member.finished)
-        folder = run / ended.finished
+        ended = next(member for member in loaded.members if member.final_folder)
+        folder = run / ended.final_folder
         for path in files(folder):
             kept = flip(path, path.stat().st_size // 2, 5)
             with pytest.raises(DamagedError, match="finished"):
@@ -174,8 +174,8 @@ def test_a_damaged_event_file_is_written_anew(run, crashed, status, how):
 
 def test_damaged_final_parameters_do_not_keep_a_run_from_its_end(run):
     with jaxloop.load(run) as loaded:
-        ended = [member for member in loaded.members if member.finished]
-        for folder in {member.finished for member in ended}:
+        ended = [member for member in loaded.members if member.final_folder]
+        for folder in {member.final_folder for member in ended}:
             path = max(files(run / folder), key=lambda file: file.stat().st_size)
             flip(path, path.stat().st_size // 2, 1)
     with jaxloop.resume(run) as loaded:
@@ -183,7 +183,7 @@ def test_damaged_final_parameters_do_not_keep_a_run_from_its_end(run):
         notes = loaded.summary["notes"]
         assert loaded.store.get("notes") == notes
     lost = [note for note in notes if note.startswith("final parameters of members")]
-    assert len(lost) == len({member.finished for member in ended})
+    assert len(lost) == len({member.final_folder for member in ended})
     without = {note.partition(" gets ")[0] for note in notes if note not in lost}
     assert without == {f"member {member.number}" for member in ended}
 
@@ -252,12 +252,12 @@ def test_a_run_that_is_not_ours_to_write_can_be_read(run, monkeypatch):
             loaded.store.connection.execute("delete from members")
         assert verify(run)["problems"] == []
         me = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
-        (run / lock.OWNER).write_text(json.dumps(me))
+        (run / run_folder.OWNER).write_text(json.dumps(me))
         with pytest.raises(
             LockedError, match=f"process {os.getpid()} on {me['host']}, which trains it: wait for it"
         ):
             verify(run)
-    (run / lock.OWNER).unlink()
+    (run / run_folder.OWNER).unlink()
     assert contents(run) == before
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxloop.core import optimizer
+from jaxloop.core import optimizer, schedules
 from jaxloop.sweep.catalog import SCHEDULES
 from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
 from jaxloop.sweep.sizes import Choice
@@ -17,7 +17,7 @@ STEPS, WARMUP, PEAK = 50, 10, 0.3
 def rates(schedule, warmup=WARMUP, end=0.1):
     hparams = {"steps": STEPS, "warmup_steps": warmup, "schedule": Choice(0, (schedule,))}
     hparams |= {"end_factor": end, "decay_fraction": 0.2}
-    return np.array([PEAK * schedule(jnp.int32(t), hparams) for t in range(STEPS)])
+    return np.array([PEAK * schedules.schedule(jnp.int32(t), hparams) for t in range(STEPS)])
 
 
 @pytest.mark.parametrize("warmup", [0, WARMUP])

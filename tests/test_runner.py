@@ -80,10 +80,10 @@ def test_a_run_leaves_its_folder(tiny, tmp_path):
 def test_plain_orbax_restores_one_member_by_its_number(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "run")
     member = run.members[4]
-    assert member.finished
+    assert member.final_folder
     ours = run.params(4)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        saved = checkpointer.restore((run.path / member.finished).absolute())
+        saved = checkpointer.restore((run.path / member.final_folder).absolute())
     row = saved["members"].tolist().index(4)
     np.testing.assert_array_equal(saved["params"]["out"]["kernel"][row], ours["out"]["kernel"])
     assert np.abs(ours["out"]["kernel"]).sum() > 0
@@ -96,8 +96,8 @@ def test_final_parameters_fill_folders_of_a_bounded_size(tiny, tmp_path, monkeyp
     whole = jaxloop.run(tiny, out=tmp_path / "whole")
     monkeypatch.setattr(retire, "FOLDER_BYTES", 4 * 1500 * 4)  # four members of 1482 float32
     parted = jaxloop.run(tiny, out=tmp_path / "parted")
-    assert len({member.finished for member in whole.members}) == 1
-    assert [member.finished.rpartition("-")[2] for member in parted.members] == ["0"] * 4 + ["1"] * 2
+    assert len({member.final_folder for member in whole.members}) == 1
+    assert [member.final_folder.rpartition("-")[2] for member in parted.members] == ["0"] * 4 + ["1"] * 2
     for number in range(6):
         ours, theirs = (jax.tree.leaves(run.params(number)) for run in (parted, whole))
         assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))

@@ -98,7 +98,7 @@ def show(target: Path, as_json: bool) -> None:
 
 def _member_text(member: dict[str, Any]) -> str:
     """A member's facts, a line each; then its hparams and its last metrics, by name."""
-    facts = {name: member[name] for name in ("number", "id", "config", "status", "step", "folder", "finished")}
+    facts = {name: member[name] for name in ("number", "id", "config", "status", "step", "folder", "final_folder")}
     parts = {"member": facts, "hparams": member["hparams"], "metrics": member["metrics"]}
     lines = []
     for heading, values in parts.items():

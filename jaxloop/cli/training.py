@@ -176,6 +176,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
 def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupted: bool) -> None:
     """Prints how a run ended, and the next useful commands."""
     from jaxloop.cli.panel import best_table, console
+    from jaxloop.storage import run_folder
 
     if summary["best"]:
         console().print(best_table(summary["best"][:5], varied, summary["metric"]))
@@ -188,7 +189,7 @@ def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupt
         done = f"{summary['share_done']:.0%} of the steps are done and saved"
         click.echo(f"interrupted: {done}; `resume` goes on from there")
     verb = "resume" if interrupted else "best" if summary["best"] else "show"
-    logdir = shlex.quote(str(folder / "members"))
+    logdir = shlex.quote(str(run_folder.members(folder)))
     click.echo(f"tensorboard --logdir {logdir}\njaxloop {verb} {shlex.quote(str(folder))}")
 
 

@@ -15,7 +15,7 @@ from jaxloop.core.prng import threefry
 from jaxloop.core.task import Hparams, Metrics, Task
 from jaxloop.sweep.sizes import Size
 
-RATES = ("learning_rate", "adam_learning_rate")  # what a schedule scales
+SCHEDULED = ("learning_rate", "adam_learning_rate")
 
 
 class TrainState(NamedTuple):
@@ -84,11 +84,13 @@ def raveled(task: Task, params: Any) -> Task:
     def metrics(params, batch, hparams):
         return task.metrics(restore(params), batch, hparams)
 
-    def rates(params, hparams):
-        found = task.rates(restore(params), hparams)
+    def learning_rate_multipliers(params, hparams):
+        found = task.learning_rate_multipliers(restore(params), hparams)
         return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
 
-    return replace(task, init=init, loss=loss, metrics=metrics, rates=rates)
+    return replace(
+        task, init=init, loss=loss, metrics=metrics, learning_rate_multipliers=learning_rate_multipliers
+    )
 
 
 def spread_over(params: Any, scalars: Any) -> Any:
@@ -115,7 +117,7 @@ def member(
 
     def transformation(hparams: Hparams, step: jax.Array):
         factor = schedules.schedule(step, hparams)
-        rates = {name: hparams[name] * factor for name in RATES if name in hparams}
+        rates = {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
         return optimizer.optimizer({**hparams, **rates}, layout and layout(hparams)), rates["learning_rate"]
 
     def init(hparams):
@@ -145,8 +147,8 @@ def member(
         (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch, draw.key, hparams)
         tx, rate = transformation(hparams, state.step)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        if (rates := task.rates(state.params, hparams)) is not None:
-            updates = jax.tree.map(jnp.multiply, updates, rates)
+        if (multipliers := task.learning_rate_multipliers(state.params, hparams)) is not None:
+            updates = jax.tree.map(jnp.multiply, updates, multipliers)
         params = optax.apply_updates(state.params, updates)
         grad_norm = optimizer.norm_where_finite(grads, params)
 

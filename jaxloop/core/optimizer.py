@@ -26,12 +26,12 @@ class Shape:
 class Layout(NamedTuple):
     """What some optimizers know of each parameter array beside its values.
 
-    weights: whether each array decays where `weight_decay_on` is "weights".
+    decay_mask: whether each array decays where `weight_decay_on` is "weights".
     hidden: how many leading axes of a hidden matrix are summed over; 0 for all other arrays.
     shapes: each array's `Shape`.
     """
 
-    weights: Any
+    decay_mask: Any
     hidden: Any
     shapes: Any
 
@@ -54,7 +54,7 @@ def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientT
             raise ValueError(f"{name} decays all parameters: weight_decay_on cannot be 'weights'")
         if layout is None:
             raise ValueError("weight_decay_on needs the layout of the parameters")
-        arguments[DECAY_MASKS[name]] = layout.weights
+        arguments[DECAY_MASKS[name]] = layout.decay_mask
     if name == "muon":
         if layout is None:
             raise ValueError("muon needs the layout of the parameters")

@@ -124,10 +124,10 @@ def is_elementwise(bucket: Bucket) -> bool:
 def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
     """What optimizers that look at whole arrays know of the bucket's parameters, from a member's hparams."""
     shapes = params_shapes(task, bucket)
-    weights, hidden = task.weights(shapes, bucket.static), task.hidden(shapes, bucket.static)
+    decay_mask, hidden = task.decay_mask(shapes, bucket.static), task.hidden(shapes, bucket.static)
     extents = params_extents(task, bucket)
     return lambda hparams: Layout(
-        weights, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
+        decay_mask, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
     )
 
 

@@ -87,7 +87,7 @@ def _plain_values(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in table.items()}
 
 
-def _weights(params: Params, hparams: Hparams) -> Any:
+def _matrices_and_larger(params: Params, hparams: Hparams) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
 
@@ -109,8 +109,9 @@ class Task:
         in it need programs of their own. A loss that weighs its examples by `batch["weight"]`, (batch_size,)
         float32 of 1 for an example and 0 for padding, declares its `batch_size` as a size.
       models: further hparams, by the value of the hparam `model` that brings them.
-      rates: `(params, hparams) -> pytree of scalars`: what each array's update is multiplied by; or None.
-      weights: `(params, hparams) -> pytree of bools`: which arrays decay where the hparam `weight_decay_on` is
+      learning_rate_multipliers: `(params, hparams) -> pytree of scalars`, one for each array, that multiply its
+        update; None for no multipliers.
+      decay_mask: `(params, hparams) -> pytree of bools`: which arrays decay where the hparam `weight_decay_on` is
         "weights"; by default those with two axes or more, so neither biases nor norms.
       hidden: `(params, hparams) -> pytree of ints`: how many leading axes a hidden matrix sums over; 0 for all
         other arrays. muon orthogonalizes hidden matrices; by default all arrays with two axes.
@@ -122,8 +123,8 @@ class Task:
     data: Data
     hparams: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    rates: Callable[[Params, Hparams], Any] = lambda params, hparams: None
-    weights: Callable[[Params, Hparams], Any] = _weights
+    learning_rate_multipliers: Callable[[Params, Hparams], Any] = lambda params, hparams: None
+    decay_mask: Callable[[Params, Hparams], Any] = _matrices_and_larger
     hidden: Callable[[Params, Hparams], Any] = _matrices
     traced: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 

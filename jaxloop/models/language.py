@@ -34,4 +34,13 @@ def language_model(data: Data, symbols: int) -> Task:
         right = logits_BxTxS.argmax(-1) == batch["x"][:, 1:]
         return {"loss": nats, "bits_per_byte": nats / math.log(2), "accuracy": right.mean()}
 
-    return Task(model.init, loss, metrics, data, LANGUAGE, LANGUAGE_MODELS, model.rates, hidden=model.hidden)
+    return Task(
+        model.init,
+        loss,
+        metrics,
+        data,
+        LANGUAGE,
+        LANGUAGE_MODELS,
+        model.learning_rate_multipliers,
+        hidden=model.hidden,
+    )

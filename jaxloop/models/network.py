@@ -46,12 +46,12 @@ class Network(NamedTuple):
 
     init: `(key, hparams) -> params`.
     apply: `(params, x, hparams, key) -> outputs`.
-    rates, hidden: as `Task` describes them.
+    learning_rate_multipliers, hidden: as `Task` describes them.
     """
 
     init: Callable[[jax.Array, Hparams], Params]
     apply: Callable[..., jax.Array]
-    rates: Callable[[Params, Hparams], Any]
+    learning_rate_multipliers: Callable[[Params, Hparams], Any]
     hidden: Callable[[Params, Hparams], Any]
 
 
@@ -80,7 +80,7 @@ def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: 
 
         return jax.tree_util.tree_map_with_path(at, params)
 
-    def rates(params, hparams):
+    def learning_rate_multipliers(params, hparams):
         if hparams.get("parametrization", "standard") == "standard":
             return None
         return roles(params, hparams, lambda role, inputs, leaf: mup.rate(role, hparams))
@@ -92,4 +92,4 @@ def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: 
             lambda role, inputs, leaf: inputs % leaf.ndim if role is mup.Role.HIDDEN else 0,
         )
 
-    return Network(init, apply, rates, hidden)
+    return Network(init, apply, learning_rate_multipliers, hidden)

@@ -53,7 +53,9 @@ def classifier(data: Data, classes: int, shape: tuple[int, ...], noise_seed: int
         return {**split, **label_noise(split["y"], classes, seed)}
 
     data = replace(data, train=noisy(data.train, noise_seed), validation=noisy(data.validation, noise_seed + 1))
-    return Task(model.init, loss, metrics, data, CLASSIFIER, MODELS, model.rates, hidden=model.hidden)
+    return Task(
+        model.init, loss, metrics, data, CLASSIFIER, MODELS, model.learning_rate_multipliers, hidden=model.hidden
+    )
 
 
 def regressor(data: Data, outputs: int, shape: tuple[int, ...]) -> Task:
@@ -74,7 +76,9 @@ def regressor(data: Data, outputs: int, shape: tuple[int, ...]) -> Task:
     def metrics(params, batch, hparams):
         return {"loss": squared_errors(params, batch, hparams).mean()}
 
-    return Task(model.init, loss, metrics, data, REGRESSOR, MODELS, model.rates, hidden=model.hidden)
+    return Task(
+        model.init, loss, metrics, data, REGRESSOR, MODELS, model.learning_rate_multipliers, hidden=model.hidden
+    )
 
 
 def label_noise(labels: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:

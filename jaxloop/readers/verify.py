@@ -8,14 +8,13 @@ import numpy as np
 
 from jaxloop.errors import DamagedError, JaxloopError
 from jaxloop.formatting import ranges
-from jaxloop.storage import checkpoints, final_parameters, lock, seal, tensorboard
+from jaxloop.storage import checkpoints, final_parameters, lock, run_folder, seal, tensorboard
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.snapshot import START
 from jaxloop.storage.store import Store
 from jaxloop.sweep import identity
 from jaxloop.sweep.sweep import parse
 from jaxloop.training import provenance
-from jaxloop.training.drift import SWEEP
 
 
 def verify(run: Path) -> dict[str, Any]:
@@ -75,7 +74,7 @@ def _store(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 
 def _sweep(run: Path, store: Store) -> Iterator[str | None]:
-    file, text = run / SWEEP, store.get("sweep")
+    file, text = run_folder.sweep(run), store.get("sweep")
     if not file.exists():
         yield f"{file}: is missing; `resume` writes it anew"
     else:
@@ -84,7 +83,7 @@ def _sweep(run: Path, store: Store) -> Iterator[str | None]:
 
 def _provenance(run: Path) -> Iterator[str | None]:
     whole = provenance.is_whole(run)
-    yield None if whole else f"{run / provenance.FILE}: is missing or damaged; `resume` begins it anew"
+    yield None if whole else f"{run_folder.provenance(run)}: is missing or damaged; `resume` begins it anew"
 
 
 def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
@@ -122,7 +121,7 @@ def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
             continue
         turn = checkpoint["turn"]
         try:
-            held = checkpoints.steps(run / "checkpoints", turn, checkpoint["parts"])
+            held = checkpoints.steps(run, turn, checkpoint["parts"])
         except DamagedError as error:
             yield str(error)
             continue
@@ -135,8 +134,8 @@ def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
     """Each ended member's final parameters are where the store says, once."""
     holders: dict[str, set[int]] = {}
     for member in members:
-        if member.finished:
-            holders.setdefault(member.finished, set()).add(member.number)
+        if member.final_folder:
+            holders.setdefault(member.final_folder, set()).add(member.number)
     for folder, wanted in holders.items():
         try:
             held = checkpoints.members(run / folder)
@@ -153,7 +152,7 @@ def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
 def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
     for member in members:
         for folder in final_parameters.own_folders(run, member):
-            if seal.is_sealed(folder) or not member.finished:
+            if seal.is_sealed(folder) or not member.final_folder:
                 try:
                     seal.check(folder)
                     yield None
@@ -164,13 +163,13 @@ def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
 def _events(run: Path, store: Store, members: list[Member]) -> Iterator[str | None]:
     """TensorBoard's files have the store's values up to the last checkpoint; later ones may not be written yet."""
     turn = store.get("checkpoint", START)["turn"]
-    tensorboard.scalars(run / "members")  # the experiment's own file
+    tensorboard.scalars(run_folder.members(run))  # the experiment's own file
     for member in members:
         recorded = store.points(member.number, turn)
         if not recorded:
             continue
         try:
-            shown = tensorboard.scalars(run / "members" / member.folder)
+            shown = tensorboard.scalars(run_folder.member(run, member.folder))
         except DamagedError as error:
             yield str(error)
             continue

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import type_handlers as numpy_handlers
 
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.storage import seal
+from jaxloop.storage import run_folder, seal
 from jaxloop.storage.snapshot import Final, Finals, Snapshot, joined, steps_of
 
 MEMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
@@ -96,24 +96,24 @@ def _read(folder: Path, like: Any, what: str) -> Any:
         raise DamagedError(f"{folder}: {what} cannot be restored: {error}") from error
 
 
-def save_population(folder: Path, turn: int, part: int, snapshot: Snapshot) -> None:
-    """Commits one process's part of a turn's checkpoint, under `folder/turn/part`."""
-    _save_members(_turn_folder(folder, turn) / str(part), snapshot.members, {"state": snapshot.state})
+def save_population(run: Path, turn: int, part: int, snapshot: Snapshot) -> None:
+    """Commits one process's part of a turn's checkpoint, under `checkpoints/TURN/PROCESS`."""
+    _save_members(run_folder.checkpoint(run, turn, part), snapshot.members, {"state": snapshot.state})
 
 
-def check_population(folder: Path, turn: int, parts: list[int]) -> None:
+def check_population(run: Path, turn: int, parts: list[int]) -> None:
     """Compares all parts of a turn's checkpoint with their digests.
 
     Raises:
       DamagedError: one is missing, or not what was written.
     """
     for part in parts:
-        seal.check(_turn_folder(folder, turn) / str(part))
+        seal.check(run_folder.checkpoint(run, turn, part))
 
 
-def restore_population(folder: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:
+def restore_population(run: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:
     """The members of all parts of a turn's checkpoint, in `like`'s structure (shapes of one member's state)."""
-    return joined([_restored_part(_turn_folder(folder, turn) / str(part), like) for part in parts])
+    return joined([_restored_part(run_folder.checkpoint(run, turn, part), like) for part in parts])
 
 
 def _restored_part(path: Path, like: Any) -> Snapshot:
@@ -125,7 +125,7 @@ def _restored_part(path: Path, like: Any) -> Snapshot:
     return Snapshot(saved["members"], saved["state"])
 
 
-def steps(folder: Path, turn: int, parts: list[int]) -> dict[int, int]:
+def steps(run: Path, turn: int, parts: list[int]) -> dict[int, int]:
     """The members in all parts of a turn's checkpoint, by number, and the steps that each had taken.
 
     Raises:
@@ -134,20 +134,16 @@ def steps(folder: Path, turn: int, parts: list[int]) -> dict[int, int]:
     like = {"state": {"step": np.zeros(0, np.int32)}, **MEMBERS}
     found: dict[int, int] = {}
     for part in parts:
-        saved = _restored(_turn_folder(folder, turn) / str(part), like, "this checkpoint")
+        saved = _restored(run_folder.checkpoint(run, turn, part), like, "this checkpoint")
         found |= steps_of(saved["members"], saved["state"]["step"])
     return dict(sorted(found.items()))
 
 
-def keep_only(folder: Path, turns: Container[int]) -> None:
+def keep_only(run: Path, turns: Container[int]) -> None:
     """Deletes the checkpoints of all other turns, and what a killed process left half-written."""
-    for path in folder.glob("[0-9]*"):
+    for path in run_folder.checkpoints(run).glob("[0-9]*"):
         if path.is_dir() and not (path.name.isdigit() and int(path.name) in turns):
             shutil.rmtree(path)
-
-
-def _turn_folder(folder: Path, turn: int) -> Path:
-    return folder / f"{turn:08d}"
 
 
 def save_finals(folder: Path, finals: Finals) -> None:

@@ -7,7 +7,7 @@ from jaxloop.core.bucket import alone
 from jaxloop.core.shapes import params_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
-from jaxloop.storage import checkpoints, seal
+from jaxloop.storage import checkpoints, run_folder, seal
 from jaxloop.storage.records import Member
 from jaxloop.storage.snapshot import Final, ends_with
 from jaxloop.storage.store import Store
@@ -25,9 +25,9 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     if what not in ends_with(sweep.members[number]):
         raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
     own = own_folder(run, member, what)
-    if member.finished is not None:
+    if member.final_folder is not None:
         try:
-            return checkpoints.restore_final(run / member.finished, number, what, like)
+            return checkpoints.restore_final(run / member.final_folder, number, what, like)
         except DamagedError:
             if not seal.is_sealed(own):
                 raise
@@ -43,4 +43,4 @@ def own_folders(run: Path, member: Member) -> list[Path]:
 
 def own_folder(run: Path, member: Member, what: Final) -> Path:
     """A member's checkpoint folder of its own, whether it has it or not."""
-    return run / "members" / member.folder / ("checkpoint" if what == "params" else what)
+    return run_folder.own_checkpoint(run, member.folder, what)

@@ -12,9 +12,9 @@ import filelock
 import psutil
 
 from jaxloop.errors import LockedError
+from jaxloop.storage import run_folder
 from jaxloop.storage.seal import write_whole
 
-FILE, OWNER = ".lock", ".owner.json"
 SAME_START = 2.0  # seconds that a process's start may seem to differ by
 
 
@@ -32,12 +32,12 @@ def held(run: Path) -> Iterator[None]:
             "started": psutil.Process().create_time(),
             "folder": run.stat().st_ino,
         }
-        write_whole(run / OWNER, json.dumps(me))
+        write_whole(run_folder.owner(run), json.dumps(me))
         try:
             yield
         finally:
             with suppress(OSError):  # a disk that cannot be written any more; whoever is gone owns nothing
-                (run / OWNER).unlink()
+                run_folder.owner(run).unlink()
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def kept_out(run: Path) -> Iterator[None]:
         yield
         return
     try:
-        with filelock.FileLock(run / FILE, timeout=0):
+        with filelock.FileLock(run_folder.lock(run), timeout=0):
             yield
     except filelock.Timeout:
         raise LockedError(f"{run}: locked by {_who(run)}: wait for it, or stop it") from None
@@ -84,7 +84,7 @@ def other_host(run: Path) -> str | None:
 def _owner(run: Path) -> dict[str, Any] | None:
     """The process that last began training in this folder; None for a copy of the folder."""
     try:
-        found = json.loads((run / OWNER).read_text(encoding="utf-8"))
+        found = json.loads(run_folder.owner(run).read_text(encoding="utf-8"))
         owner = {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}
         return owner if found.get("folder") in (None, run.stat().st_ino) else None
     except (OSError, ValueError, TypeError, KeyError, OverflowError):

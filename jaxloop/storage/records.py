@@ -35,11 +35,11 @@ class Member:
     status: Status
     step: int
     folder: str  # of its own, in the run's `members`
-    finished: str | None  # folder of its final parameters, relative to the run's
+    final_folder: str | None  # of its final parameters, relative to the run's folder
     metrics: dict[str, float]
 
 
-def from_row(names, number, id, config, hparams, status, step, folder, finished, *values) -> Member:
+def from_row(names, number, id, config, hparams, status, step, folder, final_folder, *values) -> Member:
     """A member from its row in the store, the last value of each metric behind it.
 
     Raises:
@@ -50,7 +50,15 @@ def from_row(names, number, id, config, hparams, status, step, folder, finished,
         raise TypeError(f"member {number}: its step or metrics are no numbers")
     hparams = dict(json.loads(hparams))
     return Member(
-        number, id, config, hparams, Status(status), step, _within(folder), finished and _within(finished), metrics
+        number,
+        id,
+        config,
+        hparams,
+        Status(status),
+        step,
+        _within(folder),
+        final_folder and _within(final_folder),
+        metrics,
     )
 
 

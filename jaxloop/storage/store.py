@@ -12,11 +12,10 @@ from urllib.parse import quote
 import numpy as np
 
 from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, SweepError, is_out_of_resources, sqlite_code
-from jaxloop.storage import fact_types
+from jaxloop.storage import fact_types, run_folder
 from jaxloop.storage.records import Member, NewMember, Status, from_row
 from jaxloop.sweep.suggest import nearest
 
-FILE = "run.sqlite"
 FORMAT = 2
 PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
@@ -35,7 +34,7 @@ class Store:
         Raises:
           NotFoundError, DamagedError: there is none, or it cannot be read.
         """
-        self.path = run / FILE
+        self.path = run_folder.database(run)
         refuse_long(run)
         if content is not None:
             self.connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -62,7 +61,7 @@ class Store:
         uri = f"file:{quote(str(self.path.absolute()))}"
         if os.access(self.path.parent, os.W_OK):
             return uri
-        return f"{uri}?mode=ro" if self.path.with_name(f"{FILE}-wal").exists() else f"{uri}?immutable=1"
+        return f"{uri}?mode=ro" if self.path.with_name(f"{self.path.name}-wal").exists() else f"{uri}?immutable=1"
 
     def _create(self) -> None:
         self.connection.executescript(
@@ -199,7 +198,7 @@ class Store:
             "update members set status = ?, retired = ?, finished = ? where number = ?", rows
         )
 
-    def drop_finished(self) -> None:
+    def drop_final_folders(self) -> None:
         """Forgets where final parameters are: they have been deleted, or soon will be."""
         self.connection.execute("update members set finished = null")
 
@@ -326,13 +325,13 @@ def refuse_long(run: Path) -> None:
 
 def exists(run: Path) -> bool:
     """Whether the folder holds a run; False for a path that is too long."""
-    return os.path.exists(run / FILE)
+    return os.path.exists(run_folder.database(run))
 
 
 def _beside(run: Path) -> list[str]:
     """The names of the runs in the same folder as a path, as far as they can be seen."""
     try:
-        return [entry.name for entry in os.scandir(run.parent) if os.path.exists(os.path.join(entry.path, FILE))]
+        return [entry.name for entry in os.scandir(run.parent) if exists(Path(entry.path))]
     except OSError:
         return []
 

@@ -17,7 +17,7 @@ from jaxloop.core.cautions import cautions
 from jaxloop.core.checks import Checked, check
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.storage import checkpoints, disk, tensorboard
+from jaxloop.storage import checkpoints, disk, run_folder, tensorboard
 from jaxloop.storage.records import NewMember
 from jaxloop.storage.seal import write_whole
 from jaxloop.storage.store import Store, exists
@@ -120,7 +120,7 @@ def _fill(
 ) -> None:
     """Write a new run's files to a temporary folder, which is then renamed to `run`."""
     folder.chmod(0o777 & ~_umask())
-    (folder / drift.SWEEP).write_text(sweep.toml(), encoding="utf-8")
+    run_folder.sweep(folder).write_text(sweep.toml(), encoding="utf-8")
     facts = {**facts, "name": run.name, **whereabouts(sweep, run), "origins": [origin]}
     provenance.add(folder, {**facts, **provenance.collect(sweep.folder)})
     with Store(folder, create=True) as store, store.transaction():
@@ -253,7 +253,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
                 store.put(**{f"layout/{index}": None for index in range(len(had))})
     elif facts:
         store.put(**facts)
-    file = run / drift.SWEEP
+    file = run_folder.sweep(run)
     if not file.exists() or file.read_text(encoding="utf-8", errors="replace") != text:
         write_whole(file, text)
     if store.get("growing", False):

@@ -7,12 +7,12 @@ from typing import Any
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
+from jaxloop.storage import run_folder
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks.load import code_hash, task_files
 
 PACKAGES = ("jaxloop", "jax", "jaxlib", "flax", "optax", "numpy")  # whose versions a member's bits may depend on
-SWEEP = "sweep.toml"
 LINES = 40  # of a diff that are shown
 
 
@@ -74,7 +74,7 @@ def check(
         )
         told = [f"{run}: not as it was when the run was last started:", *changed, *diff, *edited, *hints]
         raise DamagedError("\n".join(told))
-    what = [*changed, *([f"{SWEEP}: was edited"] if edited else [])]
+    what = [*changed, *([f"{run_folder.SWEEP}: was edited"] if edited else [])]
     facts = {"origins": [*store.get("origins"), now], "source": source(sweep)} if changed else {}
     record = {"turn": turn, "changes": what, "diff": [*diff, *edited]}
     return {"drift": [*store.get("drift", []), record], **facts}
@@ -82,7 +82,7 @@ def check(
 
 def _edited(run: Path, store: Store) -> list[str]:
     """How the sweep's file differs from the sweep as recorded; not at all if it is missing."""
-    file = run / SWEEP
+    file = run_folder.sweep(run)
     lines = (
         _diff(store.get("sweep"), file.read_text(encoding="utf-8", errors="replace"), str(file))
         if file.exists()

@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 
+from jaxloop.storage import run_folder
 from jaxloop.storage.seal import write_whole
 from jaxloop.training import host
 
-FILE = "run.json"
 PACKAGES = (
     "jaxloop",
     "jax",
@@ -30,13 +30,13 @@ PACKAGES = (
 
 def add(run: Path, facts: dict[str, Any]) -> None:
     """Adds facts to the run's `run.json`, which is for people: a damaged one is begun anew."""
-    write_whole(run / FILE, json.dumps({**read(run), **facts}, indent=1))
+    write_whole(run_folder.provenance(run), json.dumps({**read(run), **facts}, indent=1))
 
 
 def read(run: Path) -> dict[str, Any]:
     """The run's `run.json`; empty where it is missing or damaged."""
     try:
-        return dict(json.loads((run / FILE).read_text(encoding="utf-8")))
+        return dict(json.loads(run_folder.provenance(run).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 
@@ -59,7 +59,7 @@ def restore(run: Path, facts: dict[str, Any], code: Path) -> list[str]:
     if is_whole(run):
         return []
     add(run, {**facts, **collect(code)})
-    return [f"{run / FILE} was missing or damaged: it tells versions and machine as of now"]
+    return [f"{run_folder.provenance(run)} was missing or damaged: it tells versions and machine as of now"]
 
 
 def collect(code: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxloop.storage import checkpoints, tensorboard
+from jaxloop.storage import checkpoints, run_folder, tensorboard
 from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import START
 from jaxloop.storage.store import Store
@@ -31,7 +31,7 @@ class Recorder:
         if processes.leads():
             self.store.add_metrics(metrics)
             examples = {name: value for hparams in self.sweep.members for name, value in hparams.items()}
-            tensorboard.write_experiment(self.run / "members", examples, self.store.metric_names())
+            tensorboard.write_experiment(run_folder.members(self.run), examples, self.store.metric_names())
 
     def write(self, turn: Turn) -> None:
         """Commits a turn; it counts whole or not at all.
@@ -44,7 +44,7 @@ class Recorder:
         if turn.parts is not None or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
             self._flush()
         if turn.snapshot:
-            checkpoints.save_population(self.checkpoints, turn.number, processes.index(), turn.snapshot)
+            checkpoints.save_population(self.run, turn.number, processes.index(), turn.snapshot)
         processes.barrier(f"turn {turn.number}")
         if processes.leads():
             self._commit(turn)
@@ -62,11 +62,7 @@ class Recorder:
                     checkpoint["previous"] = {name: previous[name] for name in START}
                 self.store.put(checkpoint=checkpoint, **turn.totals)
         if turn.parts is not None:
-            checkpoints.keep_only(self.checkpoints, {previous["turn"], turn.number} if turn.parts else ())
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.run / "checkpoints"
+            checkpoints.keep_only(self.run, {previous["turn"], turn.number} if turn.parts else ())
 
     def _flush(self) -> None:
         """Writes what TensorBoard has not seen yet."""
@@ -92,5 +88,5 @@ class Recorder:
 
     def _open(self, number: int, *, announce: bool) -> tensorboard.MemberSummaries:
         member = self.members[number]
-        folder = self.run / "members" / member.folder
+        folder = run_folder.member(self.run, member.folder)
         return tensorboard.MemberSummaries(folder, member.hparams, member.config, announce=announce)

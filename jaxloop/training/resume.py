@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jaxloop.core.task import Task
+from jaxloop.storage import run_folder
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
@@ -35,7 +36,7 @@ def prepared(
     trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
     drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
     is_new = store.get("status") == "created"
-    file, notes = run / drift.SWEEP, store.get("notes", []) if is_new else []
+    file, notes = run_folder.sweep(run), store.get("notes", []) if is_new else []
     if not file.exists():
         notes.append(f"{file} was missing: written anew from the store")
     ranked_by = store.get("metric"), store.get("mode")

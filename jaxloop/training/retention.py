@@ -7,7 +7,7 @@ from typing import Any, get_args
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
 from jaxloop.formatting import ranges
-from jaxloop.storage import checkpoints, seal
+from jaxloop.storage import checkpoints, run_folder, seal
 from jaxloop.storage.final_parameters import final, own_folder, own_folders
 from jaxloop.storage.ranking import with_finite_mean
 from jaxloop.storage.records import Member
@@ -35,7 +35,7 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
         for what in ends_with(sweep.members[number]):
             own = own_folder(run, member, what)
             # without a folder of its own: new, or another was better before the run grew
-            if member.finished and not seal.is_sealed(own):
+            if member.final_folder and not seal.is_sealed(own):
                 try:
                     params = final(run, sweep, task, store, number, what)
                 except DamagedError as error:
@@ -66,10 +66,10 @@ def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
     others = {m.number: own_folders(run, m) for m in members if m.number not in numbers}
     if lost:
         told = f"members {ranges(lost)} are among the best and have no final parameters any more"
-        left = any(others.values()) or any(member.finished for member in members)
+        left = any(others.values()) or any(member.final_folder for member in members)
         return [f"{told}: nothing of the others, which `keep` would drop, is deleted"] if left else []
-    store.drop_finished()
-    shutil.rmtree(run / "finished", ignore_errors=True)
+    store.drop_final_folders()
+    shutil.rmtree(run_folder.finals(run), ignore_errors=True)
     for folders in others.values():
         for own in folders:
             _delete(own)
@@ -98,21 +98,23 @@ def mend(run: Path, store: Store) -> list[str]:
     members = store.members()
     for member in members:
         _clear(run, member)
-    finals = {folder: _damage(run / folder) for folder in sorted({m.finished for m in members if m.finished})}
+    finals = {
+        folder: _damage(run / folder) for folder in sorted({m.final_folder for m in members if m.final_folder})
+    }
     notes = []
     for folder, damage in finals.items():
         if damage:
-            held = [member for member in members if member.finished == folder]
+            held = [member for member in members if member.final_folder == folder]
             lost = [member.number for member in held if not _has_whole_folders(run, member)]
             told = f"final parameters of members {ranges(lost)} are lost, their curves are not"
             notes.append(f"{told if lost else 'all of its members have checkpoints of their own'}: {damage}")
     for member in members:
         for own in own_folders(run, member):
-            if member.finished and not seal.is_sealed(own):
+            if member.final_folder and not seal.is_sealed(own):
                 continue  # of a process that was killed: `keep` writes it anew
             if damage := _damage(own):
                 told = "lost, its curves are not"
-                if member.finished and not finals[member.finished]:
+                if member.final_folder and not finals[member.final_folder]:
                     _delete(own)
                     told = "deleted; if the member is among the best, it is written anew as the run ends"
                 notes.append(f"member {member.number}'s own checkpoint is {told}: {damage}")

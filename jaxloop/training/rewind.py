@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop.errors import DamagedError
-from jaxloop.storage import checkpoints, tensorboard
+from jaxloop.storage import checkpoints, run_folder, tensorboard
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.snapshot import START
 from jaxloop.storage.store import Store
@@ -24,7 +24,7 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[dict[str, Any], str | Non
     for checkpoint in (newest, newest.get("previous")):
         if checkpoint:
             try:
-                checkpoints.check_population(run / "checkpoints", checkpoint["turn"], checkpoint["parts"])
+                checkpoints.check_population(run, checkpoint["turn"], checkpoint["parts"])
                 return checkpoint, damage[0] if damage else None
             except DamagedError as error:
                 damage.append(str(error))
@@ -39,17 +39,17 @@ def rewind(run: Path, store: Store, checkpoint: dict[str, Any]) -> list[str]:
     """
     turn = checkpoint["turn"]
     store.rewind(turn, checkpoint)
-    checkpoints.keep_only(run / "checkpoints", range(turn + 1))
+    checkpoints.keep_only(run, range(turn + 1))
     notes = []
     for member in store.members():
-        folder = run / "members" / member.folder
+        folder = run_folder.member(run, member.folder)
         if member.status == Status.WAITING and folder.exists():
             shutil.rmtree(folder)
         elif member.status != Status.WAITING and (damage := _damage(folder, member, store)):
             _rewrite(folder, member, store)
             notes.append(f"{damage}: written anew from the store")
-    for folder in (run / "finished").glob("[0-9]*-*"):
-        if folder.name[:8].isdigit() and int(folder.name[:8]) > turn:
+    for folder in run_folder.finals(run).glob("*"):
+        if (retired := run_folder.final_turn(folder)) is not None and retired > turn:
             shutil.rmtree(folder)
     return notes
 

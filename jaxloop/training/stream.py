@@ -8,6 +8,7 @@ import numpy as np
 from jaxloop.core.program import CompiledProgram
 from jaxloop.core.slots import Slots
 from jaxloop.core.task import Task
+from jaxloop.storage import run_folder
 from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
@@ -154,7 +155,7 @@ class Stream:
         folders, ended = {}, []
         owners = slots // self.program.capacity
         for count, part in enumerate(retire.parts(self.sweep, self.task, self.program, members, owners)):
-            folder = f"finished/{turn:08d}-{count}"
+            folder = run_folder.final_name(turn, count)
             folders |= dict.fromkeys(members[part].tolist(), folder)
             if owners[part[0]] == processes.index():
                 rows, numbers = slots[part] - self.first, members[part]

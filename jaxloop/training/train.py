@@ -206,9 +206,9 @@ class _Training:
         resumed = None
         if running:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
-            folder, turn, parts = self.recorder.checkpoints, checkpoint["turn"], checkpoint["parts"]
-            resumed = checkpoints.restore_population(folder, turn, parts, like)
-            check_members(resumed, running, f"{folder}: turn {turn}")
+            turn, parts = checkpoint["turn"], checkpoint["parts"]
+            resumed = checkpoints.restore_population(self.run, turn, parts, like)
+            check_members(resumed, running, f"{self.run}: turn {turn}")
         stream = Stream(self.sweep, self.task, program, data, waiting, resumed)
         pending: Turn | None = None
         started, before = time.perf_counter(), self.seconds

@@ -1,0 +1,87 @@
+"""Every path in a run's folder, each named once."""
+
+from pathlib import Path
+
+SWEEP = "sweep.toml"  # the sweep with every default written out
+PROVENANCE = "run.json"  # versions, machine and results, for people
+DATABASE = "run.sqlite"
+LOCK, OWNER = ".lock", ".owner.json"  # of the process that trains the run
+MEMBERS = "members"  # TensorBoard events and checkpoints of each member's own
+FINAL = "finished"  # final parameters of members that retired together
+
+
+def sweep(run: Path) -> Path:
+    """Return the path of the recorded sweep."""
+    return run / SWEEP
+
+
+def provenance(run: Path) -> Path:
+    """Return the path of the facts for people."""
+    return run / PROVENANCE
+
+
+def database(run: Path) -> Path:
+    """Return the path of the store's file."""
+    return run / DATABASE
+
+
+def lock(run: Path) -> Path:
+    """Return the path of the file that the training process locks."""
+    return run / LOCK
+
+
+def owner(run: Path) -> Path:
+    """Return the path of the file that names the training process."""
+    return run / OWNER
+
+
+def members(run: Path) -> Path:
+    """Return the folder of all members' own folders, which is TensorBoard's log directory."""
+    return run / MEMBERS
+
+
+def member(run: Path, name: str) -> Path:
+    """Return a member's own folder.
+
+    Args:
+      run: the run's folder.
+      name: the folder's name, as the store records it.
+    """
+    return members(run) / name
+
+
+def own_checkpoint(run: Path, name: str, tree: str) -> Path:
+    """Return the folder of one of a member's final trees, whether the member has it or not.
+
+    Args:
+      run: the run's folder.
+      name: of the member's own folder.
+      tree: "params" or "average".
+    """
+    return member(run, name) / ("checkpoint" if tree == "params" else tree)
+
+
+def checkpoints(run: Path) -> Path:
+    """Return the folder of the population's checkpoints."""
+    return run / "checkpoints"
+
+
+def checkpoint(run: Path, turn: int, process: int) -> Path:
+    """Return the folder of one process's shard of the checkpoint after a turn."""
+    return checkpoints(run) / f"{turn:08d}" / str(process)
+
+
+def finals(run: Path) -> Path:
+    """Return the folder of all members' final parameters."""
+    return run / FINAL
+
+
+def final_name(turn: int, number: int) -> str:
+    """Return the name, relative to the run, of a folder of final parameters of members that retired in a turn."""
+    return f"{FINAL}/{turn:08d}-{number}"
+
+
+def final_turn(folder: Path) -> int | None:
+    """Return the turn in which the members of a folder of final parameters retired; None for any other folder."""
+    turn, _, number = folder.name.partition("-")
+    return int(turn) if len(turn) == 8 and turn.isdigit() and number.isdigit() else None
