@@ -193,7 +193,10 @@ class Run:
         """
         if self.folder and not self.folder.is_dir():
             raise SweepError(f"--folder: {self.folder} is {'a file' if self.folder.exists() else 'no folder'}")
-        text, source = self.store.get(which), str(run_folder.sweep(self.path))
+        text, source = (
+            self.store.sweep if which == "sweep" else self.store.written,
+            str(run_folder.sweep(self.path)),
+        )
         folder = self.folder or self._sweep_folder()
 
         def read(names_of: sweep.NamesOf) -> Sweep:
@@ -211,11 +214,11 @@ class Run:
 
     def _sweep_folder(self) -> Path:
         """What the sweep's paths are relative to: moved together with the run, or where it was."""
-        recorded = Path(self.store.get("folder"))
-        beside = self.store.get("folder_from_run", None)
+        recorded = Path(self.store.folder)
+        beside = self.store.folder_from_run
         moved = Path(os.path.normpath(self.path.resolve() / beside)) if beside else recorded
         try:
-            document = tomllib.loads(self.store.get("sweep"))
+            document = tomllib.loads(self.store.sweep)
             gone = tasks.missing(document["run"]["task"], moved, document.get("data", {}))
         except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):  # reported when the sweep is parsed
             return recorded
@@ -280,7 +283,7 @@ def prepare_for(path: str | Path) -> None:
         prepare()
         return
     with Store(Path(path)) as store:
-        prepare(store.get("devices", None), store.get("place", {}).get("threads"))
+        prepare(store.devices, (store.place or {}).get("threads"))
 
 
 def opened(path: str | Path, folder: str | Path | None = None) -> Run:

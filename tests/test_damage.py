@@ -181,7 +181,7 @@ def test_damaged_final_parameters_do_not_keep_a_run_from_its_end(run):
     with jaxloop.resume(run) as loaded:
         assert loaded.summary["status"] == "finished"
         notes = loaded.summary["notes"]
-        assert loaded.store.get("notes") == notes
+        assert loaded.store.notes == notes
     lost = [note for note in notes if note.startswith("final parameters of members")]
     assert len(lost) == len({member.final_folder for member in ended})
     without = {note.partition(" gets ")[0] for note in notes if note not in lost}
@@ -214,7 +214,7 @@ def test_verify_finds_what_does_not_fit(run, what):
 def test_a_checkpoint_without_a_part_of_the_members_is_refused(run):
     """What the store says of its parts may be damaged too: no member may be left out without a word."""
     with jaxloop.load(run) as loaded:
-        checkpoint = loaded.store.get("checkpoint")
+        checkpoint = loaded.store.checkpoint
         loaded.store.connection.execute("update members set step = step + 20 where status = 'running'")
         loaded.store.put(checkpoint={**checkpoint, "parts": []})
     with pytest.raises(DamagedError, match="the store says"):
@@ -288,7 +288,7 @@ def test_a_path_that_leads_out_of_a_run_is_refused(run, path):
 def test_no_code_runs_from_a_runs_folder(run, jaxloop_command):
     (run / "evil.py").write_text(f"open({str(run / 'ran')!r}, 'w')\n")
     with jaxloop.load(run) as loaded:
-        text = loaded.store.get("sweep").replace('task = "digits"', 'task = "evil.py:task"')
+        text = loaded.store.sweep.replace('task = "digits"', 'task = "evil.py:task"')
         loaded.store.put(sweep=text, written=text, folder=str(run))
     for words in (["resume", run], ["replay", run, "0"], ["export", run, "0", run.parent / "out"], ["fork", run]):
         done = jaxloop_command(*words)

@@ -39,7 +39,7 @@ def test_drift_is_shown_and_refused(mine, tmp_path, changed):
         (tmp_path / "mine.py").write_text(code)
     elif changed == "jax":
         with Store(run) as store:
-            store.put(origins=[{**store.get("origins")[0], "jax": "0.9.0"}])
+            store.put(origins=[{**store.origins[0], "jax": "0.9.0"}])
     else:
         (run / "sweep.toml").write_text((run / "sweep.toml").read_text().replace("steps = 100", "steps = 90"))
     told = {"code": "code: was", "data": "data: was", "jax": "jax: was 0.9.0, is", "sweep": r"\+steps = 90"}
@@ -54,7 +54,7 @@ def test_drift_is_shown_and_refused(mine, tmp_path, changed):
         jaxloop.resume(run, allow_drift=True, observe=crash_at(2))
     with jaxloop.resume(run) as resumed:  # accepted once, it is no drift any more
         assert resumed.summary["finished"] == 6
-        (drift,) = resumed.store.get("drift", [])
+        (drift,) = resumed.store.drift
     assert drift["turn"] == 2
     assert verify(run)["problems"] == []
 
@@ -85,7 +85,7 @@ def test_what_is_refused_leaves_no_drift_behind(mine, tmp_path):
     with pytest.raises((SweepError, ResourceError)):
         jaxloop.resume(run, allow_drift=True, overrides=huge)
     with jaxloop.load(run) as loaded:
-        assert loaded.store.get("drift", []) == []
+        assert loaded.store.drift == []
         assert len(loaded.members) == 6
 
 
@@ -94,9 +94,9 @@ def test_to_a_finished_run_drift_matters_once_it_grows(mine, tmp_path):
     run = jaxloop.run(mine, out=tmp_path / "run").path
     (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
     with jaxloop.resume(run, allow_drift=True) as resumed:
-        assert resumed.store.get("drift", []) == []
+        assert resumed.store.drift == []
     with pytest.raises(DamagedError, match="code: was"):
         jaxloop.resume(run, overrides=("axes.seed.count=3",))
     with jaxloop.resume(run, overrides=("axes.seed.count=3",), allow_drift=True) as grown:
-        assert [each["changes"][0][:10] for each in grown.store.get("drift")] == ["code: was "]
+        assert [each["changes"][0][:10] for each in grown.store.drift] == ["code: was "]
         assert grown.summary["finished"] == 9

@@ -127,7 +127,7 @@ def has_begun(run):
     if not run.exists():
         return False
     with jaxloop.load(run) as loaded:
-        return loaded.store.get("status") != "created"
+        return loaded.store.status != "created"
 
 
 def faults(count, sample=SAMPLE):

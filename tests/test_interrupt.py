@@ -102,7 +102,7 @@ def test_lapack_calls_at_once_do_not_wait_for_each_other(tmp_path, jaxloop_comma
     done = jaxloop_command("population", file, "--out", tmp_path / "run", env=environment, timeout=240)
     assert done.returncode == 0, done.stderr
     with jaxloop.load(tmp_path / "run") as run:
-        assert run.store.get("devices") == devices
+        assert run.store.devices == devices
         spread = run.curves("train/spread")
         assert (spread[:8] == spread[8:]).all()  # of equal seeds, in whatever lanes
         assert len(set(spread[:8, 0].tolist())) == 8

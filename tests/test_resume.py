@@ -75,12 +75,12 @@ def test_a_run_goes_on_on_another_number_of_devices(tmp_path, whole, jaxloop_com
 def test_training_that_a_killed_process_saved_is_counted(tmp_path):
     run = crashed(tmp_path / "run")
     with Store(run) as store:
-        before = {name: store.get(name) for name in ("seconds", "member_steps")}
+        before = {"seconds": store.seconds, "member_steps": store.member_steps}
     assert before["member_steps"] == 6 * 40
     assert before["seconds"] > 0
     with jaxloop.resume(run) as resumed:
-        assert resumed.store.get("member_steps") == 6 * 60
-        assert resumed.store.get("seconds") == pytest.approx(resumed.summary["seconds"], abs=1e-3)
+        assert resumed.store.member_steps == 6 * 60
+        assert resumed.store.seconds == pytest.approx(resumed.summary["seconds"], abs=1e-3)
         assert resumed.summary["seconds"] > before["seconds"]
 
 
@@ -172,7 +172,7 @@ def test_what_a_run_may_not_become_is_refused(tmp_path, whole, override, told):
 def test_a_fork_is_a_run_of_its_own(tmp_path, whole, jaxloop_command):
     with jaxloop.fork(whole, overrides=("run.steps=40",), out=tmp_path / "fork") as fork:
         assert {member.step for member in fork.members} == {40}
-        assert fork.store.get("forked_from") == str(whole)
+        assert fork.store.forked_from == str(whole)
     other = ("hparams.optimizer=sgd", "run.steps=20")  # which takes no b1, that was written out for adamw
     with jaxloop.fork(whole, overrides=other, out=tmp_path / "sgd") as fork:
         assert {member.hparams["optimizer"] for member in fork.members} == {"sgd"}
@@ -189,7 +189,7 @@ def test_no_turn_ends_past_the_interval_between_checkpoints(tmp_path, monkeypatc
 
     def begin(stream, begin=Stream.begin):
         with Store(tmp_path / "run") as store:
-            checkpoint = store.get("checkpoint", {"turn": 0})["turn"]
+            checkpoint = store.checkpoint["turn"]
         turn = 1 + int(stream.slots.steps[stream.slots.seated].max(initial=0)) // 20
         lost.append(20 * (turn - checkpoint))
         return begin(stream)

@@ -29,7 +29,7 @@ def test_a_project_that_is_moved_with_its_runs_goes_on(tmp_path):
         assert np.isfinite(run.params(1)["w"]).all()
     with jaxloop.resume(path, overrides=("axes.seed.count=2",)) as run:
         assert [member.status for member in run.members] == ["finished"] * 4
-        assert run.store.get("folder") == str(tmp_path / "b")
+        assert run.store.folder == str(tmp_path / "b")
     assert verify(path)["problems"] == []
     assert len(jaxloop.fork(path, out=tmp_path / "fork").members) == 4
 
@@ -88,7 +88,7 @@ def test_a_link_to_a_run_is_followed_and_a_link_inside_is_refused(tmp_path, monk
     jaxloop.resume("link", overrides=("axes.seed.count=2",)).close()
     with jaxloop.resume("folder/runs/line", overrides=("axes.seed.count=3",)) as run:
         assert len(run.members) == 6
-        assert run.store.get("folder_from_run") == "../.."
+        assert run.store.folder_from_run == "../.."
     os.symlink("/etc", path / "finished" / "out")
     with pytest.raises(DamagedError, match="is a link"):
         jaxloop.resume("link", overrides=("axes.seed.count=4",))
@@ -103,7 +103,7 @@ def test_of_starts_at_once_each_gets_a_folder(tmp_path):
     fork = [JAXLOOP, "fork", "runs/line"]
     assert [code for _, code in line.at_once(fork, fork, cwd=tmp_path)] == [0, 0]
     assert sorted(os.listdir(tmp_path / "runs")) == ["line", "line-2", "line-3", "line-4", "line-5"]
-    assert [jaxloop.load(tmp_path / "runs" / name).store.get("name") for name in ("line", "line-5")] == [
+    assert [jaxloop.load(tmp_path / "runs" / name).store.name for name in ("line", "line-5")] == [
         "line",
         "line-5",
     ]

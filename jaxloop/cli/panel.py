@@ -77,11 +77,11 @@ class Panel:
     def _render(self, progress: "Progress") -> Group:
         from jaxloop.storage.ranking import ranked, with_finite_mean
 
-        name = escape(str(progress.store.get("name")))
+        name = escape(str(progress.store.name))
         bar = Bar(TextColumn(name), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"), expand=True)
         bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
         rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
-        metric = str(progress.store.get("metric"))
+        metric = str(progress.store.metric)
         return Group(bar, _line(progress), best_table(rows, self.varied, metric) if rows else "")
 
 

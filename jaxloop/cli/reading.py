@@ -86,10 +86,10 @@ def show(target: Path, as_json: bool) -> None:
         if as_json:
             click.echo(strict_json({**run_json(store), "members": members}))
             return
-        varied = store.get("varied")
+        varied = store.varied
         for member in members:
             values = " ".join(f"{n}={member['hparams'][n]}" for n in varied if n in member["hparams"])
-            metric = member["metrics"].get(store.get("metric"))
+            metric = member["metrics"].get(store.metric)
             shown = "-" if metric is None else f"{metric:.4f}"
             line = f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
             click.echo(line)
@@ -133,10 +133,10 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
     from jaxloop.sweep.catalog import direction
 
     with Store(run) as store:
-        metric = str(metric or store.get("metric"))
-        if metric not in store.metric_names() and metric != store.get("metric"):  # its own may not be measured yet
+        metric = str(metric or store.metric)
+        if metric not in store.metric_names() and metric != store.metric:  # its own may not be measured yet
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
-        better = mode or (store.get("mode") if metric == store.get("metric") else direction(metric))
+        better = mode or (store.mode if metric == store.metric else direction(metric))
         if better is None:
             raise SweepError(f"cannot infer a direction for `{metric}`: set --mode to max or min")
         found = ranked(store, metric, better)
@@ -152,7 +152,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             return
         from jaxloop.cli.panel import best_table, console
 
-        console().print(best_table(rows, store.get("varied"), metric))
+        console().print(best_table(rows, store.varied, metric))
         _remark(store)
 
 

@@ -155,7 +155,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
     with ignoring_broken_pipe(stream):
         click.echo(f"{folder}: {len(checked.members)} members", file=stream)
     with Store(folder) as store:
-        cautions = store.get("notes", []) if store.get("status") == "created" else []
+        cautions = store.notes if store.status == "created" else []
     with Panel(checked.varied, to_stderr=as_json) as panel:
         panel.tell(cautions)
         summary = train.train(folder, checked, task, panel, allow_drift=allow_drift)

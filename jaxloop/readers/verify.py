@@ -10,7 +10,6 @@ from jaxloop.errors import DamagedError, JaxloopError
 from jaxloop.formatting import ranges
 from jaxloop.storage import checkpoints, final_parameters, lock, run_folder, seal, tensorboard
 from jaxloop.storage.records import Member, Status
-from jaxloop.storage.snapshot import START
 from jaxloop.storage.store import Store
 from jaxloop.sweep import identity
 from jaxloop.sweep.sweep import parse
@@ -74,7 +73,7 @@ def _store(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 
 def _sweep(run: Path, store: Store) -> Iterator[str | None]:
-    file, text = run_folder.sweep(run), store.get("sweep")
+    file, text = run_folder.sweep(run), store.sweep
     if not file.exists():
         yield f"{file}: is missing; `resume` writes it anew"
     else:
@@ -88,8 +87,8 @@ def _provenance(run: Path) -> Iterator[str | None]:
 
 def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
     """Each member's hparams give its id: neither has changed since the run began."""
-    document = parse(store.get("sweep"), folder=Path(store.get("folder"))).document
-    origins = store.get("origins")
+    document = parse(store.sweep, folder=Path(store.folder)).document
+    origins = store.origins
     for member in members:
         wanted = {identity.member(member.hparams, document, each["code"], each["data"]) for each in origins}
         fits = member.id in wanted and member.config == identity.config(member.hparams)
@@ -98,7 +97,7 @@ def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
     """A member has a point at each evaluation up to its step, no other, and ended where its status says."""
-    every = parse(store.get("sweep"), folder=Path(store.get("folder"))).document.run.evaluate_every
+    every = parse(store.sweep, folder=Path(store.folder)).document.run.evaluate_every
     for member in members:
         steps, budget = store.steps(member.number).tolist(), member.hparams["steps"]
         nowhere = set() if member.status == Status.DIVERGED else {0}  # who diverged at once has its point there
@@ -115,7 +114,7 @@ def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
     """The checkpoints that the store names are whole, and hold who trained then, as far as the curves say."""
-    newest = store.get("checkpoint", START)
+    newest = store.checkpoint
     for checkpoint in (newest, newest.get("previous")):
         if not checkpoint or not checkpoint["parts"]:
             continue
@@ -162,7 +161,7 @@ def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
 
 def _events(run: Path, store: Store, members: list[Member]) -> Iterator[str | None]:
     """TensorBoard's files have the store's values up to the last checkpoint; later ones may not be written yet."""
-    turn = store.get("checkpoint", START)["turn"]
+    turn = store.checkpoint["turn"]
     tensorboard.scalars(run_folder.members(run))  # the experiment's own file
     for member in members:
         recorded = store.points(member.number, turn)

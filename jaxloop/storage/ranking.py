@@ -28,7 +28,7 @@ def ranked(
       mode: "max" or "min", whether more or less is better; instead of the run's own.
       so_far: take members that still run as they are now.
     """
-    metric, mode = str(metric or store.get("metric")), mode or store.get("mode")
+    metric, mode = str(metric or store.metric), mode or store.mode
     counted = {Status.FINISHED, Status.RUNNING} if so_far else {Status.FINISHED}
     configs: dict[str, list[Member]] = {}
     for member in store.members():
@@ -92,11 +92,11 @@ def status(store: Store) -> str:
     cannot be determined.
     """
     run = store.path.parent
-    if (found := store.get("status")) != "running" or lock.is_held(run):
+    if (found := store.status) != "running" or lock.is_held(run):
         return found
     if host := lock.other_host(run):
         return f"running on {host} as of {_last_written(store)} (cannot be told from here)"
-    return "interrupted" if store.get("status") == "running" else store.get("status")  # it may have just ended
+    return "interrupted" if store.status == "running" else store.status  # it may have just ended
 
 
 def _last_written(store: Store) -> str:
@@ -115,11 +115,11 @@ def run_json(store: Store) -> dict[str, Any]:
     counts = store.counts()
     return {
         "run": str(store.path.parent),
-        "name": store.get("name"),
+        "name": store.name,
         "status": status(store),
         "members": sum(counts.values()),
         **counts,
-        "metric": store.get("metric"),
-        "notes": store.get("notes", []),
-        "drift": store.get("drift", []),
+        "metric": store.metric,
+        "notes": store.notes,
+        "drift": store.drift,
     }

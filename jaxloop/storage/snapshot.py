@@ -10,9 +10,6 @@ from jaxloop.errors import DamagedError
 Final = Literal["params", "average"]  # what a member ends with; the second is of the first, over steps
 
 
-START = {"turn": 0, "parts": []}  # the checkpoint of a run that has none yet: all members wait
-
-
 class Snapshot(NamedTuple):
     """Members in the middle of their training: what it takes to go on with them, in whatever slots.
 

@@ -1,5 +1,6 @@
 """The single truth of a run: members, statuses, curves and which checkpoint counts, in one SQLite file."""
 
+import copy
 import json
 import os
 import sqlite3
@@ -10,9 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, SweepError, is_out_of_resources, sqlite_code
-from jaxloop.storage import fact_types, run_folder
+from jaxloop.storage import facts, run_folder
 from jaxloop.storage.records import Member, NewMember, Status, from_row
 from jaxloop.sweep.suggest import nearest
 
@@ -21,7 +23,7 @@ PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of 
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
 
-class Store:
+class Store(facts.Facts):
     """One run's file. A turn's records are one transaction; readers never wait for the writer (WAL)."""
 
     def __init__(self, run: Path, *, create: bool = False, content: bytes | None = None):
@@ -51,9 +53,9 @@ class Store:
             if create:
                 self.connection.execute("pragma journal_mode = wal")
                 self._create()
-        found = self.get("format", None)
+        found = self.format
         if found != FORMAT:
-            reader = READERS.get(found, "a later jaxloop can: update it")
+            reader = READERS.get(found or 0, "a later jaxloop can: update it")
             raise DamagedError(f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; {reader}")
 
     def _uri(self) -> str:
@@ -89,25 +91,37 @@ class Store:
     # facts of the run
 
     def put(self, **values: Any) -> None:
-        """Records facts, all or none."""
+        """Record facts, all or none.
+
+        Args:
+          **values: by the names in `Facts`.
+
+        Raises:
+          TypeError: there is no fact of that name.
+        """
+        if unknown := values.keys() - facts.NAMES:
+            raise TypeError(f"no facts of a run: {', '.join(sorted(unknown))}")
+        self._put(values)
+
+    def _put(self, values: dict[str, Any]) -> None:
         rows = [(key, json.dumps(value)) for key, value in values.items()]
         with nullcontext() if self.connection.in_transaction else self.transaction():
             self.connection.executemany("insert or replace into facts values(?, ?)", rows)
 
-    def get(self, key: str, *default: Any) -> Any:
-        """A fact, checked for its type.
-
-        Args:
-          default: what it is where nothing is recorded; without one, the fact is needed.
-
-        Raises:
-          DamagedError: it is not what jaxloop writes, or it is needed and missing.
-        """
+    def fact(self, name: str, adapter: TypeAdapter[Any], *default: Any) -> Any:
         with self._damage_told():
-            row = self.connection.execute("select value from facts where key = ?", (key,)).fetchone()
+            row = self.connection.execute("select value from facts where key = ?", (name,)).fetchone()
             if row is None and not default:
-                raise ValueError(f"it does not tell the run's {key}")
-            return fact_types.read(key, row[0]) if row else default[0]
+                raise ValueError(f"it does not tell the run's {name}")
+            return adapter.validate_json(row[0]) if row else copy.copy(default[0])
+
+    def layout(self, bucket: int) -> facts.Layout | None:
+        """Return the capacity and group size that a bucket's program was given, if it has been compiled."""
+        return self.fact(f"layout/{bucket}", facts.LAYOUT, None)
+
+    def put_layout(self, bucket: int, layout: facts.Layout | None) -> None:
+        """Record the capacity and group size of a bucket's program; None to have them chosen anew."""
+        self._put({f"layout/{bucket}": layout})
 
     def content(self) -> bytes:
         """The whole file, for a process on another host, where it cannot be opened beside its writer."""
@@ -202,7 +216,7 @@ class Store:
         """Forgets where final parameters are: they have been deleted, or soon will be."""
         self.connection.execute("update members set finished = null")
 
-    def rewind(self, turn: int, checkpoint: dict[str, Any]) -> None:
+    def rewind(self, turn: int, checkpoint: facts.Shards) -> None:
         """Forgets all that came after a turn, whose checkpoint is now the newest: the rest is trained again."""
         with self.transaction():
             execute = self.connection.execute

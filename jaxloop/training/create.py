@@ -227,12 +227,12 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
       SweepError: the sweep breaks a rule of the task.
       ResourceError: the disk is too small.
     """
-    if (text := sweep.toml()) != store.get("sweep"):
+    if (text := sweep.toml()) != store.sweep:
         before, recorded = _recorded(store), [member.hparams for member in store.members()]
         known = sweep.members[: len(recorded)]
         if not all(had.items() <= wanted.items() for had, wanted in zip(recorded, known, strict=True)):
             raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
-        checked, had = check(sweep, task), store.get("size_classes")
+        checked, had = check(sweep, task), store.size_classes
         new = list(range(len(recorded), len(sweep.members)))
         buckets = size_classes.buckets(sweep, task, new) if new else []
         disk.check(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
@@ -250,13 +250,14 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
                 growing=True,
             )
             if before.population != sweep.document.population:
-                store.put(**{f"layout/{index}": None for index in range(len(had))})
+                for index in range(len(had)):
+                    store.put_layout(index, None)
     elif facts:
         store.put(**facts)
     file = run_folder.sweep(run)
     if not file.exists() or file.read_text(encoding="utf-8", errors="replace") != text:
         write_whole(file, text)
-    if store.get("growing", False):
+    if store.growing:
         store.put(growing=False)
 
 
@@ -281,7 +282,7 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
 
 
 def _recorded(store: Store) -> Document:
-    return Document.model_validate(tomllib.loads(store.get("sweep")))
+    return Document.model_validate(tomllib.loads(store.sweep))
 
 
 def _umask() -> int:

@@ -40,7 +40,7 @@ def changes(store: Store, now: dict[str, str]) -> list[str]:
     Args:
       now: as `origin` gives it.
     """
-    was = store.get("origins")[-1]
+    was = store.origins[-1]
     return [f"{name}: was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]]
 
 
@@ -62,8 +62,8 @@ def check(
       DamagedError: something has changed, and that is not allowed.
     """
     changed = changes(store, now) if trains else []
-    diff = _diff(store.get("source", None), source(sweep), "the task's code") if changed else []
-    edited = [] if store.get("growing", False) else _edited(run, store)
+    diff = _diff(store.source, source(sweep), "the task's code") if changed else []
+    edited = [] if store.growing else _edited(run, store)
     if not changed and not edited:
         return {}
     if not allowed:
@@ -75,18 +75,16 @@ def check(
         told = [f"{run}: not as it was when the run was last started:", *changed, *diff, *edited, *hints]
         raise DamagedError("\n".join(told))
     what = [*changed, *([f"{run_folder.SWEEP}: was edited"] if edited else [])]
-    facts = {"origins": [*store.get("origins"), now], "source": source(sweep)} if changed else {}
+    facts = {"origins": [*store.origins, now], "source": source(sweep)} if changed else {}
     record = {"turn": turn, "changes": what, "diff": [*diff, *edited]}
-    return {"drift": [*store.get("drift", []), record], **facts}
+    return {"drift": [*store.drift, record], **facts}
 
 
 def _edited(run: Path, store: Store) -> list[str]:
     """How the sweep's file differs from the sweep as recorded; not at all if it is missing."""
     file = run_folder.sweep(run)
     lines = (
-        _diff(store.get("sweep"), file.read_text(encoding="utf-8", errors="replace"), str(file))
-        if file.exists()
-        else []
+        _diff(store.sweep, file.read_text(encoding="utf-8", errors="replace"), str(file)) if file.exists() else []
     )
     return [*lines, "(what a run may change is changed by `resume --set`, not in its file)"] if lines else []
 

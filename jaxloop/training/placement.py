@@ -20,7 +20,7 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
     Raises:
       SweepError: processes have unlike numbers of devices.
     """
-    had, here = store.get("devices", 0), len(jax.local_devices())
+    had, here = (store.devices or 0), len(jax.local_devices())
     fits = had > 0 and had % processes.count() == 0 and had // processes.count() <= here
     found = devices.member_mesh(had // processes.count() if fits else None)
     if processes.least(found.size) < processes.most(found.size):
@@ -39,7 +39,7 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
 def moved(store: Store, mesh: Mesh) -> list[str]:
     """A note where a run goes on elsewhere than it was last."""
     now = _place(mesh)
-    had = store.get("place", now)
+    had = store.place or now
     changes = [f"{name} {had[name]} -> {now[name]}" for name in had if now[name] != had[name]]
     told = f"resumed elsewhere ({', '.join(changes)}): last bits may differ from those of one run through"
     return [told] if changes else []
@@ -48,7 +48,7 @@ def moved(store: Store, mesh: Mesh) -> list[str]:
 def facts(store: Store, mesh: Mesh) -> dict[str, Any]:
     """What the store should know of where the run is now, and of how many devices it began on."""
     place = _place(mesh)
-    return {"place": place, "devices": store.get("devices", place["devices"])}
+    return {"place": place, "devices": store.devices or place["devices"]}
 
 
 def _place(mesh: Mesh) -> dict[str, Any]:

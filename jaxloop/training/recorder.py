@@ -7,7 +7,6 @@ import numpy as np
 
 from jaxloop.storage import checkpoints, run_folder, tensorboard
 from jaxloop.storage.records import Status
-from jaxloop.storage.snapshot import START
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes
@@ -51,7 +50,7 @@ class Recorder:
 
     def _commit(self, turn: Turn) -> None:
         """The transaction that makes what all processes wrote count; then drops the checkpoint before the last."""
-        previous = self.store.get("checkpoint", START)
+        previous = self.store.checkpoint
         with self.store.transaction():
             self.store.admit(turn.admitted, turn.number)
             self.store.record(turn.number, turn.members.tolist(), turn.steps.tolist(), turn.metrics)
@@ -59,7 +58,7 @@ class Recorder:
             if turn.parts is not None:
                 checkpoint = {"turn": turn.number, "parts": turn.parts}
                 if turn.parts:  # else none is needed, and none is kept
-                    checkpoint["previous"] = {name: previous[name] for name in START}
+                    checkpoint["previous"] = {"turn": previous["turn"], "parts": previous["parts"]}
                 self.store.put(checkpoint=checkpoint, **turn.totals)
         if turn.parts is not None:
             checkpoints.keep_only(self.run, {previous["turn"], turn.number} if turn.parts else ())

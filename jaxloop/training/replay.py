@@ -28,8 +28,8 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     recorded = store.points(number)
     if not recorded:
         raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
-    bucket = size_classes.with_one(size_classes.recorded(sweep, store.get("size_classes")), number)
-    mesh = devices.member_mesh(store.get("devices", None))
+    bucket = size_classes.with_one(size_classes.recorded(sweep, store.size_classes), number)
+    mesh = devices.member_mesh(store.devices)
     program = compiled(sweep, task, bucket, mesh, capacity=1, width=devices.NARROWEST)
     slots = Slots(bucket, sweep.members, program.capacity, program.width, [number], mesh.size)
     fresh, data = program.place(slots.admit()), shared(task, bucket, mesh)

@@ -35,21 +35,21 @@ def prepared(
     counts, turn = store.counts(), checkpoint["turn"]
     trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
     drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
-    is_new = store.get("status") == "created"
-    file, notes = run_folder.sweep(run), store.get("notes", []) if is_new else []
+    is_new = store.status == "created"
+    file, notes = run_folder.sweep(run), store.notes if is_new else []
     if not file.exists():
         notes.append(f"{file} was missing: written anew from the store")
-    ranked_by = store.get("metric"), store.get("mode")
+    ranked_by = store.metric, store.mode
     grow(run, sweep, task, store, origin, {**drifted, **_moved(run, sweep, store)})
-    if (now := (store.get("metric"), store.get("mode"))) != ranked_by:
+    if (now := (store.metric, store.mode)) != ranked_by:
         notes.append(f"members are ranked by {' '.join(now)} from now on; it was by {' '.join(ranked_by)}")
     if damage:
         at = f"turn {turn}" if turn else "the beginning"
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
     if not is_new:
         notes += rewind(run, store, checkpoint)
-    facts = {name: store.get(name, None) for name in ("name", "folder", "origins", "forked_from")}
-    facts = {name: fact for name, fact in facts.items() if fact is not None}
+    facts = {"name": store.name, "folder": store.folder, "origins": store.origins}
+    facts |= {"forked_from": store.forked_from} if store.forked_from else {}
     notes += provenance.restore(run, facts, sweep.folder)
     return notes + retention.mend(run, store)
 
@@ -57,4 +57,4 @@ def prepared(
 def _moved(run: Path, sweep: Sweep, store: Store) -> dict[str, str]:
     """Facts to record where the run or the sweep's folder has been moved."""
     now = whereabouts(sweep, run)
-    return now if any(store.get(name, None) != value for name, value in now.items()) else {}
+    return {} if now == {"folder": store.folder, "folder_from_run": store.folder_from_run} else now

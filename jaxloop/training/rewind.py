@@ -2,24 +2,23 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxloop.errors import DamagedError
 from jaxloop.storage import checkpoints, run_folder, tensorboard
+from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import Member, Status
-from jaxloop.storage.snapshot import START
 from jaxloop.storage.store import Store
 
 
-def whole_checkpoint(run: Path, store: Store) -> tuple[dict[str, Any], str | None]:
+def whole_checkpoint(run: Path, store: Store) -> tuple[Shards, str | None]:
     """The newest checkpoint that is whole, and what is wrong with the one after it.
 
     Raises:
       DamagedError: the last two are both damaged.
     """
-    newest = store.get("checkpoint", START)
+    newest = store.checkpoint
     damage = []
     for checkpoint in (newest, newest.get("previous")):
         if checkpoint:
@@ -31,7 +30,7 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[dict[str, Any], str | Non
     raise DamagedError("\n".join([*damage, f"no whole checkpoint is left: `jaxloop fork {run}` trains anew"]))
 
 
-def rewind(run: Path, store: Store, checkpoint: dict[str, Any]) -> list[str]:
+def rewind(run: Path, store: Store, checkpoint: Shards) -> list[str]:
     """Forgets what came after a checkpoint, in the store and in files.
 
     Returns:

@@ -18,9 +18,10 @@ from jaxloop.core.program import CompiledProgram, Tuned, compiled, narrowest_wid
 from jaxloop.core.task import Task
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.storage import checkpoints, lock, ranking
+from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import Status
 from jaxloop.storage.seal import refuse_links
-from jaxloop.storage.snapshot import START, check_members
+from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training import diagnosis, drift, host, placement, processes, provenance, retention, width_tuner
@@ -105,10 +106,10 @@ class _Training:
         self.recorder = Recorder(run, sweep, store)
         self.mesh, unused = placement.mesh(store)
         self.notes += unused
-        self.buckets = size_classes.recorded(sweep, store.get("size_classes"))
+        self.buckets = size_classes.recorded(sweep, store.size_classes)
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
-        self.before = {name: store.get(name, 0) for name in ("seconds", "member_steps")}  # by earlier processes
+        self.before = {"seconds": store.seconds, "member_steps": store.member_steps}  # by earlier processes
         self.saved_turn, self.saved_at = 0, time.monotonic()
 
     def train(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class _Training:
         if processes.leads():
             self.store.put(status="running", **placement.facts(self.store, self.mesh))
             self._note()
-        checkpoint = self.store.get("checkpoint", START)
+        checkpoint = self.store.checkpoint
         self.turn = self.saved_turn = checkpoint["turn"]
         members = self.store.members()
         for member in members:
@@ -132,10 +133,10 @@ class _Training:
 
     def _note(self) -> None:
         """Records what the user should know, each thing once."""
-        self.store.put(notes=list(dict.fromkeys([*self.store.get("notes", []), *self.notes])))
+        self.store.put(notes=list(dict.fromkeys([*self.store.notes, *self.notes])))
 
     def _train_bucket(
-        self, index: int, bucket: Bucket, waiting: list[int], running: dict[int, int], checkpoint: dict[str, Any]
+        self, index: int, bucket: Bucket, waiting: list[int], running: dict[int, int], checkpoint: Shards
     ) -> None:
         """Trains a bucket's members; where its first turn finds too little device memory, with half the slots.
 
@@ -162,14 +163,14 @@ class _Training:
                 f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
             )
             self._note()
-            self.store.put(**{f"layout/{index}": {"capacity": capacity, "width": width}})  # for `_compile`
+            self.store.put_layout(index, {"capacity": capacity, "width": width})  # for `_compile`
             del program
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
         """The bucket's program, of this process's share of the slots; a resumed run keeps capacity and width."""
         count = processes.count()
-        layout = self.store.get(f"layout/{index}", None) or {}
-        capacity, width = layout.get("capacity"), layout.get("width")
+        layout = self.store.layout(index)
+        capacity, width = (layout["capacity"], layout["width"]) if layout else (None, None)
         started = time.perf_counter()
         program = compiled(
             self.sweep,
@@ -184,8 +185,9 @@ class _Training:
         )
         self.compile_seconds += time.perf_counter() - started
         if processes.leads():
-            layout = {"capacity": program.capacity * count, "width": program.width}
-            self.store.put(**layout, **{f"layout/{index}": layout})
+            capacity = program.capacity * count
+            self.store.put(capacity=capacity, width=program.width)
+            self.store.put_layout(index, {"capacity": capacity, "width": program.width})
         self.recorder.announce(program.metrics)
         return program
 
@@ -200,7 +202,7 @@ class _Training:
         data: Any,
         waiting: list[int],
         running: dict[int, int],
-        checkpoint: dict[str, Any],
+        checkpoint: Shards,
     ) -> None:
         """Trains a bucket's members: those of a checkpoint, and those that wait."""
         resumed = None
@@ -285,7 +287,7 @@ class _Training:
             self.signal = None  # it came when nothing was left to interrupt
         ranked, counts = ranking.ranked(self.store), self.store.counts()
         if processes.leads() and not self.signal:
-            self.notes += ranking.not_finite(ranked, self.store.get("metric"))
+            self.notes += ranking.not_finite(ranked, self.store.metric)
             if not counts[Status.FINISHED] and (cause := diagnosis.of_first(self.sweep, self.task, self.store)):
                 self.notes.append(cause)
             self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
@@ -300,11 +302,11 @@ class _Training:
             "finished": counts[Status.FINISHED],
             "diverged": counts[Status.DIVERGED],
             "programs": len(self.buckets),
-            "capacity": self.store.get("capacity", None),
-            "width": self.store.get("width", None),
+            "capacity": self.store.capacity,
+            "width": self.store.width,
             "devices": self.mesh.size * processes.count(),
             "processes": processes.count(),
-            "metric": self.store.get("metric"),
+            "metric": self.store.metric,
             "notes": self.notes,
             "share_done": self._progress(len(self.buckets)).share_done,
             "compile_seconds": round(self.compile_seconds, 3),
@@ -315,6 +317,6 @@ class _Training:
         if processes.leads():
             self.store.put(status=status, **totals)
             told = {name: value for name, value in summary.items() if name != "best"}
-            provenance.add(self.run, {**told, "notes": self.store.get("notes")})
+            provenance.add(self.run, {**told, "notes": self.store.notes})
         processes.barrier("ended")
         return {**summary, "signal": self.signal}
