@@ -118,7 +118,7 @@ def test_no_module_imports_itself_through_others():
 def test_every_test_that_a_promise_names_exists():
     """docs/safety.md links each promise to its test."""
     promises = (ROOT / "docs" / "safety.md").read_text()
-    named = re.findall(r"`(?:tests/)?(test_\w+)\.py(?:::(\w+))?", promises)
+    named = re.findall(r"`(?:tests/)?(?:\w+/)?(test_\w+)\.py(?:::(\w+))?", promises)
     assert len(named) > 10
     for module, test in named:
         (file,) = Path(__file__).parent.rglob(f"{module}.py")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxloop.sweep.sizes import Size
 
-ROUNDS = 24  # measured: position and pair statistics match numpy's permutation (tests/test_data.py)
+ROUNDS = 24  # measured: position and pair statistics match numpy's permutation (tests/core/test_batches.py)
 UNROLLED = 4  # rounds compiled side by side: measured as fast as all 24, in benchmarks/LOG.md
 
 

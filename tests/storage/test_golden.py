@@ -6,18 +6,18 @@ line: the fixtures stay as they are. `tools/golden.py` makes one for a new forma
 
 import json
 import shutil
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import jaxloop
 from jaxloop.errors import DamagedError
 from jaxloop.readers.verify import verify
 from jaxloop.storage.store import FORMAT, Store
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 FOLDERS = sorted(GOLDEN.iterdir())
 
 

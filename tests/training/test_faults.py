@@ -16,10 +16,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import jaxloop
 
-HERE = Path(__file__).parent
+HERE = ROOT / "tests"
 LINE = """
 import jax
 import jax.numpy as jnp
