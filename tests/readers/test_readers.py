@@ -18,7 +18,7 @@ from jaxloop.sweep import sweep
 
 
 @pytest.mark.slow
-def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_command):
+def test_nine_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_command):
     """Whoever reads while a run goes finds each member's points without a gap, none twice, none from ahead."""
     run, done = tmp_path / "run", threading.Event()
     failures, reads = [], []
@@ -59,12 +59,12 @@ def test_twelve_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_comman
                 failures.append(repr(error))
                 return
 
-    with ThreadPoolExecutor(12) as pool:
-        for kind in ["store"] * 3 + ["show", "ls", "best"] * 2 + ["tensorboard"] * 3:
+    with ThreadPoolExecutor(9) as pool:
+        for kind in ["store"] * 3 + ["show", "ls", "best"] + ["tensorboard"] * 3:
             pool.submit(read, kind)
         try:
             summary = jaxloop.run(
-                sweep.parse(TINY, ("run.steps=500", "axes.seed.count=4", "checkpoint.every=100")), out=run
+                sweep.parse(TINY, ("run.steps=400", "axes.seed.count=4", "checkpoint.every=100")), out=run
             ).summary
         finally:
             done.set()

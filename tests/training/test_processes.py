@@ -10,6 +10,7 @@ import sys
 import time
 
 import jax
+import line
 import numpy as np
 import pytest
 from conftest import JAXLOOP, TINY
@@ -173,12 +174,13 @@ def slurm(index, job):
 
 
 @pytest.mark.parametrize("launcher", [open_mpi, slurm])
-def test_what_a_launcher_says_is_found(tiny, tmp_path, launcher):
+def test_what_a_launcher_says_is_found(tmp_path, launcher):
     """The variables that it sets, without it."""
     job = random.SystemRandom().randrange(1, 4000)
+    file = line.written(tmp_path)
     alive = [
         subprocess.Popen(
-            [JAXLOOP, "population", str(tiny), "--out", str(tmp_path / "run"), "--set", "run.steps=20", "--json"],
+            [JAXLOOP, "population", str(file), "--out", str(tmp_path / "run"), "--json"],
             env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", **launcher(index, job)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
