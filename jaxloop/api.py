@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,28 @@ def task_of(checked: Sweep) -> Task:
         raise SweepError(checked.source_map.say(("data",), str(error))) from error
 
 
+class Ready(NamedTuple):
+    """A run that is created or opened, ready to be trained.
+
+    Attributes:
+      folder: the run's own.
+      sweep: its members in the order of their numbers.
+      task: what they train.
+    """
+
+    folder: Path
+    sweep: Sweep
+    task: Task
+
+    def train(self, observe: Observer = lambda progress: None, *, allow_drift: bool = False) -> dict[str, Any]:
+        """Train all members that have not ended; see `training.train`. The command line and Python both end here.
+
+        Returns:
+          The summary that `population --json` prints, and under "signal" the signal that ended the run early.
+        """
+        return train.train(self.folder, self.sweep, self.task, observe, allow_drift=allow_drift)
+
+
 def run(
     swept: str | Path | Sweep,
     *,
@@ -58,23 +80,20 @@ def run(
     overrides: tuple[str, ...] = (),
     observe: Observer = lambda progress: None,
 ) -> "Run":
-    """Trains a whole sweep and returns the finished run.
+    """Train a whole sweep and return the finished run.
 
     Args:
       swept: a sweep file's path, or a checked Sweep.
       out: the run's own folder; by default a new one under runs/.
       overrides: such as "run.steps=100", of a sweep file.
-      observe: called after each turn.
+      observe: called after each turn with its `Progress`.
+
+    Raises:
+      SweepError: the sweep breaks a rule, or the folder is taken; nothing was written.
+      ResourceError: memory or disk ran out; what was saved is whole.
     """
-    prepare()
-    if not isinstance(swept, Sweep):
-        checked, task = read(swept, overrides)
-    elif overrides:
-        raise TypeError("overrides go with a sweep file: a Sweep is checked already")
-    else:
-        checked, task = swept, task_of(swept)
-    folder = create.create(checked, task, Path(out or RUNS / checked.name), numbered=not out)
-    return Run(folder, train.train(folder, checked, task, observe))
+    ready = created(swept, out, overrides)
+    return Run(ready.folder, ready.train(observe))
 
 
 def resume(
@@ -85,18 +104,23 @@ def resume(
     folder: str | Path | None = None,
     observe: Observer = lambda progress: None,
 ) -> "Run":
-    """Goes on with a run from its last whole checkpoint.
+    """Continue a run from its last whole checkpoint.
 
     Args:
+      path: the run's folder.
       overrides: such as "axes.seed.count=8": a run may get more members, and other intervals, capacity or metric.
-      allow_drift: to go on although code, data or libraries have changed since it was last started; recorded.
+      allow_drift: continue although code, data or libraries have changed since it was last started; recorded.
       folder: where the sweep's task and data are now, if they have been moved without the run.
-      observe: called after each turn.
+      observe: called after each turn with its `Progress`.
+
+    Raises:
+      NotFoundError: there is no run.
+      SweepError: the overrides change what a run's members share.
+      DamagedError: no whole checkpoint is left, or something has drifted.
+      LockedError: another process trains the run.
     """
-    prepare_for(path)
-    run = opened(path, folder)
-    checked, task = run.changed(overrides)
-    run.summary = train.train(run.path, checked, task, observe, allow_drift=allow_drift)
+    run, ready = resumed(path, overrides, folder)
+    run.summary = ready.train(observe, allow_drift=allow_drift)
     return run
 
 
@@ -108,28 +132,50 @@ def fork(
     folder: str | Path | None = None,
     observe: Observer = lambda progress: None,
 ) -> "Run":
-    """Trains a new run from the sweep of another, with today's code, data and libraries.
+    """Train a new run from the sweep of another, with today's code, data and libraries.
 
     Args:
+      path: the other run's folder.
       out: the new run's own folder; by default a free one beside the other.
       overrides: such as "run.steps=100".
       folder: where the other's task and data are now, if they have been moved without it.
-      observe: called after each turn.
+      observe: called after each turn with its `Progress`.
     """
+    ready = forked(path, out, overrides, folder)
+    return Run(ready.folder, ready.train(observe))
+
+
+def created(swept: str | Path | Sweep, out: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Ready:
+    """Create a run with all its members waiting; see `run`."""
     prepare()
-    created, checked, task = forked(path, out, overrides, folder)
-    return Run(created, train.train(created, checked, task, observe))
+    if not isinstance(swept, Sweep):
+        checked, task = read(swept, overrides)
+    elif overrides:
+        raise TypeError("overrides go with a sweep file: a Sweep is checked already")
+    else:
+        checked, task = swept, task_of(swept)
+    return Ready(create.create(checked, task, Path(out or RUNS / checked.name), numbered=not out), checked, task)
+
+
+def resumed(
+    path: str | Path, overrides: tuple[str, ...] = (), folder: str | Path | None = None
+) -> tuple["Run", Ready]:
+    """Open a run to continue it; see `resume`. The run's new members join it once it is trained."""
+    prepare_for(path)
+    run = opened(path, folder)
+    return run, Ready(run.path, *run.changed(overrides))
 
 
 def forked(
     path: str | Path, out: str | Path | None, overrides: tuple[str, ...], folder: str | Path | None = None
-) -> tuple[Path, Sweep, Task]:
-    """The folder, sweep and task of a new run that is created from another; see `fork`."""
+) -> Ready:
+    """Create a run from the sweep of another; see `fork`."""
+    prepare()
     with opened(path, folder) as run:
         checked, task = run.read(overrides, "written")
         origin = str(run.path.absolute())
-        created = create.create(checked, task, Path(out or origin), numbered=not out, forked_from=origin)
-    return created, checked, task
+        new = create.create(checked, task, Path(out or origin), numbered=not out, forked_from=origin)
+    return Ready(new, checked, task)
 
 
 class Run:

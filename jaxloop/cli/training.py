@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from jaxloop.cli.options import (
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
 from jaxloop.storage.disk import RUNS, refuse_taken
 
+if TYPE_CHECKING:
+    from jaxloop.api import Ready
+
 
 @click.command()
 @sweep_file
@@ -28,11 +31,13 @@ from jaxloop.storage.disk import RUNS, refuse_taken
 @as_json
 def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: bool) -> None:
     """What a sweep would do: members, programs, memory, disk, FLOPs. Nothing is run or written."""
-    checked, task = _read(file, overrides, seeds)
-    from jaxloop.training import plan
+    overrides = _checked_without_jax(file, overrides, seeds)
+    from jaxloop import api
+    from jaxloop.training import plan as planning
 
-    found = plan.plan(checked, task)
-    click.echo(strict_json(found) if as_json else plan.text(found))
+    start_jax()
+    found = planning.plan(*api.read(file, overrides))
+    click.echo(strict_json(found) if as_json else planning.text(found))
 
 
 @click.command()
@@ -58,25 +63,20 @@ def population(
     chosen = out or (RUNS / name if name else None)
     if chosen:
         refuse_taken(chosen)
-    checked, task = _read(file, overrides, seeds, together)
-    from jaxloop.training import create
+    overrides = _checked_without_jax(file, overrides, seeds)
+    from jaxloop import api
 
-    folder = create.create(checked, task, chosen or RUNS / checked.name, numbered=not chosen)
-    _train(folder, checked, task, as_json)
+    start_jax(together)
+    _train(api.created(file, chosen, overrides), as_json)
 
 
-def _read(
-    file: Path, overrides: tuple[str, ...], seeds: int | None, together: Together | None = None
-) -> tuple[Any, Any]:
-    """A sweep and its task; what is wrong in the file is told before JAX is loaded."""
+def _checked_without_jax(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
+    """Check a sweep file before JAX is loaded, so that its errors come at once; return all its overrides."""
     from jaxloop.sweep.sweep import load
 
     overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
     load(file, overrides)
-    from jaxloop import api
-
-    start_jax(together)
-    return api.read(file, overrides)
+    return overrides
 
 
 def start_jax(together: Together | None = None, run: Path | None = None) -> None:
@@ -113,12 +113,12 @@ def resume(
     from jaxloop import api
 
     start_jax(together, run)
-    with api.opened(run, folder) as loaded:
+    loaded, ready = api.resumed(run, overrides, folder)
+    with loaded:
         counts = loaded.store.counts()
-        changed = loaded.changed(overrides)
-    if len(changed[0].members) == counts["finished"] + counts["diverged"]:
+    if len(ready.sweep.members) == counts["finished"] + counts["diverged"]:
         click.echo(f"{run}: nothing is left to train", err=True)
-    _train(run, *changed, as_json, allow_drift=allow_drift)
+    _train(ready, as_json, allow_drift=allow_drift)
 
 
 @click.command()
@@ -137,18 +137,20 @@ def fork(
     from jaxloop import api
 
     start_jax(together)
-    created, checked, task = api.forked(run, out, overrides, folder)
-    _train(created, checked, task, as_json)
+    _train(api.forked(run, out, overrides, folder), as_json)
 
 
-def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift: bool = False) -> None:
+def _train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
+    """Train a run with a live panel, print how it ended, and exit with the code that says so."""
     from jaxloop.cli.output import ignoring_broken_pipe
     from jaxloop.cli.panel import Panel
     from jaxloop.storage.store import Store
-    from jaxloop.training import processes, train
+    from jaxloop.training import processes
+
+    folder, checked, _ = ready
 
     if not processes.leads():
-        if signal := train.train(folder, checked, task, allow_drift=allow_drift)["signal"]:
+        if signal := ready.train(allow_drift=allow_drift)["signal"]:
             sys.exit(INTERRUPTED + signal)
         return
     stream = sys.stderr if as_json else sys.stdout
@@ -158,7 +160,7 @@ def _train(folder: Path, checked: Any, task: Any, as_json: bool, *, allow_drift:
         cautions = store.notes if store.status == "created" else []
     with Panel(checked.varied, to_stderr=as_json) as panel:
         panel.tell(cautions)
-        summary = train.train(folder, checked, task, panel, allow_drift=allow_drift)
+        summary = ready.train(panel, allow_drift=allow_drift)
         panel.tell(summary["notes"])
     signal = summary.pop("signal")
     with ignoring_broken_pipe(sys.stdout):
