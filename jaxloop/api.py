@@ -26,12 +26,12 @@ from jaxloop.training.progress import Observer
 
 
 def read(path: str | Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Task]:
-    """A checked sweep and its task."""
+    """Return a checked sweep and its task."""
     return _with_task(lambda names_of: sweep.load(Path(path), tuple(overrides), names_of))
 
 
 def _with_task(check: Callable[[sweep.NamesOf], Sweep]) -> tuple[Sweep, Task]:
-    """Checks a sweep against its task, which is loaded once."""
+    """Check a sweep against its task, which is loaded once."""
     loaded = []
 
     def names_of(name: str, folder: Path, options: dict[str, Any]) -> Namespace:
@@ -43,7 +43,7 @@ def _with_task(check: Callable[[sweep.NamesOf], Sweep]) -> tuple[Sweep, Task]:
 
 
 def task_of(checked: Sweep) -> Task:
-    """The task that a sweep names, with its data."""
+    """Return the task that a sweep names, with its data."""
     document = checked.document
     try:
         return tasks.load(document.run.task, checked.folder, document.data)
@@ -199,6 +199,7 @@ class Run:
         self.store = store or Store(self.path)
 
     def close(self) -> None:
+        """Close the run's store."""
         self.store.close()
 
     def __enter__(self) -> "Run":
@@ -213,7 +214,7 @@ class Run:
         return self.changed(())
 
     def changed(self, overrides: tuple[str, ...]) -> tuple[Sweep, Task]:
-        """The sweep with some keys overridden, what it has more of behind the run's members; and its task.
+        """Return the sweep with some keys overridden, its new members after the existing ones, and its task.
 
         Raises:
           SweepError: a rule is broken, or the sweep has lost a member of the run.
@@ -228,9 +229,10 @@ class Run:
         return align(checked, self.store), task
 
     def read(self, overrides: tuple[str, ...], which: Literal["sweep", "written"] = "sweep") -> tuple[Sweep, Task]:
-        """The recorded sweep with some keys overridden, and its task.
+        """Return the recorded sweep with some keys overridden, and its task.
 
         Args:
+          overrides: such as "run.steps=100".
           which: with every default written out, or as the user wrote it.
 
         Raises:
@@ -259,7 +261,7 @@ class Run:
         return _with_task(read)
 
     def _sweep_folder(self) -> Path:
-        """What the sweep's paths are relative to: moved together with the run, or where it was."""
+        """Return what the sweep's paths are relative to: moved together with the run, or where it was."""
         recorded = Path(self.store.folder)
         beside = self.store.folder_from_run
         moved = Path(os.path.normpath(self.path.resolve() / beside)) if beside else recorded
@@ -271,7 +273,7 @@ class Run:
         return recorded if gone else moved
 
     def _is_for_a_fork(self, overrides: tuple[str, ...]) -> bool:
-        """Whether the sweep as the user wrote it takes what the run, with its defaults written out, does not."""
+        """Return whether overrides suit the sweep as the user wrote it, though not with its defaults."""
         try:
             self.read(overrides, "written")
         except SweepError:
@@ -284,19 +286,19 @@ class Run:
         return self.store.members()
 
     def curves(self, metric: str) -> np.ndarray:
-        """A metric's float32 values, (members, points); NaN where a member has none."""
+        """Return a metric's float32 values, (members, points); NaN where a member has none."""
         return self.store.curves(metric)[1]
 
     def steps(self) -> np.ndarray:
-        """The (points,) int64 steps at which curves have values."""
+        """Return the (points,) int64 steps at which curves have values."""
         return self.store.steps()
 
     def params(self, member: Member | int | str) -> Any:
-        """A retired member's final parameters, as host arrays in the task's own structure."""
+        """Return a retired member's final parameters, as host arrays in the task's own structure."""
         return self._final(member, "params")
 
     def average(self, member: Member | int | str) -> Any:
-        """The average of a retired member's parameters over its steps, by its `ema_decay`."""
+        """Return the average of a retired member's parameters over its steps, by its `ema_decay`."""
         return self._final(member, "average")
 
     def _final(self, member: Member | int | str, what: Final) -> Any:
@@ -309,6 +311,7 @@ def load(path: str | Path, *, folder: str | Path | None = None) -> Run:
     """Open a run's folder.
 
     Args:
+      path: the run's folder.
       folder: where the sweep's task and data are now, if they have been moved without the run.
 
     Raises:
@@ -318,7 +321,7 @@ def load(path: str | Path, *, folder: str | Path | None = None) -> Run:
 
 
 def prepare_for(path: str | Path) -> None:
-    """Sets JAX up to have a run's own bits: with the devices it began on, and its threads. Call before JAX starts.
+    """Set JAX up to have a run's own bits: with the devices it began on, and its threads. Call before JAX starts.
 
     One of several processes takes what all of them have: it cannot open the store before they talk to each other.
 
@@ -333,7 +336,7 @@ def prepare_for(path: str | Path) -> None:
 
 
 def opened(path: str | Path, folder: str | Path | None = None) -> Run:
-    """A run that this process is about to train, maybe together with others: the first has its store, they copies.
+    """Open a run to train it, maybe together with other processes: the first has its store, the others copies.
 
     Raises:
       NotFoundError: there is no run.

@@ -26,6 +26,8 @@ class SweepError(JaxloopError):
 
 
 class NotFoundError(JaxloopError):
+    """There is no such run, member, metric or file."""
+
     code = 3
 
 
@@ -42,6 +44,8 @@ class ResourceError(JaxloopError):
 
 
 class LockedError(JaxloopError):
+    """Another process trains or checks the run."""
+
     code = 7
 
 
@@ -52,7 +56,7 @@ class PeerError(JaxloopError):
 
 
 def told(error: BaseException) -> str:
-    """An exception from a user's code in one line: its type, what it says first, the innermost line of theirs."""
+    """Describe an exception from a user's code in a line: type, message, their innermost line of code."""
     theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
     if isinstance(error, SyntaxError):
@@ -63,14 +67,14 @@ def told(error: BaseException) -> str:
 
 
 def is_users(filename: str) -> bool:
-    """Whether a frame's code is a user's: no library's, not ours, not what dataclasses generate ("<string>")."""
+    """Return whether a frame is in a user's code: not in a library, ours, or generated ("<string>")."""
     return not any(
         part in filename for part in ("site-packages", PACKAGE + os.sep, STANDARD_LIBRARY + os.sep, "<")
     )
 
 
 def is_out_of_resources(error: BaseException) -> bool:
-    """Whether memory or disk ran out or failed, as Python, SQLite, tensorstore (in its words) or XLA tell it."""
+    """Return whether memory or disk ran out or failed, by an error of Python, SQLite, tensorstore or XLA."""
     if isinstance(error, OSError):
         return error.errno in FAILED_DISK
     if isinstance(error, sqlite3.Error):
@@ -85,18 +89,18 @@ def sqlite_code(error: sqlite3.Error) -> int:
 
 
 def is_unwritable(error: OSError) -> bool:
-    """Whether a path cannot be written: another's, on a read-only disk, too long, or not what was thought."""
+    """Return whether a path cannot be written: no permission, a read-only disk, too long, or of another kind."""
     kinds = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
     return error.filename is not None and error.errno in kinds
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the machine's or a device's."""
+    """Return whether memory ran out, the machine's or a device's."""
     return isinstance(error, MemoryError) or is_out_of_device_memory(error)
 
 
 def is_out_of_device_memory(error: BaseException) -> bool:
-    """Whether a device's memory ran out, in XLA's words."""
+    """Return whether a device's memory ran out, in XLA's words."""
     return "RESOURCE_EXHAUSTED" in str(error)
 
 

@@ -41,7 +41,7 @@ for command in (*training.COMMANDS, *reading.COMMANDS):
 
 
 def main() -> None:
-    """The `jaxloop` command: errors a user can act on are one message and an exit code."""
+    """Run the `jaxloop` command: errors a user can act on are one message and an exit code."""
     sys.unraisablehook = _told_once
     replace_unencodable(sys.stdout, sys.stderr)
     try:
@@ -59,13 +59,13 @@ def main() -> None:
 
 
 def _told_once(unraisable: Any) -> None:
-    """Leaves out what tensorstore's threads say of a save or restore that failed, which orbax raises too."""
+    """Leave out what tensorstore's threads say of a save or restore that failed, which orbax raises too."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 
 
 def _code() -> int:
-    """Runs the command; its exit code."""
+    """Run the command and return its exit code."""
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as stop:

@@ -31,7 +31,7 @@ ALONE: Together = (None, None, None)
 
 
 def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of a process that trains a run together with others, as its `together`."""
+    """Give a command the options of a process that trains a run together with others, as its `together`."""
 
     @click.option("--coordinator", metavar="HOST:PORT", help="Where the first of several processes listens.")
     @click.option("--processes", type=click.IntRange(1), help="How many processes train the run together.")

@@ -29,7 +29,7 @@ def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:
 
 @contextmanager
 def ignoring_broken_pipe(stream: TextIO) -> Iterator[None]:
-    """Goes on where nobody reads a stream any more, a pipe or a terminal; what is printed from then on is lost."""
+    """Continue if the reader of a pipe or a terminal has gone; what is printed from then on is lost."""
     try:
         yield
     except OSError:
@@ -39,14 +39,14 @@ def ignoring_broken_pipe(stream: TextIO) -> Iterator[None]:
 
 
 def is_unread(stream: TextIO) -> bool:
-    """Whether nobody is left at the other end of a stream."""
+    """Return whether nobody is left at the other end of a stream."""
     poll = select.poll()
     poll.register(stream, select.POLLOUT)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def silence(stream: TextIO) -> None:
-    """Has nothing come of what is printed to a stream, now or later."""
+    """Discard what is printed to a stream, now or later."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -30,7 +30,7 @@ class _Console(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
+    """Return where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
     terminal = _Console(stderr=stderr)
     return terminal if terminal.is_terminal else _Console(stderr=stderr, width=WIDE)
 
@@ -68,7 +68,7 @@ class Panel:
                 print(_line(progress), file=stream, flush=True)
 
     def tell(self, notes: list[str]) -> None:
-        """Prints those of a run's notes that have not been printed yet."""
+        """Print those of a run's notes that have not been printed yet."""
         with ignoring_broken_pipe(sys.stderr):
             for note in notes[self.notes :]:
                 print(f"jaxloop: {note}", file=sys.stderr, flush=True)
@@ -117,7 +117,7 @@ def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Ta
 
 
 def _short(value: Any) -> str:
-    """A value in a cell; a word as it is, whatever rich would make of its brackets."""
+    """Return a value in a cell; a word as it is, whatever rich would make of its brackets."""
     return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else escape(str(value))
 
 

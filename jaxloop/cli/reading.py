@@ -29,7 +29,7 @@ def verify(run: Path, as_json: bool) -> None:
 @click.command()
 @as_json
 def doctor(as_json: bool) -> None:
-    """What this machine gives a run, and what is missing: devices, memory, versions, cache, disk, clock."""
+    """Examine this machine: devices, memory, versions, cache, disk, clock, and what is missing."""
     from jaxloop.readers import doctor as examination
 
     start_jax()
@@ -71,7 +71,7 @@ def ls(folder: Path, as_json: bool) -> None:
 @click.argument("target", metavar="RUN[/MEMBER]", type=click.Path(path_type=Path))
 @as_json
 def show(target: Path, as_json: bool) -> None:
-    """A run's members, or one member."""
+    """Show a run's members, or one member."""
     from jaxloop.storage.ranking import member_json, run_json
     from jaxloop.storage.store import Store, exists
 
@@ -97,7 +97,7 @@ def show(target: Path, as_json: bool) -> None:
 
 
 def _member_text(member: dict[str, Any]) -> str:
-    """A member's facts, a line each; then its hparams and its last metrics, by name."""
+    """Return a member's facts, a line each; then its hparams and its last metrics, by name."""
     facts = {name: member[name] for name in ("number", "id", "config", "status", "step", "folder", "final_folder")}
     parts = {"member": facts, "hparams": member["hparams"], "metrics": member["metrics"]}
     lines = []
@@ -108,7 +108,7 @@ def _member_text(member: dict[str, Any]) -> str:
 
 
 def _remark(store: Any) -> None:
-    """Tells, beside results, what a reader of them should know of the run."""
+    """Print what a reader of results should know about the run."""
     from jaxloop.storage.ranking import run_json
 
     found = run_json(store)

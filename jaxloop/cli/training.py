@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(1), help="Short for --set axes.seed.count=N.")
 @as_json
 def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: bool) -> None:
-    """What a sweep would do: members, programs, memory, disk, FLOPs. Nothing is run or written."""
+    """Plan a sweep: members, programs, memory, disk, FLOPs. Nothing is run or written."""
     overrides = _checked_without_jax(file, overrides, seeds)
     from jaxloop import api
     from jaxloop.training import plan as planning
@@ -80,7 +80,7 @@ def _checked_without_jax(file: Path, overrides: tuple[str, ...], seeds: int | No
 
 
 def start_jax(together: Together | None = None, run: Path | None = None) -> None:
-    """Sets JAX up, as a run had it, if there is one; joins the other processes of a command that trains."""
+    """Set JAX up, as a run had it, if there is one; join the other processes of a command that trains."""
     from jaxloop import api
     from jaxloop.training import host, processes
 
@@ -176,7 +176,7 @@ def _train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
 
 
 def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupted: bool) -> None:
-    """Prints how a run ended, and the next useful commands."""
+    """Print how a run ended, and the next useful commands."""
     from jaxloop.cli.panel import best_table, console
     from jaxloop.storage import run_folder
 

@@ -13,7 +13,7 @@ UNROLLED = 4  # rounds compiled side by side: measured as fast as all 24, in ben
 
 
 def permuted(key: jax.Array, index: jax.Array, length: Any) -> jax.Array:
-    """Where a keyed random permutation of `range(length)` sends each index, in O(1) memory.
+    """Return where a keyed random permutation of `range(length)` sends each index, in O(1) memory.
 
     The swap-or-not shuffle (Hoang, Morris, Rogaway 2012, "An enciphering scheme based on a card shuffle",
     figure 1): each round pairs every index with a partner and swaps the pair by a keyed coin. It is a
@@ -43,7 +43,7 @@ def permuted(key: jax.Array, index: jax.Array, length: Any) -> jax.Array:
 
 
 def batch_index(key: jax.Array, step: jax.Array, batch_size: Size, length: Any) -> jax.Array:
-    """The (batch_size.max,) examples of one step: consecutive places in the epochs' permutations.
+    """Return the (batch_size.max,) examples of one step: consecutive places in the epochs' permutations.
 
     A batch may straddle two epochs; no example is dropped. Needs `batch_size <= length`. What is beyond a padded
     batch's own size is some valid example.
@@ -65,5 +65,5 @@ def batch_index(key: jax.Array, step: jax.Array, batch_size: Size, length: Any) 
 
 
 def take(split: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
-    """The examples at `index`, all below the split's length, of every array of a split."""
+    """Return the examples at `index`, all below the split's length, of every array of a split."""
     return {name: array.at[index].get(mode="promise_in_bounds") for name, array in split.items()}

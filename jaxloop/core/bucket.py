@@ -59,14 +59,14 @@ class Bucket:
         return {number: index for index, part in enumerate(self.size_classes) for number in part.numbers}
 
     def columns(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
-        """A member's traced hparams, as they stand in a slot's columns."""
+        """Return a member's traced hparams, as they stand in a slot's columns."""
         return {
             name: dtype.type(self.choices[name].index(hparams[name]) if name in self.choices else hparams[name])
             for name, dtype in self.traced.items()
         }
 
     def hparams(self, traced: Mapping[str, Any]) -> dict[str, Any]:
-        """All hparams as the functions of one member see them, from the values of (at least) the traced ones."""
+        """Return all hparams as one member's functions see them, from the values of (at least) the traced ones."""
         own = {name: traced[name] for name in self.traced}
         wrapped = {name: Size(own[name], largest) for name, largest in self.sizes.items()}
         wrapped |= {name: Choice(own[name], names) for name, names in self.choices.items()}
@@ -74,7 +74,7 @@ class Bucket:
 
 
 def compatible(sweep: Sweep, members: Iterable[int] | None = None) -> list[list[int]]:
-    """The numbers of members (by default all) that one program could train, in order of first appearance."""
+    """Group the numbers of members (by default all) that one program could train, in order of first appearance."""
     groups: dict[tuple, list[int]] = {}
     for number in range(len(sweep.members)) if members is None else members:
         groups.setdefault(_must_agree(sweep, sweep.members[number]), []).append(number)
@@ -82,17 +82,17 @@ def compatible(sweep: Sweep, members: Iterable[int] | None = None) -> list[list[
 
 
 def undivided(sweep: Sweep) -> list[Bucket]:
-    """A sweep in as few programs as can be, each padded to its largest sizes."""
+    """Return a sweep in as few programs as can be, each padded to its largest sizes."""
     return [bucket_of(sweep, numbers) for numbers in compatible(sweep)]
 
 
 def alone(sweep: Sweep, number: int) -> Bucket:
-    """A member's own program: nothing is padded or switched."""
+    """Return a member's own program: nothing is padded or switched."""
     return bucket_of(sweep, [number])
 
 
 def _must_agree(sweep: Sweep, hparams: dict[str, Any]) -> tuple:
-    """What members of one bucket share; a size of zero is another model, not a padded one."""
+    """Return what members of one bucket share; a size of zero is another model, not a padded one."""
     exact = hparams["optimizer"] in UNPADDABLE
     kinds = {name: "static" if exact and kind == "padded" else kind for name, kind in sweep.kinds.items()}
     static = [(name, value) for name, value in hparams.items() if kinds[name] == "static"]
@@ -101,7 +101,7 @@ def _must_agree(sweep: Sweep, hparams: dict[str, Any]) -> tuple:
 
 
 def bucket_of(sweep: Sweep, numbers: list[int]) -> Bucket:
-    """The program of compatible members: sizes that differ are padded, choices that differ switched."""
+    """Return the program of compatible members: sizes that differ are padded, choices that differ switched."""
     members = [sweep.members[number] for number in numbers]
     static, traced, sizes, choices = {}, {}, {}, {}
     for name, first in members[0].items():
@@ -124,14 +124,14 @@ def bucket_of(sweep: Sweep, numbers: list[int]) -> Bucket:
 
 
 def divided(sweep: Sweep, bucket: Bucket, parts: list[list[int]]) -> Bucket:
-    """The bucket with a size class for each part of its members."""
+    """Return the bucket with a size class for each part of its members."""
     if len(parts) == 1:
         return bucket
     return replace(bucket, classes=tuple(_class(sweep, bucket, numbers) for numbers in parts))
 
 
 def _class(sweep: Sweep, bucket: Bucket, numbers: list[int]) -> Bucket:
-    """What the program computes some of the bucket's members with: only sizes are its own."""
+    """Return what the program computes some of the bucket's members with: only sizes are its own."""
     values = {name: {sweep.members[number][name] for number in numbers} for name in bucket.sizes}
     agreed = {name: Size(size, size) for name, (size, *others) in values.items() if not others}
     return Bucket(

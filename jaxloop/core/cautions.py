@@ -37,7 +37,7 @@ def cautions(sweep: Sweep, task: Task) -> list[str]:
 
 
 def averaged(sweep: Sweep, task: Task) -> list[str]:
-    """How the metrics of a user's own task are averaged, where a split is evaluated in several batches."""
+    """Return how the metrics of a user's own task are averaged, where a split is evaluated in several batches."""
     size = sweep.document.evaluate.batch_size
     long = [name for name, split in task.data.splits().items() if name != "train" and length(split) > size]
     if sweep.document.run.task in catalog.DATA or not long:
@@ -58,7 +58,7 @@ def _not_finite(task: Task) -> Iterator[str]:
 
 
 def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
-    """How many numbers of an array are not finite, and where the first is; None if all are."""
+    """Return how many numbers of an array are not finite, and where the first is; None if all are."""
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         return None
     rows = max(1, BLOCK // max(1, array[0].size))
@@ -129,7 +129,7 @@ def _ignored_key(init: Callable[..., Any], key: Any) -> Iterator[str]:
 
 
 def _outer_products(name: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Iterator[str]:
-    """Where (N,) meets (N, 1) for N examples, which gives (N, N): most often a column that was forgotten."""
+    """Find (N,) broadcast with (N, 1) to (N, N) for N examples: most often a forgotten axis."""
     size = next(_unused_sizes)
     resized = {key: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) for key, leaf in batch.items()}
     found: dict[str, str] = {}

@@ -35,7 +35,7 @@ class Checked(NamedTuple):
 
 
 def check(sweep: Sweep, task: Task) -> Checked:
-    """Checks a sweep against its task.
+    """Check a sweep against its task.
 
     Raises:
       SweepError: all that is wrong, a line each.
@@ -64,14 +64,14 @@ def check(sweep: Sweep, task: Task) -> Checked:
 
 
 def _metric(sweep: Sweep, measured: Container[str]) -> str:
-    """The metric to rank by: the sweep's, else accuracy where it is measured, else the loss."""
+    """Return the metric to rank by: the sweep's, else accuracy where it is measured, else the loss."""
     if (metric := sweep.document.evaluate.metric) != "auto":
         return metric
     return "validation/accuracy" if "validation/accuracy" in measured else "validation/loss"
 
 
 def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What is wrong with a bucket's members, data and functions, by the place in the sweep."""
+    """Yield what is wrong with a bucket's members, data and functions, by the place in the sweep."""
     if "folds" in bucket.static and (rule := _unlike(task.data.train, task.data.validation)):
         yield ("axes", "fold"), rule
         return
@@ -89,7 +89,7 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
 
 
 def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What keeps members from being ranked by what is measured of them."""
+    """Yield what keeps members from being ranked by what is measured of them."""
     metric = _metric(sweep, measured)
     if metric not in measured:
         rule = unknown("metric", metric, measured)
@@ -101,7 +101,7 @@ def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ..
 
 
 def _unrecordable(measured: list[str]) -> str | None:
-    """What keeps metrics from being columns of the run's store, if anything: SQLite folds ASCII letters' case."""
+    """Return why metrics cannot be columns of the run's store, or None: SQLite folds the case of ASCII letters."""
     if len(measured) > MOST_METRICS:
         return f"measures {len(measured)} values of a member, and a run records at most {MOST_METRICS}"
     known: dict[str, str] = {}
@@ -113,7 +113,7 @@ def _unrecordable(measured: list[str]) -> str | None:
 
 
 def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray]) -> str | None:
-    """What keeps two splits from being one pool."""
+    """Return what keeps two splits from being one pool."""
     shapes = [{name: x.shape[1:] for name, x in split.items()} for split in (train, validation)]
     if shapes[0] == shapes[1]:
         return None
@@ -121,7 +121,7 @@ def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray
 
 
 def _broken_member(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What a member asks that cannot be: of the `pool` of training examples, or of its model."""
+    """Yield what a member asks that cannot be: of the `pool` of training examples, or of its model."""
     if hparams.get("positions") == "rope" and hparams["head_width"] % 2:
         yield ("axes", "head_width"), f"needs even numbers for rotary positions, got {hparams['head_width']}"
     folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))

@@ -27,7 +27,7 @@ class Program(NamedTuple):
 
 
 def chunked(member: Member, length: int) -> Program:
-    """A member in chunks of `length` steps; metrics are means over the steps that were taken.
+    """Return a member in chunks of `length` steps; metrics are means over the steps that were taken.
 
     What chance gives is drawn for many steps at once: on CPU, drawn step by step, it was a fifth of a small
     member's time (benchmarks/LOG.md). A member that stands still needs none of it.
@@ -59,6 +59,6 @@ def chunked(member: Member, length: int) -> Program:
 
 
 def _together(length: int, batch_size: int) -> int:
-    """How many steps of a chunk to draw at once: a divisor of its length, for at most `DRAWN` examples."""
+    """Return how many steps of a chunk to draw at once: a divisor of its length, for at most `DRAWN` examples."""
     most = max(1, DRAWN // batch_size)
     return next(count for count in range(min(length, most), 0, -1) if length % count == 0)

@@ -1,4 +1,4 @@
-"""What a task needs to be, checked from shapes before anything is compiled, and told in the task's own terms."""
+"""What a task needs to be, checked from shapes before compiling, with messages in the task's own terms."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +23,7 @@ class _BrokenError(Exception):
 
 
 def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str, Any]) -> Iterator[str]:
-    """The first rule that a task's functions break for a bucket's members, if any.
+    """Yield the first rule that a task's functions break for a bucket's members, if any.
 
     Args:
       example: one member's traced hparams, as values.
@@ -55,7 +55,7 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
 
 
 def _traced(name: str, function: Callable, bucket: Bucket, example: dict[str, Any], *args: Any) -> Any:
-    """The shapes of what one of the task's functions returns; its hparams come last."""
+    """Return the shapes of what one of the task's functions returns; its hparams come last."""
 
     def call(traced, *args):
         return function(*args, bucket.hparams(traced))
@@ -96,6 +96,6 @@ def _kind(value: Any) -> str:
 
 
 def _place(function: Callable) -> str:
-    """Where a function was written."""
+    """Return where a function was written."""
     code = getattr(function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}: " if code else ""

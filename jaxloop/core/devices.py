@@ -12,7 +12,7 @@ CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/
 
 
 def member_mesh(count: int | None = None) -> jax.sharding.Mesh:
-    """A one-axis mesh named "member" over this process's devices (or the first `count` of them)."""
+    """Return a one-axis mesh named "member" over this process's devices (or the first `count` of them)."""
     devices = np.asarray(jax.local_devices()[:count])
     return jax.sharding.Mesh(devices, ("member",), axis_types=(jax.sharding.AxisType.Auto,))
 
@@ -22,7 +22,7 @@ def on_cpu(mesh: jax.sharding.Mesh) -> bool:
 
 
 def widest(slots: int, devices: int, *, cpu: bool) -> int:
-    """The largest width worth compiling: a power of two, no larger than a device's share of the slots needs."""
+    """Return the largest width worth compiling: a power of two, at most what a device's share of slots needs."""
     share = max(NARROWEST, 1 << max(0, math.ceil(slots / devices) - 1).bit_length())
     return min(share, WIDEST) if cpu else share
 
@@ -38,12 +38,12 @@ def choose_width(working_set: float, most: int) -> int:
 
 
 def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:
-    """How many members sit at a time, before memory is looked at: the wanted number, else all, on CPU few."""
+    """Return the number of slots before memory is considered: as asked for, else one a member, on CPU few."""
     return min(members, wanted or (CPU_CAPACITY if cpu else members))
 
 
 def shrunk(capacity: int, width: int, narrowest: int, devices: int, share: float) -> tuple[int, int] | None:
-    """A capacity of about `share` of the present one, and the width that goes with it; None if none is smaller.
+    """Return a capacity of about `share` of the present one, and its width; None if there is no smaller one.
 
     Whole groups go first. Where a device is left less than one, its group becomes narrower.
     """
@@ -55,5 +55,5 @@ def shrunk(capacity: int, width: int, narrowest: int, devices: int, share: float
 
 
 def capacity(slots: int, width: int, devices: int) -> int:
-    """The slots of the program: `slots`, rounded up so that each device has whole groups."""
+    """Return the slots of the program: `slots`, rounded up so that each device has whole groups."""
     return math.ceil(slots / (width * devices)) * width * devices

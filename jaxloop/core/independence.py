@@ -55,7 +55,7 @@ class _Rewriter:
         ] = {}  # by identity; the original is kept so that its id is not reused
 
     def rewritten(self, jaxpr: Any) -> Any:
-        """A Jaxpr or ClosedJaxpr (one class in JAX 0.11) rewritten, or as it is where nothing needs to be."""
+        """Rewrite a Jaxpr or ClosedJaxpr (one class in JAX 0.11) where that is needed."""
         if id(jaxpr) not in self.known:
             is_closed = getattr(jaxpr, "jaxpr", jaxpr) is not jaxpr
             self.known[id(jaxpr)] = jaxpr, self._closed(jaxpr) if is_closed else self._open(jaxpr)
@@ -81,7 +81,7 @@ class _Rewriter:
         return equation.replace(params=params) if changed else equation
 
     def parameter(self, value: Any) -> Any:
-        """A parameter of an equation: a jaxpr, a tuple that may hold some, or anything else."""
+        """Return a parameter of an equation: a jaxpr, a tuple that may hold some, or anything else."""
         if isinstance(value, ClosedJaxpr | Jaxpr):
             return self.rewritten(value)
         if isinstance(value, tuple):
@@ -92,7 +92,7 @@ class _Rewriter:
 
 
 def _kept_apart(equation: JaxprEqn) -> JaxprEqn:
-    """The equation as a call whose batching rule is ours."""
+    """Return the equation as a call whose batching rule is ours."""
     primitive, name = equation.primitive, equation.primitive.name
 
     def bind(*operands: jax.Array) -> Any:
@@ -138,7 +138,7 @@ def _with_axes(results: Any) -> tuple[Any, Any]:
 
 
 def _matrix_by_matrix(bind: Callable[..., Any]) -> Callable[..., Any]:
-    """The operation on a batch of matrices, one after the other."""
+    """Return the operation on a batch of matrices, one after the other."""
 
     def each(*operands: jax.Array) -> Any:
         if max(operand.ndim for operand in operands) <= 2:

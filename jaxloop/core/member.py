@@ -63,12 +63,12 @@ class Stream(IntEnum):
 
 
 def stream(hparams: Hparams, which: Stream) -> jax.Array:
-    """The key of one of a member's streams."""
+    """Return the key of one of a member's streams."""
     return jax.random.fold_in(threefry(hparams["seed"]), which)
 
 
 def raveled(task: Task, params: Any) -> Task:
-    """The same task over ONE flat parameter vector: elementwise optimizers then run as one loop.
+    """Return the same task over ONE flat parameter vector: elementwise optimizers then run as one loop.
 
     Args:
       params: the task's parameters, as shapes.
@@ -94,7 +94,7 @@ def raveled(task: Task, params: Any) -> Task:
 
 
 def spread_over(params: Any, scalars: Any) -> Any:
-    """Scalars, one for each array of `params`, as arrays of the same shapes."""
+    """Return scalars, one for each array of `params`, as arrays of the same shapes."""
     return jax.tree.map(lambda leaf, scalar: jnp.full(leaf.shape, scalar, leaf.dtype), params, scalars)
 
 
@@ -104,7 +104,7 @@ def member(
     evaluation_batch: int,
     layout: Callable[[Hparams], optimizer.Layout] | None = None,
 ) -> Member:
-    """One member of a task.
+    """Return one member of a task.
 
     A step that would leave the finite numbers (its loss, gradient or parameters) is not taken: the state stays
     at its last finite value and `diverged` is set. Past its own `steps`, a member stands still.
@@ -170,7 +170,7 @@ def member(
         return state, {**metrics, "loss": value, "learning_rate": rate, "grad_norm": grad_norm}
 
     def measured(hparams, state, average_over: Callable[..., Metrics]) -> Metrics:
-        """The metrics of a member's parameters, and as "ema/..." of their average."""
+        """Return the metrics of a member's parameters, and as "ema/..." of their average."""
 
         def of(params):
             def metrics(batch):
@@ -220,12 +220,12 @@ def member(
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, traced once for all its calls with the same shapes, into the program around it."""
+    """Return the same function, traced once for all its calls with the same shapes, into the program around it."""
     return jax.jit(function, inline=True)
 
 
 def mean(metrics: Callable[[Any], Metrics], part: Callable[..., Any], examples: int, batch: int) -> Metrics:
-    """Metrics averaged over examples, `batch` at a time.
+    """Return metrics averaged over examples, `batch` at a time.
 
     Args:
       metrics: of a batch, means over it.
@@ -241,17 +241,17 @@ def mean(metrics: Callable[[Any], Metrics], part: Callable[..., Any], examples: 
 
 
 def length(split: Any) -> int:
-    """How many examples a split has."""
+    """Return how many examples a split has."""
     return len(jax.tree.leaves(split)[0])
 
 
 def as_size(batch_size: Any) -> Size:
-    """A batch size that may be padded, from one that may be an int."""
+    """Return a batch size that may be padded, from one that may be an int."""
     return batch_size if isinstance(batch_size, Size) else Size(batch_size, batch_size)
 
 
 def computed(params: Any, hparams: Hparams) -> Any:
-    """The parameters in the precision that the member computes in; what it keeps stays float32."""
+    """Return the parameters in the precision that the member computes in; what it keeps stays float32."""
     if hparams["precision"] == "float32":
         return params
     return jax.tree.map(lambda x: x.astype(hparams["precision"]), params)

@@ -37,7 +37,7 @@ class Layout(NamedTuple):
 
 
 def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientTransformationExtraArgs:
-    """The optax chain of one member at one step: clipping if asked for, then the named optimizer.
+    """Return the optax chain of one member at one step: clipping if asked for, then the named optimizer.
 
     Built anew inside each traced step, so that every number in `hparams` may be a tracer; the learning rate
     is the schedule's value at this step.
@@ -73,7 +73,7 @@ def global_norm(tree: Any) -> jax.Array:
 
 
 def norm_where_finite(tree: Any, finite: Any) -> jax.Array:
-    """The global norm of `tree`; not finite where any number in `finite`, of the same structure, is not.
+    """Return the global norm of `tree`; not finite where any number in `finite`, of the same structure, is not.
 
     Both are read in one pass: two passes took a tenth of a small member's step (benchmarks/LOG.md).
     """
@@ -82,7 +82,7 @@ def norm_where_finite(tree: Any, finite: Any) -> jax.Array:
 
 
 def _total(x: jax.Array) -> jax.Array:
-    """The sum of an array's numbers, in two stages.
+    """Return the sum of an array's numbers, in two stages.
 
     On CPU XLA adds strictly in order, and writes out first what it sums; but a few rows it adds side by side,
     while it computes them. The barrier keeps it from making one sum of the two.
@@ -104,7 +104,7 @@ def clip_by_global_norm(most: jax.Array) -> optax.GradientTransformation:
 
 
 def of_optax(name: str) -> Callable[..., optax.GradientTransformation]:
-    """An optimizer of optax or of its contrib, by its name."""
+    """Return an optimizer of optax or of its contrib, by its name."""
     return getattr(optax if hasattr(optax, name) else contrib, name)
 
 

@@ -23,7 +23,7 @@ class Extent:
     slopes: tuple[dict[str, int], ...]
 
     def own(self, sizes: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The shape without padding, for one member's sizes (name: `Size`)."""
+        """Return the shape without padding, for one member's sizes (name: `Size`)."""
         return tuple(
             length - sum(slope * (sizes[name].max - sizes[name].value) for name, slope in slopes.items())
             for length, slopes in zip(self.shape, self.slopes, strict=True)
@@ -31,7 +31,7 @@ class Extent:
 
 
 def extents(shapes_of: Callable[[Mapping[str, int]], Shapes], sizes: Mapping[str, int]) -> Any:
-    """The `Extent` of each parameter array, found by growing each size by one.
+    """Return the `Extent` of each parameter array, found by growing each size by one.
 
     Args:
       shapes_of: the parameters' shapes for sizes' maxima.
@@ -61,12 +61,12 @@ def extents(shapes_of: Callable[[Mapping[str, int]], Shapes], sizes: Mapping[str
 
 
 def by_path(tree: Any) -> dict[tuple, Any]:
-    """The leaves of a tree by their paths."""
+    """Return the leaves of a tree by their paths."""
     return dict(jax.tree_util.tree_flatten_with_path(tree)[0])
 
 
 def cropped(tree: Any, own: Shapes) -> Any:
-    """A member's own part of padded parameters or state: the arrays that it has, without what is beyond its sizes.
+    """Return a member's own part of padded parameters or state: its arrays, without what is beyond its sizes.
 
     Args:
       own: the shapes of its arrays in a program of its own.
@@ -78,7 +78,7 @@ def cropped(tree: Any, own: Shapes) -> Any:
 
 
 def padded(tree: Any, largest: Shapes) -> Any:
-    """The inverse of `cropped`: a member's own arrays in the first corners of larger ones, zeros beyond."""
+    """Return the inverse of `cropped`: a member's own arrays in the first corners of larger ones, zeros beyond."""
     found = by_path(tree)
 
     def filled(path, leaf):

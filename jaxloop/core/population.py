@@ -32,7 +32,7 @@ DETERMINISTIC_ON_GPU = {"xla_gpu_deterministic_ops": True}
 
 
 def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
-    """The same program over a state of larger arrays: it uses the first corner of each, the rest stays zero.
+    """Return the program over a state of larger arrays: it uses the first corner of each, the rest stays zero.
 
     Args:
       own, largest: the program's state and the larger one, as shapes.
@@ -55,7 +55,7 @@ def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
 
 
 def kept_apart(program: Program, hparams: Any, state: Any, data: Any) -> Program:
-    """The same program, in which vmap merges no operation of different members: for CPU; see `independence`.
+    """Return the program in which vmap merges no operation of different members: for CPU; see `independence`.
 
     Args:
       hparams, state, data: of one member, as shapes.
@@ -70,7 +70,7 @@ def kept_apart(program: Program, hparams: Any, state: Any, data: Any) -> Program
 
 
 def populated(program: Program) -> Program:
-    """The same program over a leading axis of W members."""
+    """Return the same program over a leading axis of W members."""
     return Program(
         init=jax.vmap(program.init),
         step=jax.vmap(program.step, in_axes=(0, 0, None)),
@@ -80,7 +80,7 @@ def populated(program: Program) -> Program:
 
 
 def streamed(program: Program) -> Advance:
-    """One turn of a population: newcomers start, all advance one chunk, all are validated, leavers are tested.
+    """Return one turn of a population: newcomers start, all advance a chunk and are validated, leavers are tested.
 
     `(hparams_W, state_W, fresh_W, data) -> (state_W, record_W)`: where `fresh`, the slot's state is drawn anew
     from its hparams. A record holds `train/...` and `validation/...`, `test/...` of members that ended in this
@@ -121,7 +121,7 @@ def _unmeasured(shapes: Any) -> Any:
 
 
 def by_size_class(turns: Sequence[Advance]) -> Advance:
-    """The turn of a group whose members are all of one size class, by the number of that class."""
+    """Return the turn of a group whose members are all of one size class, by the number of that class."""
     if len(turns) == 1:
         return turns[0]
 
@@ -132,8 +132,7 @@ def by_size_class(turns: Sequence[Advance]) -> Advance:
 
 
 def rested(turn: Advance) -> Advance:
-    """The same turn, not computed where nobody has a step to take: the state stands, nothing is measured."""
-
+    """Return the turn, skipped for groups without a member that has a step to take: their state stays as it is."""
     turn = traced_once(turn)
 
     def turn_or_rest(hparams, state, fresh, data):
@@ -149,7 +148,7 @@ def rested(turn: Advance) -> Advance:
 
 
 def grouped(turn: Advance, width: int) -> Advance:
-    """The same turn for any multiple of `width` slots: one group after the other.
+    """Return the same turn for any multiple of `width` slots: one group after the other.
 
     A group's state stays in cache for a whole chunk; `width` is the trade of vector length against it.
     """
@@ -168,7 +167,7 @@ def grouped(turn: Advance, width: int) -> Advance:
 
 
 def spread(turn: Advance, mesh: Mesh) -> Advance:
-    """The same turn with the member axis laid over the devices of a mesh; no device talks to another."""
+    """Return the same turn with the member axis laid over the devices of a mesh; no device talks to another."""
     return jax.shard_map(
         turn,
         mesh=mesh,
@@ -179,7 +178,7 @@ def spread(turn: Advance, mesh: Mesh) -> Advance:
 
 
 def jitted(turn: Advance, mesh: Mesh, *, deterministic: bool = False) -> Any:
-    """The turn as one compiled program that updates the state in place.
+    """Return the turn as one compiled program that updates the state in place.
 
     Args:
       deterministic: on a GPU, by kernels alone that compute the same bits each time; elsewhere all are.
@@ -196,6 +195,6 @@ def compiler_options(platform: str, *, deterministic: bool) -> dict[str, Any] | 
 
 
 def over_slots(state: TrainState, capacity: int, mesh: Mesh) -> TrainState:
-    """The state of all slots as shapes with shardings, from one member's: nothing is allocated."""
+    """Return the state of all slots as shapes with shardings, from one member's: nothing is allocated."""
     sharding = NamedSharding(mesh, MEMBER)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((capacity, *x.shape), x.dtype, sharding=sharding), state)

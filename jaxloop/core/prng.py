@@ -4,5 +4,5 @@ import jax
 
 
 def threefry(seed: jax.Array | int) -> jax.Array:
-    """A typed threefry key. Under vmap, `rbg` would use the first member's key for all."""
+    """Return a typed threefry key. Under vmap, `rbg` would use the first member's key for all."""
     return jax.random.key(seed, impl="threefry2x32")

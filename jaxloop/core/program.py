@@ -64,11 +64,11 @@ class CompiledProgram:
         return jax.device_put(copied, NamedSharding(self.mesh, MEMBER))
 
     def empty(self) -> TrainState:
-        """A state of zeros: every slot waits for its first member."""
+        """Return a state of zeros: every slot waits for its first member."""
         return jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), self.state)
 
     def tree(self, params: Any, size_class: int = 0) -> Any:
-        """Parameters in the task's own structure, from the state's (..., ) host arrays; padding and all."""
+        """Return parameters in the task's own structure, from the state's (..., ) host arrays; padding and all."""
         if not is_elementwise(self.bucket):
             return params
         own, offset = self.params[size_class], 0
@@ -82,7 +82,7 @@ class CompiledProgram:
 
 
 def shared(task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, dict[str, jax.Array]]:
-    """The splits that a bucket's program reads, on every device; the call does not wait for their transfer."""
+    """Put the splits that a bucket's program reads on every device, without waiting for their transfer."""
     return jax.device_put(resident(task, bucket), NamedSharding(mesh, SHARED))
 
 
@@ -98,7 +98,7 @@ def compiled(
     memory_bytes: float = math.inf,
     processes: int = 1,
 ) -> CompiledProgram:
-    """Compiles a bucket's turn; nothing is allocated on a device.
+    """Compile a bucket's turn; nothing is allocated on a device.
 
     A capacity that nobody chose shrinks until its program is planned to fit in the devices' memory.
 
@@ -134,7 +134,7 @@ def compiled(
 
 
 def narrowest_width(sweep: Sweep) -> int:
-    """What a program's width may shrink to: the one that the user chose, else the narrowest."""
+    """Return what a program's width may shrink to: the one that the user chose, else the narrowest."""
     chosen = sweep.document.population.width
     return devices.NARROWEST if chosen == "auto" else chosen
 
@@ -142,7 +142,7 @@ def narrowest_width(sweep: Sweep) -> int:
 def _compiled(
     sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, width: int
 ) -> CompiledProgram:
-    """The turn of so many slots as an executable.
+    """Return the turn of so many slots as an executable.
 
     Raises:
       ResourceError: the compiler says that it cannot fit.
@@ -176,7 +176,7 @@ def _compiled(
 
 
 def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mesh: Mesh) -> Advance:
-    """One turn of a group of one size class, in slots that hold the `largest` state."""
+    """Return one turn of a group of one size class, in slots that hold the `largest` state."""
     one, hparams = one_member(sweep, task, size_class)
     program, own = chunked(one, sweep.document.run.evaluate_every), jax.eval_shape(one.init, hparams)
     if own != largest:
@@ -196,7 +196,7 @@ def _slots(
     tuned: Tuned,
     processes: int,
 ) -> tuple[int, int]:
-    """The program's capacity and width: the caller's, else the sweep's, else chosen."""
+    """Return the program's capacity and width: the caller's, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
     if capacity is None and isinstance(settings.capacity, int):
         capacity = math.ceil(settings.capacity / processes)
@@ -212,7 +212,7 @@ def _slots(
 
 
 def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:
-    """The turn's arguments (hparams, state, fresh, data) as shapes with shardings."""
+    """Return the turn's arguments (hparams, state, fresh, data) as shapes with shardings."""
     by_slot, on_all = NamedSharding(mesh, MEMBER), NamedSharding(mesh, SHARED)
 
     def column(dtype):

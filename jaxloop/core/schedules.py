@@ -10,7 +10,7 @@ from jaxloop.core.task import Hparams
 
 
 def schedule(step: jax.Array, hparams: Hparams) -> jax.Array:
-    """The share of the peak rate at `step` (from 0): linear warm-up, then the named schedule to `end_factor`.
+    """Return the share of the peak rate at `step` (from 0): linear warm-up, then the schedule to `end_factor`.
 
     Branch-free, so that `warmup_steps` and `steps` may differ between members of one program.
     """

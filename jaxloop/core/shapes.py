@@ -27,14 +27,14 @@ Found = TypeVar("Found")
 
 
 def _once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
-    """What was found for the task and key before: tracing is most of the time before a program compiles."""
+    """Return what was found for the task and key before: tracing is most of the time before a program compiles."""
     if key not in task.traced:
         task.traced[key] = found()
     return task.traced[key]
 
 
 def params_shapes(task: Task, bucket: Bucket) -> Any:
-    """The shapes of one member's parameters, in the task's own structure."""
+    """Return the shapes of one member's parameters, in the task's own structure."""
 
     def shapes():
         return jax.eval_shape(
@@ -45,7 +45,7 @@ def params_shapes(task: Task, bucket: Bucket) -> Any:
 
 
 def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
-    """The splits that a bucket's program reads; with folds, training and validation examples are one pool."""
+    """Return the splits that a bucket's program reads; with folds, training and validation examples as one."""
     splits = task.data.splits()
     if "folds" in bucket.static:
         validation = splits.pop("validation")
@@ -54,7 +54,7 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
 
 
 def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
-    """One training batch, as the task's loss sees it."""
+    """Return one training batch, as the task's loss sees it."""
     batch_size = bucket.hparams(bucket.traced)["batch_size"]
     size = as_size(batch_size)
     shapes = {
@@ -71,7 +71,7 @@ def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def measured_shapes(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
-    """What a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
+    """Return what a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
     one, hparams = one_member(sweep, task, bucket)
     state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
     measured = {
@@ -88,12 +88,12 @@ def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
 
 
 def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """Bytes that one member's step keeps in use, estimated from those that XLA counts as read and written."""
+    """Estimate the bytes that one member's step keeps in use from those that XLA counts as read and written."""
     return _step_cost(sweep, task, bucket, "bytes accessed") / TIMES_TOUCHED
 
 
 def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
-    """What XLA counts of one member's step, before it is compiled."""
+    """Return what XLA counts of one member's step, before it is compiled."""
 
     def costs():
         one, hparams = one_member(sweep, task, bucket)
@@ -105,7 +105,7 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
 
 
 def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Member, dict[str, jax.ShapeDtypeStruct]]:
-    """The program of one member, and its traced hparams as shapes."""
+    """Return the program of one member, and its traced hparams as shapes."""
     batch = sweep.document.evaluate.batch_size
 
     def found():
@@ -117,12 +117,12 @@ def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Member, dict[s
 
 
 def is_elementwise(bucket: Bucket) -> bool:
-    """Whether the optimizer does not care which array an element of the parameters stands in."""
+    """Return whether the optimizer does not care which array an element of the parameters stands in."""
     return bucket.static["optimizer"] not in SHAPE_AWARE and bucket.static["weight_decay_on"] == "all"
 
 
 def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
-    """What optimizers that look at whole arrays know of the bucket's parameters, from a member's hparams."""
+    """Return the parameters' `Layout` as a function of a member's hparams, for optimizers of whole arrays."""
     shapes = params_shapes(task, bucket)
     decay_mask, hidden = task.decay_mask(shapes, bucket.static), task.hidden(shapes, bucket.static)
     extents = params_extents(task, bucket)
@@ -132,5 +132,5 @@ def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
 
 
 def params_extents(task: Task, bucket: Bucket) -> Any:
-    """How the shapes of the bucket's parameters follow from its padded sizes."""
+    """Return how the shapes of the bucket's parameters follow from its padded sizes."""
     return padding.extents(lambda sizes: params_shapes(task, replace(bucket, sizes=dict(sizes))), bucket.sizes)

@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 def buckets(sweep: Sweep, task: Task, members: Iterable[int] | None = None) -> list[Bucket]:
-    """A sweep in as few programs as can be, each with the size classes that are estimated to save time.
+    """Return a sweep in as few programs as can be, each with the size classes that are estimated to save time.
 
     Args:
       members: numbers of those to train, instead of all.
@@ -48,12 +48,12 @@ def buckets(sweep: Sweep, task: Task, members: Iterable[int] | None = None) -> l
 
 
 def numbers(buckets: list[Bucket]) -> list[list[list[int]]]:
-    """The members of each size class of each bucket: what a run's store keeps of a plan."""
+    """Return the members of each size class of each bucket: what a run's store keeps of a plan."""
     return [[part.numbers for part in bucket.size_classes] for bucket in buckets]
 
 
 def recorded(sweep: Sweep, numbers: list[list[list[int]]]) -> list[Bucket]:
-    """The buckets that `numbers` was given: estimates may be others in another version.
+    """Return the buckets that `numbers` was given: estimates may be others in another version.
 
     Raises:
       DamagedError: they are not all of the sweep's members, once each.
@@ -65,7 +65,7 @@ def recorded(sweep: Sweep, numbers: list[list[list[int]]]) -> list[Bucket]:
 
 
 def with_one(buckets: list[Bucket], number: int) -> Bucket:
-    """The branch of the program that a member trains in, for this member alone."""
+    """Return the branch of the program that a member trains in, for this member alone."""
     classes = (part for bucket in buckets for part in bucket.size_classes)
     return replace(next(part for part in classes if number in part.numbers), numbers=[number])
 
@@ -101,7 +101,7 @@ def _merges(parts: list[Part], seconds: Callable[[list[int]], float]) -> Iterato
 
 
 def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[int]], float]:
-    """The seconds that a size class of some of these members would take, compilation included.
+    """Return the seconds that a size class of some of these members would take, compilation included.
 
     FLOPs are counted by XLA at the largest sizes, and go with parameters x batch.
     """
@@ -119,7 +119,7 @@ def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[in
 
 
 def padding_waste(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """The share of a program's work, or of a size class's, that is padding, by parameters x batch."""
+    """Return the share of a program's work, or of a size class's, that is padding, by parameters x batch."""
     if not bucket.sizes:
         return 0.0
     work = _work(sweep, task, bucket.numbers[0])
@@ -129,13 +129,13 @@ def padding_waste(sweep: Sweep, task: Task, bucket: Bucket) -> float:
 
 
 def _largest(sweep: Sweep, numbers: list[int]) -> Sizes:
-    """The sizes that hold all of some compatible members."""
+    """Return the sizes that hold all of some compatible members."""
     names = sweep.sizes(numbers[0])
     return tuple((name, max(sweep.members[number][name] for number in numbers)) for name in names)
 
 
 def _work(sweep: Sweep, task: Task, number: int) -> Callable[[Sizes], int]:
-    """Parameters x batch by sizes, of members compatible with one."""
+    """Return parameters x batch by sizes, of members compatible with one."""
     known: dict[Sizes, int] = {}
 
     def work(sizes: Sizes) -> int:
@@ -148,5 +148,5 @@ def _work(sweep: Sweep, task: Task, number: int) -> Callable[[Sizes], int]:
 
 
 def _sized(sweep: Sweep, number: int, sizes: Sizes) -> Bucket:
-    """The program of one member alone, if it had other sizes."""
+    """Return the program of one member alone, if it had other sizes."""
     return bucket_of(replace(sweep, members=[{**sweep.members[number], **dict(sizes)}]), [0])

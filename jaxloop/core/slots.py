@@ -61,7 +61,7 @@ class Slots:
         return sum(map(len, self.queues))
 
     def admit(self) -> np.ndarray:
-        """Seats members that wait, in order, in the free slots; gives (M,) bool of the newly taken ones."""
+        """Admit waiting members, in order, in the free slots; return (M,) bool of the newly taken ones."""
         fresh = np.zeros(len(self.members), bool)
         for group in self.groups:
             free = group.start + np.flatnonzero(self.members[group] == IDLE)
@@ -74,11 +74,11 @@ class Slots:
         return fresh
 
     def free(self, slots: np.ndarray) -> None:
-        """Takes the members in these slots, (K,) indices, from their seats."""
+        """Free these slots, (K,) indices, of their members."""
         self.members[slots] = IDLE
 
     def _next_class(self) -> int:
-        """The class of the first member that waits."""
+        """Return the class of the first member that waits."""
         heads = {queue[0]: index for index, queue in enumerate(self.queues) if queue}
         return heads[min(heads)] if heads else 0
 

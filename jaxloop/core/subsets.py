@@ -26,7 +26,7 @@ class Subset(NamedTuple):
 
 
 def training(key: jax.Array, hparams: Hparams, examples: int) -> Subset:
-    """A member's training examples.
+    """Return a member's training examples.
 
     With `fold`, all but that fold's. With `train_examples`, so many of them, drawn by the member's seed so that
     a larger number contains the smaller one's.
@@ -52,7 +52,7 @@ def training(key: jax.Array, hparams: Hparams, examples: int) -> Subset:
 
 
 def held_out(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A fold's examples: those that every fold has, one more, and whether this fold has that one.
+    """Return a fold's examples: those that every fold has, one more, and whether this fold has that one.
 
     Returns:
       (F,) uint32 indices with F = examples // folds; a uint32 index; a bool.
@@ -65,7 +65,7 @@ def held_out(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array, jax
 
 
 def _fold(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array]:
-    """Where a fold begins and ends in the order of dealing; sizes differ by one at the most."""
+    """Return where a fold begins and ends in the order of dealing; sizes differ by one at the most."""
     fold, folds = jnp.asarray(hparams["fold"], jnp.uint32), hparams["folds"]
     each, longer = divmod(examples, folds)  # the first `longer` folds have one more; no product overflows
 

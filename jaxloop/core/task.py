@@ -45,10 +45,11 @@ class Data:
                 raise ValueError(f"data.{name}: arrays need one common, non-empty first axis, got {lengths}")
 
     def splits(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return the splits by name."""
         return {"train": dict(self.train), "validation": dict(self.validation), "test": dict(self.test)}
 
     def fingerprint(self) -> str:
-        """A hash of the content: names, dtypes, shapes and bytes of every array."""
+        """Return a hash of the content: names, dtypes, shapes and bytes of every array."""
         digest = hashlib.sha256()
         for split, arrays in self.splits().items():
             for name, array in sorted(arrays.items()):
@@ -59,7 +60,7 @@ class Data:
 
 
 def _array(where: str, value: Any) -> Any:
-    """Examples as an array of numbers.
+    """Return examples as an array of numbers.
 
     Raises:
       TypeError: they are something else.
@@ -78,7 +79,7 @@ def _array(where: str, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """An hparam's default; a scalar of NumPy or JAX as the Python number that it is."""
+    """Return an hparam's default; a scalar of NumPy or JAX as the Python number that it is."""
     is_scalar = hasattr(value, "item") and getattr(value, "shape", None) == ()
     return value.item() if is_scalar else value
 

@@ -17,7 +17,7 @@ BITS = 23  # so that a float32 still holds a half more
 
 
 def uniform(key: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Float32 draws in the open interval (0, 1).
+    """Return float32 draws in the open interval (0, 1).
 
     Args:
       key: a threefry key.
@@ -32,13 +32,13 @@ def uniform(key: jax.Array, shape: Sequence[int]) -> jax.Array:
 
 
 def truncated_normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Float32 draws of unit variance from a normal cut at two of its standard deviations; see `uniform`."""
+    """Return float32 draws of unit variance from a normal cut at two of its standard deviations; see `uniform`."""
     centered = WITHIN_TWO * (2.0 * uniform(key, shape) - 1.0)
     return jnp.sqrt(2.0) * jax.lax.erf_inv(centered) / TRUNCATED_STDDEV
 
 
 def _word(shape: Sequence[int], first: int, end: int) -> jax.Array:
-    """One half of each place's counter: its indices on up to two axes."""
+    """Return one half of each place's counter: its indices on up to two axes."""
     if end - first > 2 or (len(shape) > 2 and max(shape) > 1 << 16):
         raise ValueError(
             f"draws of shape {tuple(shape)}: four axes at the most, and 65536 on each of three or four"

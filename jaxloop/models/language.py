@@ -13,7 +13,7 @@ from jaxloop.sweep.catalog import LANGUAGE, LANGUAGE_MODELS
 
 
 def language_model(data: Data, symbols: int) -> Task:
-    """A task that predicts, in `data`'s "x" (examples, T + 1) of integers below `symbols`, each from those before.
+    """Return a task that predicts each integer of `data`'s "x", (examples, T + 1), from those before it.
 
     Metrics: `loss`, the mean cross-entropy in nats; `bits_per_byte`, the same in bits; `accuracy`, a fraction.
     """

@@ -22,7 +22,7 @@ EPSILON = 1e-6  # of the norms
 
 
 def fixed(length: int) -> Size:
-    """A size that all members share."""
+    """Return a size that all members share."""
     return Size(length, length)
 
 
@@ -45,7 +45,7 @@ def masked(x: jax.Array, sizes: Sequence[Size]) -> jax.Array:
 
 
 def true_product(sizes: Sequence[Size]) -> Any:
-    """How many entries axes of these sizes have without padding."""
+    """Return how many entries axes of these sizes have without padding."""
     return math.prod(size.value for size in sizes)
 
 
@@ -58,7 +58,7 @@ def in_depth(
     first: int = 0,
     scanned: bool,
 ) -> jax.Array:
-    """Applies a member's own layers to `x` in turn; those beyond its depth are skipped.
+    """Apply a member's own layers to `x` in turn; those beyond its depth are skipped.
 
     Args:
       call: `(layer, x, number) -> x`.
@@ -81,13 +81,13 @@ def in_depth(
 
 
 def activate(x: jax.Array, activation: Choice) -> jax.Array:
-    """The chosen activation; where members of a program differ, each is computed and one is taken."""
+    """Return the chosen activation; where members of a program differ, each is computed and one is taken."""
     branches = [ACTIVATIONS[name] for name in activation.names]
     return branches[0](x) if len(branches) == 1 else jax.lax.switch(activation.index, branches, x)
 
 
 def is_off(share: Any) -> bool:
-    """Whether a share is zero for all members of the program, so that it need not be computed."""
+    """Return whether a share is zero for all members of the program, so that it need not be computed."""
     return isinstance(share, float) and share == 0.0
 
 
@@ -99,7 +99,7 @@ def dropout(x: jax.Array, rate: Any, key: jax.Array | None) -> jax.Array:
 
 
 def drawn(key: jax.Array, sizes: Sequence[Size], stddev: Any, active: jax.Array | bool = True) -> jax.Array:
-    """A parameter of these sizes with a standard deviation; zero in the padding, and all zero if not active."""
+    """Draw a parameter of these sizes with a standard deviation; zero in the padding, all zero if not active."""
     values = stddev * truncated_normal(key, [size.max for size in sizes])
     return jnp.where(active, masked(values, sizes), 0.0)
 
@@ -187,7 +187,7 @@ class Embedding(nnx.Module):
         return self.table[...][symbols]
 
     def attend(self, x: jax.Array) -> jax.Array:
-        """Each symbol's product with `x`, (..., size) to (..., count): the tied output layer."""
+        """Return each symbol's product with `x`, (..., size) to (..., count): the tied output layer."""
         return x @ self.table[...].T
 
 

@@ -59,7 +59,7 @@ class MLP(nnx.Module):
 
     @staticmethod
     def role(path: tuple[Any, ...]) -> tuple[Role, int]:
-        """What an array is, and for a hidden matrix how many leading axes are summed over."""
+        """Return what an array is, and for a hidden matrix how many leading axes are summed over."""
         layer, *rest, name = path
         if layer == "out":
             return (Role.OUTPUT if name == "kernel" else Role.FIXED), 0

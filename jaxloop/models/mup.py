@@ -25,23 +25,23 @@ class Role(Enum):
 
 
 def width_factor(hparams: Hparams) -> Any:
-    """How many times wider than `base_width` a member is; 1 in the standard parametrization."""
+    """Return how many times wider than `base_width` a member is; 1 in the standard parametrization."""
     return hparams["width"].value / hparams["base_width"] if hparams["parametrization"] == "mup" else 1.0
 
 
 def attenuated(x: jax.Array, hparams: Hparams) -> jax.Array:
-    """What the output layer reads: in mup `x` over the width's factor."""
+    """Return what the output layer reads: in mup `x` over the width's factor."""
     return (x / width_factor(hparams)).astype(x.dtype)
 
 
 def temperature(hparams: Hparams) -> Any:
-    """What attention scores are multiplied by: 1 / sqrt(head width), in mup 4 / head width; equal at 16."""
+    """Return what attention scores are multiplied by: 1 / sqrt(head width), in mup 4 / head width; equal at 16."""
     width = hparams["head_width"].value
     return 4.0 / width if hparams["parametrization"] == "mup" else jax.lax.rsqrt(1.0 * width)
 
 
 def rate(role: Role, hparams: Hparams) -> Any:
-    """What the learning rate of an array is multiplied by.
+    """Return what the learning rate of an array is multiplied by.
 
     Raises:
       ValueError: mup is not defined for the member's optimizer.

@@ -22,12 +22,12 @@ class Model(Protocol):
     def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None: ...
 
     def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
-        """Outputs of a batch; `key` is for dropout, and none is drawn without it."""
+        """Return outputs of a batch; `key` is for dropout, and none is drawn without it."""
         ...
 
     @staticmethod
     def role(path: tuple[Any, ...]) -> tuple[mup.Role, int]:
-        """What the array at a path is; how many leading axes a hidden matrix sums over (-1: all but one)."""
+        """Return an array's role, and how many leading axes a hidden matrix sums over (-1: all but one)."""
         ...
 
 
@@ -56,7 +56,7 @@ class Network(NamedTuple):
 
 
 def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: int) -> Network:
-    """The functions of whichever of `models` a member has."""
+    """Return the functions of whichever of `models` a member has."""
 
     def build(hparams: Hparams, rngs: nnx.Rngs) -> Any:
         return models[hparams["model"]](shape, outputs, hparams, rngs=rngs)

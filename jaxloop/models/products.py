@@ -30,7 +30,7 @@ def affine(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> jax.Array:
-    """The last axes of `x`, as many as `inputs`, times the first ones of `kernel`, plus a bias.
+    """Return the last axes of `x`, as many as `inputs`, times the first ones of `kernel`, plus a bias.
 
     As matrices: XLA computes the gradient of a product over several axes from a transposed copy. It can be
     differentiated in reverse mode only.
@@ -64,7 +64,7 @@ def windows(
     padding: Sequence[tuple[int, int]],
     dilation: Sequence[int],
 ) -> jax.Array:
-    """What each place of a convolution sees of `x`, (B, *space, C): (B, *places, *lengths, C).
+    """Return what each place of a convolution sees of `x`, (B, *space, C): (B, *places, *lengths, C).
 
     Args:
       lengths, strides, padding, dilation: of the window, for each axis of space.

@@ -14,12 +14,12 @@ from jaxloop.sweep.catalog import CLASSIFIER, MODELS, REGRESSOR
 
 
 def weighted(values_B: jax.Array, batch) -> jax.Array:
-    """The mean over a batch's own examples: those of weight 1."""
+    """Return the mean over a batch's own examples: those of weight 1."""
     return jnp.sum(values_B * batch["weight"]) / jnp.sum(batch["weight"])
 
 
 def classifier(data: Data, classes: int, shape: tuple[int, ...], noise_seed: int = 0) -> Task:
-    """A task that classifies `data`'s "x" (examples, ...) into "y" (examples,), integers below classes.
+    """Return a task that classifies `data`'s "x" (examples, ...) into "y" (examples,), integers below classes.
 
     Metrics: `accuracy`, a fraction, and `loss`, the mean cross-entropy in nats without label smoothing.
 
@@ -59,7 +59,7 @@ def classifier(data: Data, classes: int, shape: tuple[int, ...], noise_seed: int
 
 
 def regressor(data: Data, outputs: int, shape: tuple[int, ...]) -> Task:
-    """A task that predicts `data`'s "y", (examples, outputs) or (examples,), from "x" by least squares.
+    """Return a task that predicts `data`'s "y", (examples, outputs) or (examples,), from "x" by least squares.
 
     Metric: `loss`, the mean squared error in y's own units.
     """

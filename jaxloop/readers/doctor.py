@@ -25,7 +25,7 @@ FEW_BYTES = 1 << 30
 
 
 def doctor(folder: Path) -> dict[str, Any]:
-    """Facts about this machine, and `problems`, each a sentence that ends with what to do.
+    """Return facts about this machine, and `problems`, each a sentence that ends with what to do.
 
     Args:
       folder: where runs are to be written.
@@ -76,7 +76,7 @@ def _problems(found: dict[str, Any]) -> list[str]:
 
 
 def text(found: dict[str, Any]) -> str:
-    """The findings for a person."""
+    """Return the findings for a person."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items() if version)
     usable = found["usable_bytes_per_device"]
     cache, disk, clock = found["compilation_cache"], found["disk"], found["clock"]
@@ -94,7 +94,7 @@ def text(found: dict[str, Any]) -> str:
 
 
 def _bytes(folder: Path) -> int:
-    """What a folder's files take; another process may delete one meanwhile."""
+    """Return what a folder's files take; another process may delete one meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):

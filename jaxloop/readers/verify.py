@@ -17,7 +17,7 @@ from jaxloop.training import provenance
 
 
 def verify(run: Path) -> dict[str, Any]:
-    """Checks a run that nobody trains at the moment; nothing is changed.
+    """Check a run that nobody trains at the moment; nothing is changed.
 
     Returns:
       `checked`, how many things of each kind; `problems`, a line each.
@@ -51,7 +51,7 @@ def verify(run: Path) -> dict[str, Any]:
 
 
 def _told(check: Callable[[], Iterator[str | None]]) -> Iterator[str | None]:
-    """What a check finds, of each thing None or a problem; damage that ends it is one more."""
+    """Yield what a check finds, of each thing None or a problem; damage that ends it is one more."""
     try:
         yield from check()
     except JaxloopError as error:
@@ -86,7 +86,7 @@ def _provenance(run: Path) -> Iterator[str | None]:
 
 
 def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
-    """Each member's hparams give its id: neither has changed since the run began."""
+    """Check that each member's hparams give its id: neither has changed since the run began."""
     document = parse(store.sweep, folder=Path(store.folder)).document
     origins = store.origins
     for member in members:
@@ -96,7 +96,7 @@ def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 
 def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
-    """A member has a point at each evaluation up to its step, no other, and ended where its status says."""
+    """Check that a member has a point at each evaluation up to its step, and ended where its status says."""
     every = parse(store.sweep, folder=Path(store.folder)).document.run.evaluate_every
     for member in members:
         steps, budget = store.steps(member.number).tolist(), member.hparams["steps"]
@@ -113,7 +113,7 @@ def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 
 def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
-    """The checkpoints that the store names are whole, and hold who trained then, as far as the curves say."""
+    """Check that the checkpoints in the store are whole and hold the members that the curves say trained then."""
     newest = store.checkpoint
     for checkpoint in (newest, newest.get("previous")):
         if not checkpoint or not checkpoint["parts"]:
@@ -130,7 +130,7 @@ def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
 
 
 def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
-    """Each ended member's final parameters are where the store says, once."""
+    """Check that each ended member's final parameters are where the store says, once."""
     holders: dict[str, set[int]] = {}
     for member in members:
         if member.final_folder:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def absent(package: str) -> Iterator[None]:
-    """What is imported meanwhile finds that a package is not installed, unless it is loaded already."""
+    """Import in this context as if a package were not installed, unless it is loaded already."""
     if package in sys.modules:
         yield
         return

@@ -36,7 +36,7 @@ def _checkpointer() -> ocp.Checkpointer:
 
 
 def refuse_patterns(folder: Path) -> None:
-    """Makes sure that orbax, which looks for its files by pattern, will not take a folder's name for one.
+    """Make sure that orbax, which looks for its files by pattern, will not take a folder's name for one.
 
     Raises:
       SweepError: it would.
@@ -48,13 +48,13 @@ def refuse_patterns(folder: Path) -> None:
 
 
 def _write(folder: Path, tree: Any) -> None:
-    """Writes a tree to a folder, which counts once it is sealed; what is there already is replaced."""
+    """Write a tree to a folder, which counts once it is sealed; what is there already is replaced."""
     with _checkpointer() as checkpointer, _numpy_arrays_written():
         checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
 
 
 def _save_members(folder: Path, numbers: np.ndarray, trees: dict[str, Any]) -> None:
-    """Commits what some members have, after reading back who they are: orbax may write nothing and say nothing.
+    """Commit some members' trees after reading their numbers back: orbax may write nothing without an error.
 
     Raises:
       DamagedError: they are others.
@@ -67,7 +67,7 @@ def _save_members(folder: Path, numbers: np.ndarray, trees: dict[str, Any]) -> N
 
 @contextmanager
 def _numpy_arrays_written() -> Iterator[None]:
-    """Has orbax write NumPy arrays in this process, whichever it is.
+    """Have orbax write NumPy arrays in this process, whichever it is.
 
     orbax 0.12 takes them for copies of the first process's: others write none, and report success.
     """
@@ -77,7 +77,7 @@ def _numpy_arrays_written() -> Iterator[None]:
 
 
 def _restored(folder: Path, like: Any, what: str) -> Any:
-    """The part of a sealed checkpoint that `like` names, as host arrays in its structure.
+    """Return the part of a sealed checkpoint that `like` names, as host arrays in its structure.
 
     Raises:
       DamagedError: a file is not what was written, or orbax does not find in it what `like` names.
@@ -97,12 +97,12 @@ def _read(folder: Path, like: Any, what: str) -> Any:
 
 
 def save_population(run: Path, turn: int, part: int, snapshot: Snapshot) -> None:
-    """Commits one process's part of a turn's checkpoint, under `checkpoints/TURN/PROCESS`."""
+    """Commit one process's part of a turn's checkpoint, under `checkpoints/TURN/PROCESS`."""
     _save_members(run_folder.checkpoint(run, turn, part), snapshot.members, {"state": snapshot.state})
 
 
 def check_population(run: Path, turn: int, parts: list[int]) -> None:
-    """Compares all parts of a turn's checkpoint with their digests.
+    """Compare all parts of a turn's checkpoint with their digests.
 
     Raises:
       DamagedError: one is missing, or not what was written.
@@ -112,7 +112,7 @@ def check_population(run: Path, turn: int, parts: list[int]) -> None:
 
 
 def restore_population(run: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:
-    """The members of all parts of a turn's checkpoint, in `like`'s structure (shapes of one member's state)."""
+    """Restore the members in all shards of a turn's checkpoint; `like` is one member's state as shapes."""
     return joined([_restored_part(run_folder.checkpoint(run, turn, part), like) for part in parts])
 
 
@@ -126,7 +126,7 @@ def _restored_part(path: Path, like: Any) -> Snapshot:
 
 
 def steps(run: Path, turn: int, parts: list[int]) -> dict[int, int]:
-    """The members in all parts of a turn's checkpoint, by number, and the steps that each had taken.
+    """Return the members in all parts of a turn's checkpoint, by number, and the steps that each had taken.
 
     Raises:
       DamagedError: a part is missing, or not what was written.
@@ -140,19 +140,19 @@ def steps(run: Path, turn: int, parts: list[int]) -> dict[int, int]:
 
 
 def keep_only(run: Path, turns: Container[int]) -> None:
-    """Deletes the checkpoints of all other turns, and what a killed process left half-written."""
+    """Delete the checkpoints of all other turns, and what a killed process left half-written."""
     for path in run_folder.checkpoints(run).glob("[0-9]*"):
         if path.is_dir() and not (path.name.isdigit() and int(path.name) in turns):
             shutil.rmtree(path)
 
 
 def save_finals(folder: Path, finals: Finals) -> None:
-    """Commits what members end with: "members", and by its name each kind of tree."""
+    """Commit what members end with: "members", and by its name each kind of tree."""
     _save_members(folder, finals.members, {**finals.trees})
 
 
 def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
-    """One of a member's final trees as host arrays, in `like`'s structure.
+    """Return one of a member's final trees as host arrays, in `like`'s structure.
 
     Raises:
       DamagedError: the folder cannot be read, or the member is not in it.
@@ -165,7 +165,7 @@ def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
 
 
 def members(folder: Path) -> list[int]:
-    """The numbers of the members whose final trees a folder holds.
+    """Return the numbers of the members whose final trees a folder holds.
 
     Raises:
       DamagedError: the folder is not what was written.
@@ -174,11 +174,11 @@ def members(folder: Path) -> list[int]:
 
 
 def save_one(folder: Path, params: Any) -> None:
-    """Commits one member's parameters as a checkpoint of their own."""
+    """Commit one member's parameters as a checkpoint of their own."""
     _write(folder, params)
     seal.seal(folder)
 
 
 def restore_one(folder: Path, like: Any) -> Any:
-    """A member's own checkpoint folder, as host arrays in `like`'s structure."""
+    """Return a member's own checkpoint folder, as host arrays in `like`'s structure."""
     return _restored(folder, like, "this checkpoint")

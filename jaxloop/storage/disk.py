@@ -11,7 +11,7 @@ RUNS = Path("runs")  # where runs are, if nothing else is said
 
 
 def existing(folder: Path) -> Path:
-    """A folder, or of those that it would lie in the nearest that exists."""
+    """Return a folder, or of those that it would lie in the nearest that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
@@ -32,7 +32,7 @@ def refuse_taken(folder: Path) -> None:
 
 
 def check(folder: Path, need: int) -> None:
-    """Compares what a run needs, in bytes, with what is free where it is to be written.
+    """Compare what a run needs, in bytes, with what is free where it is to be written.
 
     Raises:
       ResourceError: the disk is too small.

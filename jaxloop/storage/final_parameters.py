@@ -15,7 +15,7 @@ from jaxloop.sweep.sweep import Sweep
 
 
 def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: Final = "params") -> Any:
-    """A retired member's final parameters or their average, as host arrays in the task's own structure.
+    """Return a retired member's final parameters or their average, as host arrays in the task's own structure.
 
     Raises:
       NotFoundError: the member has not ended, or its parameters were not kept.
@@ -37,10 +37,10 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
 
 
 def own_folders(run: Path, member: Member) -> list[Path]:
-    """Those checkpoint folders of its own that a member has."""
+    """Return those checkpoint folders of its own that a member has."""
     return [own for what in get_args(Final) if (own := own_folder(run, member, what)).exists()]
 
 
 def own_folder(run: Path, member: Member, what: Final) -> Path:
-    """A member's checkpoint folder of its own, whether it has it or not."""
+    """Return a member's checkpoint folder of its own, whether it has it or not."""
     return run_folder.own_checkpoint(run, member.folder, what)

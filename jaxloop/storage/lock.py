@@ -20,7 +20,7 @@ SAME_START = 2.0  # seconds that a process's start may seem to differ by
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Holds a run's lock to train it, which the system frees when the process dies, however it dies.
+    """Hold a run's lock to train it, which the system frees when the process dies, however it dies.
 
     Raises:
       LockedError: another process holds it.
@@ -42,7 +42,7 @@ def held(run: Path) -> Iterator[None]:
 
 @contextmanager
 def kept_out(run: Path) -> Iterator[None]:
-    """Keeps whoever would train or check a run out of it; where it cannot be written, makes sure that nobody does.
+    """Keep whoever would train or check a run out of it; where it cannot be written, make sure that nobody does.
 
     Raises:
       LockedError: somebody does.
@@ -65,7 +65,7 @@ def _who(run: Path) -> str:
 
 
 def is_held(run: Path) -> bool:
-    """Whether a process of this host trains the run."""
+    """Return whether a process of this host trains the run."""
     owner = _owner(run)
     if owner is None or owner["host"] != socket.gethostname():
         return False
@@ -76,13 +76,13 @@ def is_held(run: Path) -> bool:
 
 
 def other_host(run: Path) -> str | None:
-    """The other host on which training began and did not end cleanly, if any; it may still go on there."""
+    """Return the other host on which training began and did not end cleanly, if any; it may still go on there."""
     owner = _owner(run)
     return owner["host"] if owner and owner["host"] != socket.gethostname() else None
 
 
 def _owner(run: Path) -> dict[str, Any] | None:
-    """The process that last began training in this folder; None for a copy of the folder."""
+    """Return the process that last began training in this folder; None for a copy of the folder."""
     try:
         found = json.loads(run_folder.owner(run).read_text(encoding="utf-8"))
         owner = {"host": str(found["host"]), "pid": int(found["pid"]), "started": float(found["started"])}

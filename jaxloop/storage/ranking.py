@@ -45,7 +45,7 @@ def ranked(
 
 
 def _row(config: str, members: list[Member], metric: str, counted: set[Status]) -> dict[str, Any]:
-    """One config: means over those of its members whose value of the metric is finite."""
+    """Return one config: means over those of its members whose value of the metric is finite."""
     done = [member for member in members if member.status in counted and member.metrics]
     finite, not_finite = [], []
     for member in done:
@@ -69,12 +69,12 @@ def _row(config: str, members: list[Member], metric: str, counted: set[Status]) 
 
 
 def _mean(values: list[float]) -> float:
-    """A mean; where a value is not finite, no number: infinities may cancel."""
+    """Return a mean; where a value is not finite, no number: infinities may cancel."""
     return float(np.mean(values)) if np.isfinite(values).all() else math.nan
 
 
 def with_finite_mean(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of the ranked configs that have a finite mean."""
+    """Return those of the ranked configs that have a finite mean."""
     return [row for row in ranked if row["mean"] is not None]
 
 
@@ -86,7 +86,7 @@ def not_finite(ranked: list[dict[str, Any]], metric: str) -> list[str]:
 
 
 def status(store: Store) -> str:
-    """created, running, interrupted or finished.
+    """Return a run's status: created, running, interrupted or finished.
 
     A run marked running whose process is gone was interrupted; for one that another host began to train, this
     cannot be determined.
@@ -111,7 +111,7 @@ def member_json(member: Member) -> dict[str, Any]:
 
 
 def run_json(store: Store) -> dict[str, Any]:
-    """A run as plain data."""
+    """Return a run as plain data."""
     counts = store.counts()
     return {
         "run": str(store.path.parent),

@@ -40,7 +40,7 @@ class Member:
 
 
 def from_row(names, number, id, config, hparams, status, step, folder, final_folder, *values) -> Member:
-    """A member from its row in the store, the last value of each metric behind it.
+    """Return a member from its row in the store, the last value of each metric behind it.
 
     Raises:
       ValueError, TypeError: something in it is not what jaxloop writes.
@@ -63,7 +63,7 @@ def from_row(names, number, id, config, hparams, status, step, folder, final_fol
 
 
 def _within(path: str) -> str:
-    """A relative path as recorded, refused if it could lead out of the run's folder."""
+    """Return a relative path as recorded, refused if it could lead out of the run's folder."""
     if not re.fullmatch(r"(finished/)?[\w+,=-][\w.+,=-]*", path):
         raise ValueError(f"the store names a path that jaxloop never writes: {path!r}")
     return path

@@ -13,13 +13,13 @@ FILE = "SHA256SUMS"
 
 
 def seal(folder: Path) -> None:
-    """Writes down the digests of all files in a folder; afterwards none of them may change."""
+    """Write down the digests of all files in a folder; afterwards none of them may change."""
     lines = [f"{_digest(path)}  {name}\n" for name, path in sorted(_files(folder).items())]
     write_whole(folder / FILE, "".join(lines))
 
 
 def check(folder: Path) -> None:
-    """Compares a sealed folder with its digests.
+    """Compare a sealed folder with its digests.
 
     Raises:
       DamagedError: a file is missing, other than it was, or a link; or the folder was never sealed.
@@ -64,7 +64,7 @@ def refuse_links(folder: Path) -> None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Replaces a file in one move, once its text is on disk: a reader finds the old one or the new."""
+    """Replace a file in one move, once its text is on disk: a reader finds the old one or the new."""
     part = file.with_name(f"{file.name}.part")
     with part.open("w", encoding="utf-8") as stream:
         stream.write(text)
@@ -74,7 +74,7 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files in a folder and below, by their relative names, but for the digests' own.
+    """Return the files in a folder and below, by their relative names, but for the digests' own.
 
     Raises:
       DamagedError: one is a link, which could lead anywhere.

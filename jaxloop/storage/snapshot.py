@@ -21,12 +21,12 @@ class Snapshot(NamedTuple):
     state: Any
 
     def rows(self, index: Any) -> "Snapshot":
-        """Some of them, by whatever indexes the first axis of an array."""
+        """Return some of them, by whatever indexes the first axis of an array."""
         return Snapshot(self.members[index], jax.tree.map(lambda leaf: leaf[index], self.state))
 
 
 def joined(parts: list[Snapshot]) -> Snapshot | None:
-    """The members of all parts; None if there are none."""
+    """Return the members of all parts; None if there are none."""
     if len(parts) < 2:  # to copy them takes seconds of a large population
         return parts[0] if parts else None
     states = [part.state for part in parts]
@@ -37,7 +37,7 @@ def joined(parts: list[Snapshot]) -> Snapshot | None:
 
 
 def ends_with(hparams: dict[str, Any]) -> tuple[Final, ...]:
-    """What a member ends with."""
+    """Return what a member ends with."""
     return ("params", "average") if "ema_decay" in hparams else ("params",)
 
 
@@ -53,7 +53,7 @@ class Finals(NamedTuple):
 
 
 def check_members(snapshot: Snapshot | None, wanted: dict[int, int], what: str) -> None:
-    """Compares who is in a checkpoint with who should be: numbers of members, and the steps that each has taken.
+    """Make sure that a checkpoint holds the right members, at the right steps.
 
     Raises:
       DamagedError: they differ.
@@ -64,5 +64,5 @@ def check_members(snapshot: Snapshot | None, wanted: dict[int, int], what: str) 
 
 
 def steps_of(members: np.ndarray, steps: np.ndarray) -> dict[int, int]:
-    """Steps by member number, in order."""
+    """Return steps by member number, in order."""
     return dict(sorted(zip(members.tolist(), steps.tolist(), strict=True)))

@@ -27,7 +27,7 @@ class Store(facts.Facts):
     """One run's file. A turn's records are one transaction; readers never wait for the writer (WAL)."""
 
     def __init__(self, run: Path, *, create: bool = False, content: bytes | None = None):
-        """Opens a run's file.
+        """Open a run's file.
 
         Args:
           create: a new one.
@@ -59,7 +59,7 @@ class Store(facts.Facts):
             raise DamagedError(f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; {reader}")
 
     def _uri(self) -> str:
-        """The file as SQLite opens it: to read where its folder is not ours to write, unlocked if nobody does."""
+        """Return the file's URI for SQLite: read-only in a folder that cannot be written."""
         uri = f"file:{quote(str(self.path.absolute()))}"
         if os.access(self.path.parent, os.W_OK):
             return uri
@@ -124,14 +124,14 @@ class Store(facts.Facts):
         self._put({f"layout/{bucket}": layout})
 
     def content(self) -> bytes:
-        """The whole file, for a process on another host, where it cannot be opened beside its writer."""
+        """Return the whole file, for a process on another host, where it cannot be opened beside its writer."""
         found = bytearray(self.connection.serialize())
         found[18:20] = b"\1\1"  # a copy in memory keeps no write-ahead log
         return bytes(found)
 
     @contextmanager
     def _damage_told(self, *, writing: bool = False) -> Iterator[None]:
-        """What SQLite and its content say where bytes of the file are not what was written, as DamagedError.
+        """Raise DamagedError for what SQLite and its content say of damaged bytes.
 
         Args:
           writing: a file that cannot be opened is the disk's fault, not the file's.
@@ -154,7 +154,7 @@ class Store(facts.Facts):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """A context: all writes in it happen, or none.
+        """Make all writes in this context happen, or none.
 
         Raises:
           DamagedError: the file's bytes are not what was written.
@@ -169,7 +169,7 @@ class Store(facts.Facts):
                 raise
 
     def add_members(self, members: Iterable[NewMember]) -> None:
-        """Records members that wait, within a transaction."""
+        """Record members that wait, within a transaction."""
         rows = (
             (new.number, new.id, new.config, json.dumps(new.hparams), new.folder, Status.WAITING, 0)
             for new in members
@@ -206,18 +206,18 @@ class Store(facts.Facts):
         )
 
     def retire(self, turn: int, leavers: dict[int, Status], folders: dict[int, str]) -> None:
-        """Ends members; `folders` are those of their final parameters, where they are kept."""
+        """End members; `folders` are those of their final parameters, where they are kept."""
         rows = [(status, turn, folders.get(number), number) for number, status in leavers.items()]
         self.connection.executemany(
             "update members set status = ?, retired = ?, finished = ? where number = ?", rows
         )
 
     def drop_final_folders(self) -> None:
-        """Forgets where final parameters are: they have been deleted, or soon will be."""
+        """Forget where final parameters are: they have been deleted, or soon will be."""
         self.connection.execute("update members set finished = null")
 
     def rewind(self, turn: int, checkpoint: facts.Shards) -> None:
-        """Forgets all that came after a turn, whose checkpoint is now the newest: the rest is trained again."""
+        """Forget all that came after a turn, whose checkpoint is now the newest: the rest is trained again."""
         with self.transaction():
             execute = self.connection.execute
             self.put(checkpoint=checkpoint)
@@ -239,7 +239,7 @@ class Store(facts.Facts):
     # reading
 
     def _rows(self, query: str, parameters: tuple = ()) -> list[tuple]:
-        """All rows of a query.
+        """Return all rows of a query.
 
         Raises:
           DamagedError: the file's bytes are not what was written.
@@ -263,7 +263,7 @@ class Store(facts.Facts):
             return [from_row(names, *row) for row in rows]
 
     def member(self, label: str) -> Member:
-        """A member by its number or a prefix of its id (at least 4 characters)."""
+        """Return a member by its number or a prefix of its id (at least 4 characters)."""
         if label.isdecimal() and len(label) < 10 and (found := self.members("number = ?", (int(label),))):
             return found[0]
         found = self.members("substr(id, 1, ?) = ?", (len(label), label)) if len(label) >= 4 else []
@@ -302,7 +302,7 @@ class Store(facts.Facts):
         return np.asarray(steps, np.int64), values
 
     def trained_at(self, turn: int) -> dict[int, int]:
-        """The steps of each member that was being trained at the end of a turn, by number."""
+        """Return the steps of each member that was being trained at the end of a turn, by number."""
         rows = self._rows(
             "select number, coalesce(max(c.step), 0) from members m "
             "left join curves c on c.member = m.number and c.turn <= ?1 "
@@ -312,7 +312,7 @@ class Store(facts.Facts):
         return dict(rows)
 
     def points(self, number: int, turn: int | None = None) -> dict[tuple[str, int], float]:
-        """One member's curves: its measured values by (metric, step), as they were at the end of a turn."""
+        """Return one member's curves: its measured values by (metric, step), as they were at the end of a turn."""
         names = self.metric_names()
         columns = ", ".join(["step", *map(_quoted, names)])
         rows = self._rows(
@@ -338,12 +338,12 @@ def refuse_long(run: Path) -> None:
 
 
 def exists(run: Path) -> bool:
-    """Whether the folder holds a run; False for a path that is too long."""
+    """Return whether the folder holds a run; False for a path that is too long."""
     return os.path.exists(run_folder.database(run))
 
 
 def _beside(run: Path) -> list[str]:
-    """The names of the runs in the same folder as a path, as far as they can be seen."""
+    """Return the names of the runs in the same folder as a path, as far as they can be seen."""
     try:
         return [entry.name for entry in os.scandir(run.parent) if exists(Path(entry.path))]
     except OSError:

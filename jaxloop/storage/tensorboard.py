@@ -126,7 +126,7 @@ def write_experiment(folder: Path, examples: dict[str, Any], metrics: list[str])
 
 
 def scalars(folder: Path) -> dict[tuple[str, int], float]:
-    """A member's measured values by (metric, step), as its event files have them.
+    """Return a member's measured values by (metric, step), as its event files have them.
 
     Raises:
       DamagedError: an event is not what was written.
@@ -140,7 +140,7 @@ def scalars(folder: Path) -> dict[tuple[str, int], float]:
 
 
 def cut(folder: Path, step: int) -> None:
-    """Drops a member's events past a step and its end, so that resumed curves have no second branch.
+    """Drop a member's events past a step and its end, so that resumed curves have no second branch.
 
     Raises:
       DamagedError: an event is not what was written.
@@ -158,7 +158,7 @@ def cut(folder: Path, step: int) -> None:
 
 
 def delete(folder: Path) -> None:
-    """Deletes a member's event files."""
+    """Delete a member's event files."""
     for path in _files(folder):
         path.unlink()
 
@@ -168,7 +168,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _events(path: Path) -> Iterator[tuple[event_pb2.Event, int]]:
-    """The events of a file, each with its end in it; a last one that a killed process left unfinished is none.
+    """Yield the events of a file, each with the offset of its end; skip one that a killed process left unfinished.
 
     An event's record: its length and that's checksum, its bytes and their checksum.
     """
@@ -188,7 +188,7 @@ def _events(path: Path) -> Iterator[tuple[event_pb2.Event, int]]:
 
 
 def label(hparams: dict[str, Any], names: list[str]) -> str:
-    """ "learning_rate=0.001,seed=3": what tells a member from others."""
+    """Return the values that distinguish a member from others: "learning_rate=0.001,seed=3"."""
     return ",".join(
         f"{name}={hparams[name]:.4g}" if isinstance(hparams[name], float) else f"{name}={hparams[name]}"
         for name in names
@@ -197,6 +197,6 @@ def label(hparams: dict[str, Any], names: list[str]) -> str:
 
 
 def folder_name(number: int, hparams: dict[str, Any], varied: list[str]) -> str:
-    """ "0007-learning_rate=0.001,seed=3": a name that sorts, tells, and is safe as a file's."""
+    """Return a name that sorts and is safe for a file: "0007-learning_rate=0.001,seed=3"."""
     safe = re.sub(r"[^\w.,=+-]", "_", label(hparams, varied)).encode()[:LABEL_BYTES].decode(errors="ignore")
     return f"{number:04d}-{safe}".rstrip("-")

@@ -69,7 +69,7 @@ class Axis(BaseModel):
 
 
 def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
-    """The value a fraction (0 to 1) of the way along an axis, for samplers that draw."""
+    """Return the value a fraction (0 to 1) of the way along an axis, for samplers that draw."""
     if axis.log or axis.linear:
         low, high = axis.log or axis.linear or (0, 1)
         if fraction in (0.0, 1.0):
@@ -85,21 +85,21 @@ def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
 
 
 def _listed(axis: Axis) -> Sequence[Any]:
-    """The values of an axis of separate values; a range or a count is not written out."""
+    """Return the values of an axis of separate values; a range or a count is not written out."""
     if axis.values is not None:
         return axis.values
     return range(axis.count) if axis.count is not None else range(*(axis.range or (0,)))
 
 
 def extremes(axis: Axis, whole: bool) -> list[Any]:
-    """Values that obey a rule about bounds or types only if all values of the axis do; see `points`."""
+    """Return values that obey a rule about bounds or types only if all values of the axis do; see `points`."""
     if axis.values is not None:
         return list(axis.values)
     return [interpolate(axis, 0.0, whole), interpolate(axis, 1.0, whole)]
 
 
 def points(axis: Axis, whole: bool) -> list[Any]:
-    """All values of an axis, in order.
+    """Return all values of an axis, in order.
 
     Args:
       whole: the hparam is not a float, so integer ends give integers.
@@ -111,7 +111,7 @@ def points(axis: Axis, whole: bool) -> list[Any]:
 
 
 def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
-    """How many members a sampler will give, without listing them."""
+    """Return how many members a sampler will give, without listing them."""
     lengths = {name: length(axis) for name, axis in axes.items()}
     replicates = math.prod(lengths[name] for name, axis in axes.items() if axis.count)
     others = [lengths[name] for name, axis in axes.items() if not axis.count]
@@ -125,7 +125,7 @@ def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
 def sample(
     axes: dict[str, Axis], sampler: str, members: int | None, seed: int, whole: dict[str, bool]
 ) -> list[dict[str, Any]]:
-    """The members' values, by axis name; the last axis varies fastest.
+    """Return the members' values, by axis name; the last axis varies fastest.
 
     `count` axes are replicates: they cross what the sampler draws. For random and sobol, `members` is the
     total; `num` is not used there, and drawing is uniform in `log` or `linear` space. Random draws are without
@@ -165,7 +165,7 @@ def sample(
 
 
 def _combinations(axes: dict[str, Axis], whole: dict[str, bool]) -> float:
-    """How many different configs the axes have; infinity where one is continuous."""
+    """Return how many different configs the axes have; infinity where one is continuous."""
     return math.prod(_different(axis, whole[name]) for name, axis in axes.items())
 
 
@@ -193,7 +193,7 @@ def _once_each(configs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def single(value: Any) -> Any:
-    """A float as a program computes with it, rounded to float32; any other value as it is."""
+    """Return a float as a program computes with it, rounded to float32; any other value as it is."""
     return struct.unpack("f", struct.pack("f", value))[0] if isinstance(value, float) else value
 
 
@@ -211,7 +211,7 @@ def _fractions(sampler: str, count: int, dimensions: int, seed: int) -> Iterable
 
 
 def length(axis: Axis) -> int:
-    """How many points an axis has."""
+    """Return how many points an axis has."""
     if axis.values is not None:
         return len(axis.values)
     return axis.count or (len(range(*axis.range)) if axis.range else axis.num or 1)

@@ -180,7 +180,7 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
 
 
 def measured(task: str) -> list[str] | None:
-    """The metrics that a task that ships measures of every member; None where only its data or code can tell."""
+    """Return the metrics of a task that ships; None if they depend on its data, or the task is a user's."""
     if task not in TASKS:
         return None
     splits = {
@@ -191,5 +191,5 @@ def measured(task: str) -> list[str] | None:
 
 
 def direction(metric: str, mode: str = "auto") -> str | None:
-    """ "max" or "min"; None where the mode is "auto" and the metric's name does not tell."""
+    """Return "max" or "min"; None if the mode is "auto" and cannot be inferred from the metric's name."""
     return DIRECTIONS.get(metric.rpartition("/")[2]) if mode == "auto" else mode

@@ -28,7 +28,7 @@ KINDS = {  # and what each means for the program
 
 
 def kind_of(name: str, default: Any) -> str:
-    """How an hparam of this declared default enters a program: a key of `KINDS`."""
+    """Return how an hparam of this declared default enters a program: a key of `KINDS`."""
     if isinstance(default, Size | Choice):
         return "padded" if isinstance(default, Size) else "switched"
     return "traced" if isinstance(default, float) or name in TRACED_INTS else "static"
@@ -68,7 +68,7 @@ class Namespace:
         return {name for name, value in self.known.items() if isinstance(value, float)}
 
     def takers(self, name: str) -> tuple[str, set[str]] | None:
-        """The table that brings an hparam, and whose it is there; None for what every member has."""
+        """Return the table that brings an hparam, and whose it is there; None for what every member has."""
         if name in self.task or name in ENGINE or name in OPTIONAL:
             return None
         for chooser, table in self.tables.items():
@@ -77,14 +77,14 @@ class Namespace:
         return None
 
     def defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What a member has that its sweep does not say: its own optimizer's and model's, no other's."""
+        """Return what a member has that its sweep does not say: its own optimizer's and model's, no other's."""
         found = {**ENGINE, **self.task}
         for chooser, table in self.tables.items():
             found |= table[given.get(chooser, found[chooser])]
         return found
 
     def choices(self, name: str) -> tuple[str, ...] | None:
-        """What an hparam may be, where that is a list of names."""
+        """Return what an hparam may be, where that is a list of names."""
         default = self.known.get(name)
         if isinstance(default, Choice):
             return default.names
@@ -93,16 +93,16 @@ class Namespace:
         return tuple(self.tables[name]) if name in self.tables else CHOICES.get(name)
 
     def bounds(self, name: str) -> tuple[float | None, float | None]:
-        """The inclusive bounds of an hparam, low and high; None is open."""
+        """Return the inclusive bounds of an hparam, low and high; None is open."""
         return (None, None) if self._is_users(name) else BOUNDS.get(name, (None, None))
 
     def _is_users(self, name: str) -> bool:
-        """Whether the name is a user's own, and means what they say."""
+        """Return whether the name is a user's own, and means what they say."""
         return name in self.task and name not in {**CLASSIFIER, **LANGUAGE}
 
 
 def namespace(task: str, data: Mapping[str, Any]) -> Namespace:
-    """The namespace of a task that ships, with these options of its dataset."""
+    """Return the namespace of a task that ships, with these options of its dataset."""
     hparams, models = TASKS[task]
     if task == "modular_addition":  # full batches
         options = {**DATA[task], **data}

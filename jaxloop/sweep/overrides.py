@@ -11,7 +11,7 @@ AXIS_FORMS = ("values", "log", "linear", "range", "count")
 
 
 def override(raw: dict[str, Any], assignment: str) -> tuple[str, ...]:
-    """Puts "section.key=value" into a parsed sweep; gives the key's path.
+    """Put "section.key=value" into a parsed sweep; return the key's path.
 
     A new form of an axis replaces the old one; what becomes an axis is no longer fixed, and the reverse.
 

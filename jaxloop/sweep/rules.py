@@ -68,7 +68,7 @@ def _unknown_key(path: tuple[str, ...]) -> str:
 def unknown_hparams(
     malformed: list[tuple[str, ...]], names: Namespace | None, source_map: SourceMap
 ) -> Iterator[str]:
-    """Which malformed entries bear the name of no hparam, besides; see `broken`.
+    """Yield which malformed entries bear the name of no hparam, besides; see `broken`.
 
     Args:
       malformed: paths of keys, such as ("axes", "width").
@@ -79,7 +79,7 @@ def unknown_hparams(
 
 
 def broken(document: Document, names: Namespace | None, source_map: SourceMap) -> Iterator[str]:
-    """What is wrong with the names and values of a well-formed document.
+    """Yield what is wrong with the names and values of a well-formed document.
 
     Args:
       names: all hparams that it may have; None where its task, and so they, are not known.
@@ -117,7 +117,7 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
 
 
 def _broken_ranking(task: str, evaluate: Evaluate, source_map: SourceMap) -> Iterator[str]:
-    """What is wrong with the metric to rank by, as far as it can be known before the task is loaded."""
+    """Yield what is wrong with the metric to rank by, as far as it can be known before the task is loaded."""
     metric, known = evaluate.metric, catalog.measured(task)
     if metric == "auto":
         return
@@ -168,7 +168,7 @@ def _broken_values(
 
 
 def _used(document: Document, chooser: str, names: Namespace, path: tuple[str, ...]) -> Iterator[Any]:
-    """What the members that get this entry have for the hparam `chooser`."""
+    """Yield what the members that get this entry have for the hparam `chooser`."""
     grids = document.grids()
     if path[0] == "cases":
         grids = [grids[list(document.cases).index(path[1])]]
@@ -197,14 +197,14 @@ def _broken_data(document: Document, source_map: SourceMap) -> Iterator[str]:
 
 
 def _broken_value(name: str, value: Any, names: Namespace) -> str | None:
-    """The rule that a value of an hparam breaks, if any."""
+    """Return the rule that a value of an hparam breaks, if any."""
     if choices := names.choices(name):
         return None if value in choices else not_one_of(value, choices)
     return _out_of_bounds(value, plain(names.known[name]), names.bounds(name))
 
 
 def _out_of_bounds(value: Any, default: Any, bounds: tuple[float | None, float | None]) -> str | None:
-    """The rule that a value breaks, if any; a default's type is the type that its name wants."""
+    """Return the rule that a value breaks, if any; a default's type is the type that its name wants."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     low, high = bounds
     largest = catalog.LARGEST_FLOAT if isinstance(default, float) else catalog.LARGEST_INT
@@ -226,7 +226,7 @@ def _out_of_bounds(value: Any, default: Any, bounds: tuple[float | None, float |
 
 
 def repeated(members: list[dict[str, Any]], document: Document, source_map: SourceMap) -> str | None:
-    """What is wrong where two members are the same to a program, which computes with float32."""
+    """Return an error if two members are equal in float32, which programs compute with; else None."""
     seen: dict[tuple, int] = {}
     for number, hparams in enumerate(members):
         first = seen.setdefault(tuple((name, type(v), single(v)) for name, v in hparams.items()), number)

@@ -74,7 +74,7 @@ class Checkpoint(Section):
     keep: Annotated[str, BeforeValidator(_kept)] = "all"
 
     def seconds(self) -> float | None:
-        """The interval as a time, or None where it counts steps."""
+        """Return the interval as a time, or None where it counts steps."""
         return _seconds(self.every) if isinstance(self.every, str) else None
 
 
@@ -109,23 +109,23 @@ class Document(Section):
     checkpoint: Checkpoint = Field(default_factory=lambda: Checkpoint.model_validate({}))
 
     def entries(self) -> Iterator[tuple[tuple[str, ...], Any]]:
-        """Every hparam that the file names, by its path: a value, or an `Axis`."""
+        """Yield every hparam that the file names, by its path: a value, or an `Axis`."""
         for section in ("hparams", "axes"):
             yield from (((section, name), entry) for name, entry in getattr(self, section).items())
         for case, entries in self.cases.items():
             yield from ((("cases", case, name), entry) for name, entry in entries.items())
 
     def all_axes(self) -> dict[str, Axis]:
-        """Every axis by name, those of the cases too."""
+        """Return every axis by name, those of the cases too."""
         found = {path[-1]: entry for path, entry in self.entries() if isinstance(entry, Axis)}
         return {**self.axes, **found}
 
     def varied(self) -> list[str]:
-        """The hparams in which members may differ."""
+        """Return the hparams in which members may differ."""
         return list({**self.axes, **{name: None for entries in self.cases.values() for name in entries}})
 
     def grids(self) -> list[Grid]:
-        """What the members are drawn from: one grid a case; without cases, one."""
+        """Return what the members are drawn from: one grid a case; without cases, one."""
         return [
             Grid(
                 {**self.hparams, **{name: entry for name, entry in case.items() if not isinstance(entry, Axis)}},
@@ -135,6 +135,6 @@ class Document(Section):
         ]
 
     def count(self) -> int:
-        """How many members there are, without listing them."""
+        """Return how many members there are, without listing them."""
         draws = self.population
         return sum(size(grid.axes, draws.sampler, draws.members) for grid in self.grids())

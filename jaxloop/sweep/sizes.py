@@ -20,6 +20,7 @@ class Size(NamedTuple):
         return not (isinstance(self.value, int) and self.value == self.max)
 
     def times(self, factor: int) -> "Size":
+        """Return a size so many times as large."""
         return Size(self.value * factor, self.max * factor)
 
 
@@ -36,17 +37,17 @@ class Choice(NamedTuple):
 
 
 def size(default: int) -> Size:
-    """Declares an hparam of a task as a size that may be padded: its functions get a `Size`."""
+    """Declare an hparam of a task as a size that may be padded: its functions get a `Size`."""
     return Size(default, default)
 
 
 def choice(*names: str) -> Choice:
-    """Declares an hparam of a task as a choice, the first by default: its functions get a `Choice`."""
+    """Declare an hparam of a task as a choice, the first by default: its functions get a `Choice`."""
     return Choice(0, names)
 
 
 def plain(declared: Any) -> Any:
-    """What a sweep writes for a declared default: an int for a size, a name for a choice."""
+    """Return what a sweep writes for a declared default: an int for a size, a name for a choice."""
     if isinstance(declared, Size):
         return declared.value
     return declared.names[declared.index] if isinstance(declared, Choice) else declared

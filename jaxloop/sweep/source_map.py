@@ -34,11 +34,11 @@ class SourceMap:
         self.keys |= set(path) | _keys(re.findall(KEY + r"(?=\s*=)", split_assignment(assignment)[2]))
 
     def longest_known(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        """The parts of a path that are keys of the file."""
+        """Return the parts of a path that are keys of the file."""
         return tuple(part for part in path if part in self.keys)
 
     def say(self, path: tuple[str, ...], message: str) -> str:
-        """One line: where, which key, what is wrong."""
+        """Return one line: where, which key, what is wrong."""
         key = ".".join(path) or "sweep"
         inside = [assignment for given, assignment in self.sets.items() if given[: len(path)] == path]
         if len(path) > 1 and inside:
@@ -57,14 +57,14 @@ def _keys(written: list[str]) -> set[str]:
 
 
 def split_assignment(assignment: str) -> tuple[str, str, str]:
-    """The key of an assignment, its "=" and its value; a quoted part of the key may hold any of them."""
+    """Return the key of an assignment, its "=" and its value; a quoted part of the key may hold any of them."""
     if found := ASSIGNMENT.match(assignment):
         return found[1], "=", assignment[found.end() :]
     return assignment.partition("=")
 
 
 def split_key(dotted: str) -> list[str]:
-    """The parts of a TOML key. Letters that TOML wants in quotes may go without."""
+    """Return the parts of a TOML key. Letters that TOML wants in quotes may go without."""
     try:
         table, path = tomllib.loads(f"{dotted} = 0"), []
         while isinstance(table, dict):

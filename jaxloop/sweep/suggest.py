@@ -22,7 +22,7 @@ SYNONYMS = {  # what others call it
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:
-    """ "; did you mean `x`?" where a known name is close, whatever its case, else nothing."""
+    """Return "; did you mean `x`?" if a known name is close, whatever its case, else nothing."""
     folded = {each.casefold(): each for each in sorted(known, reverse=True)}
     written = str(name).casefold()
     meant = SYNONYMS.get(written)
@@ -31,7 +31,7 @@ def nearest(name: Any, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """A name that is not known, with the nearest that is, or all of them."""
+    """Return a name that is not known, with the nearest that is, or all of them."""
     return f"unknown {kind} `{name}`" + (nearest(name, known) or f"; known: {', '.join(sorted(known))}")
 
 

@@ -49,7 +49,7 @@ class Sweep:
     written: str
 
     def toml(self) -> str:
-        """The sweep with every default written out; reading it back gives the same members."""
+        """Return the sweep with every default written out; reading it back gives the same members."""
         return tomli_w.dumps(self.document.model_dump(exclude_none=True))
 
     @cached_property
@@ -60,11 +60,11 @@ class Sweep:
         return {**{name: kind_of(name, default) for name, default in self.declared.items()}, **wanted}
 
     def sizes(self, number: int) -> list[str]:
-        """The hparams of a member that are padded where members of its program differ in them."""
+        """Return the hparams of a member that are padded where members of its program differ in them."""
         return [name for name in self.members[number] if self.kinds[name] == "padded"]
 
     def is_padded_by_wish(self, name: str) -> bool:
-        """Whether the sweep itself asks for padding, so that nothing is estimated."""
+        """Return whether the sweep itself asks for padding, so that nothing is estimated."""
         axis = self.document.all_axes().get(name)
         return axis is not None and axis.kind == "padded"
 
@@ -75,12 +75,12 @@ class Sweep:
 
 
 def digest(value: Any) -> str:
-    """A content hash of plain data."""
+    """Return a content hash of plain data."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None = None) -> Sweep:
-    """Reads and checks a sweep file.
+    """Read and check a sweep file.
 
     Args:
       overrides: "section.key=value", the value in TOML; a bare word, or a time, is a string.
@@ -144,7 +144,7 @@ def parse(
 def _document(
     raw: dict[str, Any], source_map: SourceMap
 ) -> tuple[Document | None, list[str], list[tuple[str, ...]]]:
-    """The sections, what is wrong with their form, and where; without it, so that the rest is checked too."""
+    """Parse the sections, without malformed keys so that the rest is checked too; return what was malformed."""
     try:
         return Document.model_validate(raw), [], []
     except ValidationError as error:
@@ -167,7 +167,7 @@ def _document(
 def _namespace(
     document: Document, source_map: SourceMap, folder: Path, names_of: NamesOf | None
 ) -> Namespace | None:
-    """The hparams that members of the sweep's task may have; None where they are not known."""
+    """Return the hparams that members of the sweep's task may have; None where they are not known."""
     name = document.run.task
     if name in catalog.TASKS:
         return namespace(name, document.data)
@@ -185,7 +185,7 @@ def _namespace(
 
 
 def _members(document: Document, names: Namespace) -> Iterator[dict[str, Any]]:
-    """All hparams of each member, in order."""
+    """Yield all hparams of each member, in order."""
     population = document.population
     for grid in document.grids():
         whole = {name: name not in names.floats for name in grid.axes}
@@ -201,13 +201,13 @@ def _members(document: Document, names: Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _takes(names: Namespace, hparams: dict[str, Any], name: str) -> bool:
-    """Whether a member has this hparam: it is not another optimizer's or model's."""
+    """Return whether a member has this hparam: it is not another optimizer's or model's."""
     takers = names.takers(name)
     return takers is None or hparams[takers[0]] in takers[1]
 
 
 def _written_out(document: Document, members: list[dict[str, Any]]) -> Document:
-    """The document with the defaults that all members share."""
+    """Return the document with the defaults that all members share."""
     shared = {
         name: value
         for name, value in members[0].items()

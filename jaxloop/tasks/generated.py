@@ -11,7 +11,7 @@ from jaxloop.sweep.sweep import digest
 
 
 def remembered(recipe: Any, generate: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What `generate` gives: read back where an earlier process made it, else made and kept.
+    """Return what `generate` gives: read back where an earlier process made it, else made and kept.
 
     A damaged file (its format carries checksums), or a folder that cannot be written, costs generating again.
 

@@ -16,7 +16,7 @@ from jaxloop.tasks import beside
 
 
 def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
-    """The task, made from its `[data]` options.
+    """Return the task, made from its `[data]` options.
 
     Args:
       folder: where the path in `name`, and options called `path` or `..._path`, are `located`.
@@ -54,7 +54,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
 
 
 def _no_default(value: Any) -> str | None:
-    """The rule that a default of an hparam breaks, if any."""
+    """Return the rule that a default of an hparam breaks, if any."""
     if not isinstance(value, bool | int | float | str | Size | Choice):
         hint = " (declare one hparam for each element)" if isinstance(value, list | tuple | dict) else ""
         kinds = "a bool, int, float or str, or a default made by jaxloop.size or jaxloop.choice"
@@ -89,7 +89,7 @@ def _from_file(name: str, folder: Path) -> Any:
 
 
 def _unbound(make: Any, options: dict[str, Any]) -> str | None:
-    """What [data] gives that a task's function does not take, or lacks that it needs."""
+    """Return what [data] gives that a task's function does not take, or lacks that it needs."""
     if not callable(make):
         return f"needs to be a jaxloop.Task or a function that returns one, got {type(make).__name__}"
     takes = inspect.signature(make).parameters
@@ -103,7 +103,7 @@ def _unbound(make: Any, options: dict[str, Any]) -> str | None:
 
 
 def _paths(options: dict[str, Any]) -> dict[str, str]:
-    """Those options of a dataset that are paths, by their names."""
+    """Return those options of a dataset that are paths, by their names."""
     return {
         key: value
         for key, value in options.items()
@@ -112,7 +112,7 @@ def _paths(options: dict[str, Any]) -> dict[str, str]:
 
 
 def located(path: str, folder: Path) -> Path:
-    """Where a path in a sweep leads, relative to the sweep's folder; if absolute and gone, by its name there."""
+    """Resolve a path relative to the sweep's folder; an absolute one that is gone, by its name there."""
     there = folder / path
     return folder / there.name if Path(path).is_absolute() and not there.exists() else there
 
@@ -130,7 +130,7 @@ def missing(name: str, folder: Path, options: dict[str, Any]) -> list[tuple[tupl
 
 
 def code_hash(name: str, folder: Path) -> str:
-    """What identifies a task's code: the content of its files; for a task that ships, its name."""
+    """Return a fingerprint of a task's code: of its files; for a task that ships, its name."""
     files = task_files(name, folder)
     if not files:
         return name
@@ -144,7 +144,7 @@ def code_hash(name: str, folder: Path) -> str:
 
 
 def task_files(name: str, folder: Path) -> list[Path]:
-    """The files of a user's own task: the one that it is in, then those that this imports from its own folder."""
+    """Return the files of a user's own task: its own, then those that it imports from its folder."""
     file = task_file(name, folder)
     if not file:
         return []
@@ -152,5 +152,5 @@ def task_files(name: str, folder: Path) -> list[Path]:
 
 
 def task_file(name: str, folder: Path) -> Path | None:
-    """The file of a user's own task; None of one that ships."""
+    """Return the file of a user's own task; None of one that ships."""
     return None if name in catalog.DATA else located(name.rpartition(":")[0], folder)

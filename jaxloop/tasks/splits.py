@@ -6,7 +6,7 @@ from jaxloop.core.task import Data
 
 
 def noisy_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:
-    """A copy in which `share` of the labels, chosen by `seed`, are replaced by another class."""
+    """Return a copy in which `share` of the labels, chosen by `seed`, are replaced by another class."""
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(labels))[: round(len(labels) * share)]
     noisy = labels.copy()
@@ -15,7 +15,7 @@ def noisy_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> n
 
 
 def split(arrays: dict[str, np.ndarray], validation: float, test: float) -> Data:
-    """Examples in their order as test, validation and training split, by shares of all."""
+    """Return examples in their order as test, validation and training split, by shares of all."""
     examples = len(next(iter(arrays.values())))
     tested = round(examples * test)
     validated = tested + round(examples * validation)

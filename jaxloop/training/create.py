@@ -86,7 +86,7 @@ def whereabouts(sweep: Sweep, run: Path) -> dict[str, str]:
 
 
 def _free(run: Path) -> Path:
-    """The first of run, run-2, run-3, ... that is not there."""
+    """Return the first of run, run-2, run-3, ... that is not there."""
     numbered = (run.with_name(f"{run.name}-{number}") for number in itertools.count(2))
     return next(folder for folder in itertools.chain([run], numbered) if not os.path.lexists(folder))
 
@@ -139,7 +139,7 @@ def _fill(
 
 
 def as_recorded(sweep: Sweep, store: Store) -> Sweep:
-    """A run's own sweep with its members as recorded, and of hparams that came into being since, the defaults.
+    """Return a run's own sweep with its members as recorded, plus the defaults of hparams added since.
 
     Raises:
       DamagedError: the store's members are not those of a run.
@@ -152,7 +152,7 @@ def as_recorded(sweep: Sweep, store: Store) -> Sweep:
 
 
 def aligned(sweep: Sweep, store: Store) -> Sweep:
-    """A changed sweep with its members in the order of their numbers in a run, new ones behind them.
+    """Return a changed sweep with its members in the order of their numbers in a run, new ones behind them.
 
     Raises:
       SweepError: the run has members that the sweep has not, or the sweep changes what they share.
@@ -174,12 +174,12 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
 
 
 def for_a_fork(run: Path) -> str:
-    """What to do with a change that a run does not take."""
+    """Return what to do with a change that a run does not take."""
     return f"a run only grows; `jaxloop fork {shlex.quote(str(run))} --set ...` starts another from it"
 
 
 def _members(store: Store) -> list[dict[str, Any]]:
-    """The hparams of a run's members, by number."""
+    """Return the hparams of a run's members, by number."""
     members = store.members()
     if [member.number for member in members] != list(range(len(members))):
         raise DamagedError(f"{store.path}: member numbers have gaps: it lost rows")
@@ -187,7 +187,7 @@ def _members(store: Store) -> list[dict[str, Any]]:
 
 
 def _nearest_difference(lost: dict[str, Any], members: list[dict[str, Any]]) -> str:
-    """How a member differs from the one in a sweep that is most like it: "steps=200, here 400"."""
+    """Return how a member differs from the one in a sweep that is most like it: "steps=200, here 400"."""
 
     def apart(other: dict[str, Any]) -> list[str]:
         return sorted(name for name in lost.keys() | other.keys() if lost.get(name) != other.get(name))
@@ -197,7 +197,7 @@ def _nearest_difference(lost: dict[str, Any], members: list[dict[str, Any]]) -> 
 
 
 def new_members(sweep: Sweep, origin: dict[str, str], numbers: Iterable[int]) -> Iterator[NewMember]:
-    """Members of a sweep as a store records them.
+    """Yield members of a sweep as a store records them.
 
     Args:
       origin: as `drift.origin` gives it.
@@ -214,7 +214,7 @@ def new_members(sweep: Sweep, origin: dict[str, str], numbers: Iterable[int]) ->
 
 
 def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], facts: dict[str, Any]) -> None:
-    """Records a changed sweep and its new members, to be trained next; where nothing changed, `facts` alone.
+    """Record a changed sweep and its new members, to be trained next; where nothing changed, `facts` alone.
 
     Killed at any instant, the run has them or not.
 
@@ -262,7 +262,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
 
 
 def refuse_other_terms(sweep: Sweep, store: Store) -> None:
-    """Makes sure that what all members of a run share is as it was.
+    """Make sure that what all members of a run share is as it was.
 
     Raises:
       SweepError: it is not.
@@ -286,7 +286,7 @@ def _recorded(store: Store) -> Document:
 
 
 def _umask() -> int:
-    """What the user takes from new files' modes; it can be read only by setting it."""
+    """Return the user's umask, which can be read only by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

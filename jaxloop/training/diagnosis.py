@@ -72,7 +72,7 @@ def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterato
 
 
 def _origin(loss: Any, params: Any) -> str:
-    """Where a loss that is not finite comes from: the first operation that is wrong, in checkify's words."""
+    """Return the first operation that made a loss non-finite, in checkify's words."""
     errors = checkify.index_checks | checkify.float_checks
     try:
         found = jax.jit(checkify.checkify(lambda params: loss(params)[0], errors=errors))(params)[0].get()

@@ -17,7 +17,7 @@ RUN_BYTES = 2 << 20  # of all else
 
 
 def needed(sweep: Sweep, task: Task, buckets: list[Bucket], metrics: int) -> int:
-    """Bytes that a run takes at most at a time, before the copies of the best members.
+    """Return the bytes that a run takes at most at a time, before the copies of the best members.
 
     Args:
       metrics: how many values are measured of a member.
@@ -27,7 +27,7 @@ def needed(sweep: Sweep, task: Task, buckets: list[Bucket], metrics: int) -> int
 
 
 def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
-    """What the members of a size class take.
+    """Return what the members of a size class take.
 
     "best:K" needs as much as "all" until the run ends: who is best is known then.
     """

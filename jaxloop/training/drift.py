@@ -17,7 +17,7 @@ LINES = 40  # of a diff that are shown
 
 
 def origin(sweep: Sweep, task: Task) -> dict[str, str]:
-    """What a member's numbers follow from beside its hparams, each part as a short text."""
+    """Return fingerprints of code, data and library versions, which a member's numbers follow from."""
     return {
         "code": code_hash(sweep.document.run.task, sweep.folder),
         "data": task.data.fingerprint(),
@@ -26,7 +26,7 @@ def origin(sweep: Sweep, task: Task) -> dict[str, str]:
 
 
 def source(sweep: Sweep) -> str:
-    """The text of the task's files, each under its name; "" for a task that ships with this version of jaxloop."""
+    """Return the text of the task's files, each under its name; "" for a task that ships."""
     files = task_files(sweep.document.run.task, sweep.folder)
     texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
     if len(texts) == 1:
@@ -35,7 +35,7 @@ def source(sweep: Sweep) -> str:
 
 
 def changes(store: Store, now: dict[str, str]) -> list[str]:
-    """What of a run's origin is no more as it was, a line each.
+    """List what has changed of a run's origin, a line each.
 
     Args:
       now: as `origin` gives it.
@@ -47,7 +47,7 @@ def changes(store: Store, now: dict[str, str]) -> list[str]:
 def check(
     run: Path, sweep: Sweep, store: Store, now: dict[str, str], turn: int, *, trains: bool, allowed: bool
 ) -> dict[str, Any]:
-    """Compares a run with what it would be resumed with.
+    """Compare a run with what it would be resumed with.
 
     Args:
       now: as `origin` gives it.
@@ -81,7 +81,7 @@ def check(
 
 
 def _edited(run: Path, store: Store) -> list[str]:
-    """How the sweep's file differs from the sweep as recorded; not at all if it is missing."""
+    """Return how the sweep's file differs from the sweep as recorded; not at all if it is missing."""
     file = run_folder.sweep(run)
     lines = (
         _diff(store.sweep, file.read_text(encoding="utf-8", errors="replace"), str(file)) if file.exists() else []
@@ -90,7 +90,7 @@ def _edited(run: Path, store: Store) -> list[str]:
 
 
 def _diff(recorded: str | None, found: str, name: str) -> list[str]:
-    """How a text differs from the recorded one, if that is known, as the first lines of a diff."""
+    """Return how a text differs from the recorded one, if that is known, as the first lines of a diff."""
     if recorded is None:
         return []
     pair = recorded.splitlines(), found.splitlines()

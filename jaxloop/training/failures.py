@@ -9,7 +9,7 @@ from jaxloop.errors import TOLD, JaxloopError, ResourceError, is_out_of_memory, 
 
 @contextmanager
 def failures_told(run: Path) -> Iterator[None]:
-    """Tells of memory that ran out and of a disk that failed, in whichever way libraries do, and what is safe.
+    """Turn exhausted memory and failed disks into one error that names what is safe and what to do.
 
     Raises:
       ResourceError: for what libraries raise in types of their own.

@@ -22,7 +22,7 @@ _held_back = 0  # CPU devices that JAX was not given, since a run began on fewer
 
 
 def prepare(devices: int | None = None, threads: int | None = None) -> None:
-    """Sets JAX up as this machine's user would: all cores, and programs compiled once.
+    """Set JAX up as this machine's user would: all cores, and programs compiled once.
 
     Call after `jax.distributed.initialize`, where there are several processes, and before JAX starts.
 
@@ -42,7 +42,7 @@ def prepare(devices: int | None = None, threads: int | None = None) -> None:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless the user chose a folder or has JAX keep none.
+    """Keep compiled programs in the user's cache folder, unless the user chose a folder or has JAX keep none.
 
     A folder that cannot be written costs JAX's warning, and compiling anew.
     """
@@ -54,12 +54,12 @@ def use_compilation_cache() -> None:
 
 
 def available() -> int:
-    """How many devices this process has, with those that `prepare` did not start."""
+    """Return how many devices this process has, with those that `prepare` did not start."""
     return jax.local_device_count() + (_held_back if jax.default_backend() == "cpu" else 0)
 
 
 def idle_cores() -> int:
-    """How many cores this process's CPU devices leave idle since JAX ran before jaxloop could set it up."""
+    """Return how many cores this process's CPU devices leave idle since JAX ran before jaxloop could set it up."""
     chosen = jax.config.values["jax_num_cpu_devices"] >= 1 or "device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or jax.default_backend() != "cpu":
         return 0
@@ -67,7 +67,7 @@ def idle_cores() -> int:
 
 
 def use_every_core() -> int | None:
-    """Gives JAX as many CPU devices as this process may use cores, unless the user chose a number.
+    """Give JAX as many CPU devices as this process may use cores, unless the user chose a number.
 
     XLA does not parallelise a small member's step; two devices on two cores were 2.0 to 2.6 times one.
     Call before JAX starts; afterwards it changes nothing.
@@ -85,18 +85,18 @@ def use_every_core() -> int | None:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def threads() -> int:
-    """That a CPU program divides large products among, which decides the last bits of these."""
+    """Return the number of threads that divide large products on CPU, on which their last bits depend."""
     chosen = os.environ.get(THREADS) or os.environ.get("NPROC") or ""
     return max(int(chosen) if chosen.isdecimal() else cores(), jax.local_device_count("cpu"))
 
 
 def memory_bytes(mesh: jax.sharding.Mesh) -> int | None:
-    """What a program may use of each device's memory; None where the device does not tell."""
+    """Return what a program may use of each device's memory; None where the device does not tell."""
     if on_cpu(mesh):
         return int(MEMORY_SHARE * _host_bytes()) // mesh.size
     limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in mesh.local_devices]
@@ -104,7 +104,7 @@ def memory_bytes(mesh: jax.sharding.Mesh) -> int | None:
 
 
 def _host_bytes() -> int:
-    """What is free of this machine's memory, and of the container's where there is one (cgroup v2)."""
+    """Return what is free of this machine's memory, and of the container's where there is one (cgroup v2)."""
     free = psutil.virtual_memory().available
     try:
         limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))

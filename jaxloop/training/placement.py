@@ -12,7 +12,7 @@ from jaxloop.training import host, processes, provenance
 
 
 def mesh(store: Store) -> tuple[Mesh, list[str]]:
-    """This process's devices: its share of as many as the run began on, or all that are here.
+    """Return this process's devices: its share of as many as the run began on, or all that are here.
 
     Returns:
       The mesh, and notes where devices or cores are left unused.
@@ -37,7 +37,7 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
 
 
 def moved(store: Store, mesh: Mesh) -> list[str]:
-    """A note where a run goes on elsewhere than it was last."""
+    """Return a note where a run goes on elsewhere than it was last."""
     now = _place(mesh)
     had = store.place or now
     changes = [f"{name} {had[name]} -> {now[name]}" for name in had if now[name] != had[name]]
@@ -46,7 +46,7 @@ def moved(store: Store, mesh: Mesh) -> list[str]:
 
 
 def facts(store: Store, mesh: Mesh) -> dict[str, Any]:
-    """What the store should know of where the run is now, and of how many devices it began on."""
+    """Return what the store should know of where the run is now, and of how many devices it began on."""
     place = _place(mesh)
     return {"place": place, "devices": store.devices or place["devices"]}
 

@@ -23,7 +23,7 @@ from jaxloop.training import disk_estimate, host, width_tuner
 
 
 def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
-    """Members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
+    """Return members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
     checked, buckets = check(sweep, task), size_classes.buckets(sweep, task)
     mesh = devices.member_mesh()
     told = [_program(sweep, task, bucket, mesh) for bucket in buckets]
@@ -64,7 +64,7 @@ def _program(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, 
 
 
 def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket, params: Any) -> dict[str, Any]:
-    """What a branch of a bucket's program computes a part of its members with."""
+    """Return what a branch of a bucket's program computes a part of its members with."""
     a_step = step_flops(sweep, task, part)
     return {
         "members": len(part.numbers),
@@ -77,7 +77,7 @@ def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket, params: 
 
 
 def text(found: dict[str, Any]) -> str:
-    """The plan for a person."""
+    """Return the plan for a person."""
     programs = found["programs"]
     lines = [f"{found['members']} members in {len(programs)} program(s) on {len(found['devices'])} device(s)"]
     shared = set.intersection(*(set(program["static"]) for program in programs))

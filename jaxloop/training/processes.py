@@ -37,7 +37,7 @@ _witness: "_Witness | None" = None  # of this process, where it has joined other
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Makes this process one of several, as told, or as a launcher that JAX knows says. Call before JAX starts.
+    """Make this process one of several, as told, or as a launcher that JAX knows says. Call before JAX starts.
 
     Raises:
       PeerError: the first of them is not reached.
@@ -54,7 +54,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
 
 
 def meet() -> None:
-    """Starts JAX in a process that has joined others.
+    """Start JAX in a process that has joined others.
 
     Raises:
       PeerError: they do not find each other.
@@ -71,7 +71,7 @@ def meet() -> None:
 
 
 def is_launched() -> bool:
-    """Whether a launcher started several processes: Slurm, Open MPI, Kubernetes (an indexed job), a TPU pod."""
+    """Return whether Slurm, Open MPI, Kubernetes (an indexed job) or a TPU pod started several processes."""
     names = LAUNCHED if "SLURM_STEP_NODELIST" in os.environ else LAUNCHED[1:]  # a job's own shell is no step
     sizes = [os.environ.get(name, "1") for name in names]
     pod = os.environ.get("TPU_WORKER_HOSTNAMES", "")
@@ -89,12 +89,12 @@ class _Witness:
         atexit.register(self.dismiss)
 
     def dismiss(self) -> None:
-        """What ends in order tells for itself."""
+        """Stop watching: a process that ends in order says so itself."""
         self.shell.communicate(b"done\n")
 
 
 def _stdout_is_pythons() -> None:
-    """What libraries in other languages print goes to stderr from here on: Gloo greets each group of devices."""
+    """Send to stderr what libraries in other languages print: Gloo greets each group of devices."""
     sys.stdout.flush()
     sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
     os.dup2(2, 1)
@@ -105,7 +105,7 @@ def count() -> int:
 
 
 def are_several() -> bool:
-    """Whether this process has joined others; does not start JAX."""
+    """Return whether this process has joined others; does not start JAX."""
     return jax.distributed.is_initialized()
 
 
@@ -114,7 +114,7 @@ def index() -> int:
 
 
 def leads() -> bool:
-    """Whether this is the process that writes what is written once."""
+    """Return whether this is the process that writes what is written once."""
     return index() == 0
 
 
@@ -128,22 +128,22 @@ def gathered(tree: Any) -> Any:
 
 
 def leaders(value: int) -> int:
-    """The first process's value, in every process."""
+    """Return the first process's value, in every process."""
     return int(gathered(np.array([value]))[0])
 
 
 def least(value: float) -> float:
-    """The smallest of all processes' values."""
+    """Return the smallest of all processes' values."""
     return float(gathered(np.array([value], np.float32)).min())
 
 
 def most(value: float) -> float:
-    """The largest of all processes' values."""
+    """Return the largest of all processes' values."""
     return -least(-value)
 
 
 def broadcast(content: bytes) -> bytes:
-    """What the first process has to say, in every process."""
+    """Return what the first process has to say, in every process."""
     if count() == 1:
         return content
     size = leaders(len(content))
@@ -154,7 +154,7 @@ def broadcast(content: bytes) -> bytes:
 
 @contextmanager
 def _peers() -> Iterator[None]:
-    """Raises PeerError where a process that others wait for has stopped."""
+    """Raise PeerError where a process that others wait for has stopped."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
@@ -164,7 +164,7 @@ def _peers() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends this process at once: in order it would wait for the others, which wait for it."""
+    """End this process at once: in order it would wait for the others, which wait for it."""
     sys.stdout.flush()
     sys.stderr.flush()
     if _witness:
@@ -173,14 +173,14 @@ def leave(code: int) -> NoReturn:
 
 
 def barrier(name: str) -> None:
-    """Waits until every process is here."""
+    """Wait until every process is here."""
     if count() > 1:
         with _peers():
             ocp.multihost.get_barrier_sync_fn()(key=f"{name} {next(_barriers)}", timeout_ms=BARRIER_MS)
 
 
 def agree(digest: str) -> None:
-    """Compares what all processes are about to do, by its content hash.
+    """Make sure that all processes are about to do the same, by its content hash.
 
     Raises:
       SweepError: they are about to do different things.

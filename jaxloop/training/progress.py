@@ -1,4 +1,4 @@
-"""What an observer of a run is told."""
+"""What an observer of a run sees after each turn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -29,12 +29,12 @@ PACKAGES = (
 
 
 def add(run: Path, facts: dict[str, Any]) -> None:
-    """Adds facts to the run's `run.json`, which is for people: a damaged one is begun anew."""
+    """Add facts to the run's `run.json`, which is for people: a damaged one is begun anew."""
     write_whole(run_folder.provenance(run), json.dumps({**read(run), **facts}, indent=1))
 
 
 def read(run: Path) -> dict[str, Any]:
-    """The run's `run.json`; empty where it is missing or damaged."""
+    """Return the run's `run.json`; empty where it is missing or damaged."""
     try:
         return dict(json.loads(run_folder.provenance(run).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -42,12 +42,12 @@ def read(run: Path) -> dict[str, Any]:
 
 
 def is_whole(run: Path) -> bool:
-    """Whether the run's `run.json` is there and tells what it should."""
+    """Return whether the run's `run.json` is there and tells what it should."""
     return "versions" in read(run)
 
 
 def restore(run: Path, facts: dict[str, Any], code: Path) -> list[str]:
-    """Begins a lost `run.json` anew.
+    """Begin a lost `run.json` anew.
 
     Args:
       facts: that it began with and the store has kept.
@@ -84,7 +84,7 @@ def versions() -> dict[str, str | None]:
 
 
 def processor() -> str:
-    """The CPU's model."""
+    """Return the CPU's model."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     return next(

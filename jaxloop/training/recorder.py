@@ -26,14 +26,14 @@ class Recorder:
         self.flushed_at = time.monotonic()
 
     def announce(self, metrics: list[str]) -> None:
-        """Declares a program's metrics to the store and to TensorBoard, before its first turn."""
+        """Declare a program's metrics to the store and to TensorBoard, before its first turn."""
         if processes.leads():
             self.store.add_metrics(metrics)
             examples = {name: value for hparams in self.sweep.members for name, value in hparams.items()}
             tensorboard.write_experiment(run_folder.members(self.run), examples, self.store.metric_names())
 
     def write(self, turn: Turn) -> None:
-        """Commits a turn; it counts whole or not at all.
+        """Commit a turn; it counts whole or not at all.
 
         Events wait for the next flush, at the latest that of a checkpoint: what a resumed run keeps is on disk.
         """
@@ -49,7 +49,7 @@ class Recorder:
             self._commit(turn)
 
     def _commit(self, turn: Turn) -> None:
-        """The transaction that makes what all processes wrote count; then drops the checkpoint before the last."""
+        """Commit what all processes wrote in one transaction; then drop the checkpoint before the last."""
         previous = self.store.checkpoint
         with self.store.transaction():
             self.store.admit(turn.admitted, turn.number)
@@ -64,7 +64,7 @@ class Recorder:
             checkpoints.keep_only(self.run, {previous["turn"], turn.number} if turn.parts else ())
 
     def _flush(self) -> None:
-        """Writes what TensorBoard has not seen yet."""
+        """Write what TensorBoard has not seen yet."""
         self.flushed_at = time.monotonic()
         for writer in self.summaries.values():
             writer.flush()

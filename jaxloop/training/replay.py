@@ -16,7 +16,7 @@ from jaxloop.training import drift
 
 
 def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str, Any]:
-    """Trains one member alone and compares its curve with the recorded one.
+    """Train one member alone and compare its curve with the recorded one.
 
     Returns:
       `member` and its `steps`; `largest_difference` over all metrics and points; `points` compared; `missing`,

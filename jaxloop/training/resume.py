@@ -15,7 +15,7 @@ from jaxloop.training.rewind import rewind, whole_checkpoint
 def prepared(
     run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], *, allow_drift: bool
 ) -> list[str]:
-    """Brings a run's store and files to where training goes on, after all that could speak against it.
+    """Run the checks before training, then roll a run's store and files back to the resume point.
 
     Args:
       sweep: `create.aligned` with the run; new members join it.
@@ -55,6 +55,6 @@ def prepared(
 
 
 def _moved(run: Path, sweep: Sweep, store: Store) -> dict[str, str]:
-    """Facts to record where the run or the sweep's folder has been moved."""
+    """Return facts to record where the run or the sweep's folder has been moved."""
     now = whereabouts(sweep, run)
     return {} if now == {"folder": store.folder, "folder_from_run": store.folder_from_run} else now

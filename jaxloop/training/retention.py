@@ -19,7 +19,7 @@ BEST_CONFIGS, BEST_SEEDS = 8, 8  # of each of the best configs, so many members 
 
 
 def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[str, Any]]) -> list[str]:
-    """Gives the best configs' members checkpoint folders of their own; deletes what `keep` does not name.
+    """Give the best configs' members checkpoint folders of their own; delete what `keep` does not name.
 
     Args:
       ranked: all configs as `report.ranked` gives them, best first.
@@ -60,7 +60,7 @@ def _best(wanted: str, ranked: list[dict[str, Any]]) -> list[int]:
 
 
 def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
-    """Deletes what other members end with, unless some of these have nothing: then that is all that is left."""
+    """Delete what other members end with, unless some of these have nothing: then that is all that is left."""
     members = store.members()
     lost = [m.number for m in members if m.number in numbers and not _has_whole_folders(run, m)]
     others = {m.number: own_folders(run, m) for m in members if m.number not in numbers}
@@ -81,7 +81,7 @@ def _has_whole_folders(run: Path, member: Member) -> bool:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder, if anything."""
+    """Return what is wrong with a sealed folder, if anything."""
     try:
         seal.check(folder)
     except DamagedError as error:
@@ -90,7 +90,7 @@ def _damage(folder: Path) -> str | None:
 
 
 def mend(run: Path, store: Store) -> list[str]:
-    """Deletes what killed processes left half done, and damaged folders of members' own that can be written anew.
+    """Delete what killed processes left half done, and damaged folders of members' own that can be written anew.
 
     Returns:
       What of the final parameters that a run has kept is not what was written, a line each.
@@ -122,13 +122,13 @@ def mend(run: Path, store: Store) -> list[str]:
 
 
 def _delete(own: Path) -> None:
-    """Deletes a whole folder; killed on the way, it leaves none under its name that would seem damaged."""
+    """Delete a whole folder; killed on the way, it leaves none under its name that would seem damaged."""
     dropped = own.replace(own.with_name(f"{own.name}.dropped"))
     shutil.rmtree(dropped)
 
 
 def _clear(run: Path, member: Member) -> None:
-    """Deletes what a killed process had half written, or half deleted."""
+    """Delete what a killed process had half written, or half deleted."""
     for what in get_args(Final):
         own = own_folder(run, member, what)
         for unfinished in own.parent.glob(f"{own.name}.*"):

@@ -45,7 +45,7 @@ def _bounded(sweep: Sweep, task: Task, members: np.ndarray, rows: np.ndarray) ->
 
 
 def kinds(state: Any) -> dict[Final, Any]:
-    """What of a state members end with, by kind."""
+    """Return what of a state members end with, by kind."""
     trees: dict[Final, Any] = {"params": state.params, "average": state.average}
     return {what: tree for what, tree in trees.items() if jax.tree.leaves(tree)}
 
@@ -58,7 +58,7 @@ def ended_with(
     slots: np.ndarray,
     members: np.ndarray,
 ) -> Finals:
-    """What leavers of the same sizes end with: parameters as the task has them, without padding.
+    """Return what leavers of the same sizes end with: parameters as the task has them, without padding.
 
     Args:
       trees: what `kinds` gives of the state, as host arrays of all slots of this process.

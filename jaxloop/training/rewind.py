@@ -13,7 +13,7 @@ from jaxloop.storage.store import Store
 
 
 def whole_checkpoint(run: Path, store: Store) -> tuple[Shards, str | None]:
-    """The newest checkpoint that is whole, and what is wrong with the one after it.
+    """Return the newest checkpoint that is whole, and what is wrong with the one after it.
 
     Raises:
       DamagedError: the last two are both damaged.
@@ -31,7 +31,7 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[Shards, str | None]:
 
 
 def rewind(run: Path, store: Store, checkpoint: Shards) -> list[str]:
-    """Forgets what came after a checkpoint, in the store and in files.
+    """Forget what came after a checkpoint, in the store and in files.
 
     Returns:
       What of the files was damaged, and was written anew from the store.
@@ -54,7 +54,7 @@ def rewind(run: Path, store: Store, checkpoint: Shards) -> list[str]:
 
 
 def _damage(folder: Path, member: Member, store: Store) -> str | None:
-    """Cuts a member's events to what it has recorded; what is wrong with what is left, if anything."""
+    """Cut a member's events to what it has recorded; return what is wrong with the rest, or None."""
     try:
         if member.status == Status.RUNNING:
             tensorboard.cut(folder, member.step)
@@ -66,7 +66,7 @@ def _damage(folder: Path, member: Member, store: Store) -> str | None:
 
 
 def _rewrite(folder: Path, member: Member, store: Store) -> None:
-    """A member's events from its recorded points; killed on the way, the next resume does it again."""
+    """Write a member's events from its recorded points; killed on the way, the next resume does it again."""
     tensorboard.delete(folder)
     writer = tensorboard.MemberSummaries(folder, member.hparams, member.config, announce=True)
     points = store.points(member.number)

@@ -57,7 +57,7 @@ class Stream:
         self.record: Any = None
 
     def begin(self) -> bool:
-        """Seats whom there is room for and starts a turn on the devices; whether there is anybody to train."""
+        """Admit waiting members into free slots and dispatch a turn. Return False if no member is active."""
         newly = self.slots.admit()
         if not len(self.slots.seated):
             return False
@@ -70,15 +70,15 @@ class Stream:
         return True
 
     def wait(self) -> None:
-        """Until this process's devices have computed the turn."""
+        """Wait until this process's devices have computed the turn."""
         jax.block_until_ready(self.record)
 
     def end(self) -> dict[str, np.ndarray]:
-        """Waits for the turn; what it measured in the slots of all processes."""
+        """Wait for the turn and return what it measured in the slots of all processes."""
         return processes.gathered(self.record)
 
     def turn(self, number: int, record: dict[str, np.ndarray]) -> Turn:
-        """Reads what a turn measured: who has a new point, who leaves; frees the leavers' slots."""
+        """Read a turn's record: which members have a new point and which end; free the slots of the latter."""
         slots, seated = self.slots, self.slots.seated
         members, steps = slots.members[seated], record["step"][seated].astype(np.int64)
         before = slots.steps[seated]
@@ -108,12 +108,12 @@ class Stream:
         )
 
     def parts(self) -> list[int]:
-        """The processes that have a part of a checkpoint: who trains somebody; the first, who keeps who waits."""
+        """Return the processes that write a shard: those with active members, and process 0 for parked ones."""
         holders = set((self.slots.seated // self.program.capacity).tolist())
         return sorted(holders | {0} if self.parked else holders)
 
     def snapshot(self) -> Snapshot | None:
-        """This process's part of a checkpoint, if it has one."""
+        """Return this process's shard of a checkpoint, if it has one."""
         seated = self.slots.seated
         own = seated[(seated >= self.own.start) & (seated < self.own.stop)]
         found = [Snapshot(self.slots.members[self.own], jax.device_get(self.state) if len(own) else None)]
@@ -127,7 +127,7 @@ class Stream:
         return self.program.place({name: column[self.own] for name, column in self.slots.columns.items()})
 
     def _go_on(self, newly: np.ndarray) -> None:
-        """Puts what resumed members had into the slots they were given; of those, `newly` becomes false."""
+        """Put what resumed members had into the slots they were given; of those, `newly` becomes false."""
         places = [slot for slot in np.flatnonzero(newly).tolist() if self.slots.members[slot] in self.parked]
         if not places or self.resumed is None:
             return
@@ -147,7 +147,7 @@ class Stream:
             self.resumed = None
 
     def _finals(self, turn: int, slots: np.ndarray) -> tuple[dict[int, str], list[tuple[str, retire.Finals]]]:
-        """The folders of what leavers end with, of all processes, and the contents of this one's."""
+        """Return the folders of what leavers end with, of all processes, and the contents of this one's."""
         if self.sweep.document.checkpoint.keep == "none":
             return {}, []
         members = self.slots.members[slots]

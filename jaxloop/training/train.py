@@ -53,7 +53,7 @@ def train(
     *,
     allow_drift: bool = False,
 ) -> dict[str, Any]:
-    """Trains every member that has not ended, from the last checkpoint on.
+    """Train every member that has not ended, from the last checkpoint on.
 
     Args:
       sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
@@ -132,13 +132,13 @@ class _Training:
         return self._summary()
 
     def _note(self) -> None:
-        """Records what the user should know, each thing once."""
+        """Record what the user should know, each thing once."""
         self.store.put(notes=list(dict.fromkeys([*self.store.notes, *self.notes])))
 
     def _train_bucket(
         self, index: int, bucket: Bucket, waiting: list[int], running: dict[int, int], checkpoint: Shards
     ) -> None:
-        """Trains a bucket's members; where its first turn finds too little device memory, with half the slots.
+        """Train a bucket's members; where its first turn finds too little device memory, with half the slots.
 
         Args:
           waiting: members that have not begun.
@@ -167,7 +167,7 @@ class _Training:
             del program
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
-        """The bucket's program, of this process's share of the slots; a resumed run keeps capacity and width."""
+        """Compile the bucket's program for this process's slots; a resumed run keeps capacity and width."""
         count = processes.count()
         layout = self.store.layout(index)
         capacity, width = (layout["capacity"], layout["width"]) if layout else (None, None)
@@ -204,7 +204,7 @@ class _Training:
         running: dict[int, int],
         checkpoint: Shards,
     ) -> None:
-        """Trains a bucket's members: those of a checkpoint, and those that wait."""
+        """Train a bucket's members: those of a checkpoint, and those that wait."""
         resumed = None
         if running:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
@@ -242,13 +242,13 @@ class _Training:
             count_seconds()
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
-        """A signal that any process received, and whether the first finds a checkpoint due."""
+        """Return a signal that any process received, and whether the first finds a checkpoint due."""
         mine = [self.interrupt.received() or 0, self._due(turn_seconds)]
         votes = processes.gathered(np.array([mine], np.int32))
         return int(votes[:, 0].max()) or None, Due(votes[0, 1])
 
     def _due(self, turn_seconds: float) -> Due:
-        """Whether a checkpoint is due now, since one turn later it would count too late for the interval."""
+        """Return whether a checkpoint is due now, because one turn later would exceed the interval."""
         settings, every = self.sweep.document.checkpoint, self.sweep.document.run.evaluate_every
         if (interval := settings.seconds()) is not None:
             since, turn = time.monotonic() - self.saved_at, turn_seconds
@@ -277,12 +277,12 @@ class _Training:
         )
 
     def _totals(self) -> dict[str, float]:
-        """The training that the run has taken so far, what was lost with a killed process and done again once."""
+        """Return the training that the run has taken so far; what a killed process lost counts once."""
         here = {"seconds": self.seconds, "member_steps": self.member_steps}
         return {name: had + here[name] for name, had in self.before.items()}
 
     def _summary(self) -> dict[str, Any]:
-        """Closes the run's books and gives what `population --json` prints."""
+        """Finish the run's records and return what `population --json` prints."""
         if not self.remaining_member_steps:
             self.signal = None  # it came when nothing was left to interrupt
         ranked, counts = ranking.ranked(self.store), self.store.counts()

@@ -73,7 +73,7 @@ class Step:
 
 
 def _some(state: Any, members: int) -> Any:
-    """A state to take steps from, of any values: small parameters, all else zero."""
+    """Return a state to take steps from, of any values: small parameters, all else zero."""
     generator = np.random.default_rng(0)
 
     def small(leaf):
@@ -86,7 +86,7 @@ def _some(state: Any, members: int) -> Any:
 
 
 def width(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
-    """The fastest width from `devices.NARROWEST` to `most`, as far as it pays to know.
+    """Return the fastest width from `devices.NARROWEST` to `most`, as far as it pays to know.
 
     Remembered from an earlier run, or measured: from `first` on, by factors of two, while it gets faster. Programs
     of several size classes, and those of accelerators, keep `first`.
@@ -105,7 +105,7 @@ def width(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most
 
 
 def remembered(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
-    """The width that an earlier run found; else `first`. Nothing is measured."""
+    """Return the width that an earlier run found; else `first`. Nothing is measured."""
     if not _is_tuned(bucket, mesh):
         return first
     return _memory().get(_key(sweep, task, bucket, mesh, most), first)
@@ -116,12 +116,12 @@ def _is_tuned(bucket: Bucket, mesh: Mesh) -> bool:
 
 
 def call_length(step_flops: float, width: int) -> int:
-    """Steps of a timed call, for a member's FLOPs a step: as many member-steps at every width."""
+    """Return the steps of a timed call from a member's FLOPs a step: as many member-steps at every width."""
     return max(1, round(CALL_FLOPS / step_flops / width))
 
 
 def fastest(step: Callable[[int], Step], first: int, most: int) -> int:
-    """The width of the fastest step: `first`, or what is found by doubling or halving while that is faster."""
+    """Find the width of the fastest step: from `first` on, doubled or halved while that is faster."""
     widths = [width for width in (first // 2, first, 2 * first) if devices.NARROWEST <= width <= most]
     found = rates({width: step(width) for width in widths})
     best = max(found, key=lambda width: found[width])
@@ -141,7 +141,7 @@ def rates(steps: dict[int, Step], rounds: int = ROUNDS) -> dict[int, float]:
 
 
 def _key(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, most: int) -> str:
-    """What a width belongs to: a program, a machine, and how far it was looked for."""
+    """Return what a width belongs to: a program, a machine, and how far it was looked for."""
     shapes = {
         split: {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
         for split, arrays in resident(task, bucket).items()
@@ -156,7 +156,7 @@ def _file() -> Path:
 
 
 def _memory() -> dict[str, int]:
-    """The widths that were found; none where the file is missing or is not what it should be."""
+    """Return the widths that were found; none where the file is missing or is not what it should be."""
     try:
         found = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -167,7 +167,7 @@ def _memory() -> dict[str, int]:
 
 
 def _remember(memory: dict[str, int]) -> None:
-    """Replaces the file in one move; a cache folder that cannot be written costs measuring again."""
+    """Replace the file in one move; a cache folder that cannot be written costs measuring again."""
     file = _file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
