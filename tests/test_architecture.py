@@ -115,6 +115,16 @@ def test_no_module_imports_itself_through_others():
     assert not {name for name in edges if name in reach(name, set())}
 
 
+def test_no_two_classes_have_one_name():
+    classes = [
+        node.name
+        for file in FILES
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.ClassDef) and node.name[0] != "_"
+    ]
+    assert len(classes) == len(set(classes)), {name for name in classes if classes.count(name) > 1}
+
+
 def test_every_test_that_a_promise_names_exists():
     """docs/safety.md links each promise to its test."""
     promises = (ROOT / "docs" / "safety.md").read_text()

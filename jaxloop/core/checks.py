@@ -34,7 +34,7 @@ class Checked(NamedTuple):
     mode: str
 
 
-def check(sweep: Sweep, task: Task) -> Checked:
+def check_sweep(sweep: Sweep, task: Task) -> Checked:
     """Check a sweep against its task.
 
     Raises:

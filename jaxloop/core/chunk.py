@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxloop.core.member import Member, TrainState
+from jaxloop.core.member import TrainingRun, TrainState
 from jaxloop.core.task import Hparams, Metrics
 
 DRAWN = 1 << 15  # indices of examples that a member draws at once: 128 KiB
@@ -26,7 +26,7 @@ class Program(NamedTuple):
     test: Callable[[Hparams, TrainState, Any], Metrics]
 
 
-def chunked(member: Member, length: int) -> Program:
+def chunked(member: TrainingRun, length: int) -> Program:
     """Return a member in chunks of `length` steps; metrics are means over the steps that were taken.
 
     What chance gives is drawn for many steps at once: on CPU, drawn step by step, it was a fifth of a small

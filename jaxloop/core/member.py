@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxloop.core import batches, optimizer, schedules, subsets
-from jaxloop.core.prng import threefry
+from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.task import Hparams, Metrics, Task
 from jaxloop.sweep.sizes import Size
 
@@ -35,7 +34,7 @@ class Draw(NamedTuple):
     key: jax.Array  # of its loss
 
 
-class Member(NamedTuple):
+class TrainingRun(NamedTuple):
     """One training run, step by step.
 
     `data` are the resident splits, {"train": ..., "validation": ..., "test": ...}.
@@ -51,20 +50,6 @@ class Member(NamedTuple):
     step: Callable[[Hparams, TrainState, Draw, Any], tuple[TrainState, Metrics]]
     validate: Callable[[Hparams, TrainState, Any], Metrics]
     test: Callable[[Hparams, TrainState, Any], Metrics]
-
-
-class Stream(IntEnum):
-    """Independent key streams of a seed."""
-
-    PARAMS = 0
-    DATA = 1
-    LOSS = 2
-    SUBSET = 3
-
-
-def stream(hparams: Hparams, which: Stream) -> jax.Array:
-    """Return the key of one of a member's streams."""
-    return jax.random.fold_in(threefry(hparams["seed"]), which)
 
 
 def raveled(task: Task, params: Any) -> Task:
@@ -103,7 +88,7 @@ def member(
     whole: Callable[[Hparams], Hparams],
     evaluation_batch: int,
     layout: Callable[[Hparams], optimizer.Layout] | None = None,
-) -> Member:
+) -> TrainingRun:
     """Return one member of a task.
 
     A step that would leave the finite numbers (its loss, gradient or parameters) is not taken: the state stays
@@ -122,7 +107,7 @@ def member(
 
     def init(hparams):
         hparams = whole(hparams)
-        params = task.init(stream(hparams, Stream.PARAMS), hparams)
+        params = task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
         tx, _ = transformation(hparams, jnp.int32(0))
         average = params if "ema_decay" in hparams else ()
         return TrainState(params, tx.init(params), jnp.int32(0), jnp.bool_(False), average)
@@ -134,10 +119,10 @@ def member(
 
     def draw(hparams, step, data):
         hparams = whole(hparams)
-        own = subsets.training(stream(hparams, Stream.SUBSET), hparams, length(data["train"]))
+        own = subsets.training(stream_key(hparams, KeyStream.SUBSET), hparams, length(data["train"]))
         batch_size = as_size(hparams["batch_size"])
-        place = batches.batch_index(stream(hparams, Stream.DATA), step, batch_size, own.count)
-        return Draw(own.at(place), jax.random.fold_in(stream(hparams, Stream.LOSS), step))
+        place = batches.batch_index(stream_key(hparams, KeyStream.DATA), step, batch_size, own.count)
+        return Draw(own.at(place), jax.random.fold_in(stream_key(hparams, KeyStream.LOSS), step))
 
     def step(hparams, state, draw, data):
         hparams = whole(hparams)
@@ -216,7 +201,7 @@ def member(
     def test(hparams, state, data):
         return over_split(hparams, state, data["test"])
 
-    return Member(*map(traced_once, (init, draw, step, validate, test)))
+    return TrainingRun(*map(traced_once, (init, draw, step, validate, test)))
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:

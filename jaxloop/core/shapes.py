@@ -10,7 +10,7 @@ import numpy as np
 from jaxloop.core import padding
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import chunked
-from jaxloop.core.member import Member, as_size, member, raveled
+from jaxloop.core.member import TrainingRun, as_size, member, raveled
 from jaxloop.core.optimizer import Layout, Shape
 from jaxloop.core.prng import threefry
 from jaxloop.core.task import Hparams, Task
@@ -104,7 +104,7 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
     return float(_once(task, ("costs", bucket.program), costs).get(what, 0.0))
 
 
-def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Member, dict[str, jax.ShapeDtypeStruct]]:
+def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, dict[str, jax.ShapeDtypeStruct]]:
     """Return the program of one member, and its traced hparams as shapes."""
     batch = sweep.document.evaluate.batch_size
 

@@ -153,7 +153,7 @@ def _own(run: Path, members: list[Member]) -> Iterator[str | None]:
         for folder in final_parameters.own_folders(run, member):
             if seal.is_sealed(folder) or not member.final_folder:
                 try:
-                    seal.check(folder)
+                    seal.compare(folder)
                     yield None
                 except DamagedError as error:
                     yield str(error)

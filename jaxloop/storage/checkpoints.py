@@ -82,7 +82,7 @@ def _restored(folder: Path, like: Any, what: str) -> Any:
     Raises:
       DamagedError: a file is not what was written, or orbax does not find in it what `like` names.
     """
-    seal.check(folder)
+    seal.compare(folder)
     return _read(folder, like, what)
 
 
@@ -108,7 +108,7 @@ def check_population(run: Path, turn: int, parts: list[int]) -> None:
       DamagedError: one is missing, or not what was written.
     """
     for part in parts:
-        seal.check(run_folder.checkpoint(run, turn, part))
+        seal.compare(run_folder.checkpoint(run, turn, part))
 
 
 def restore_population(run: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:

@@ -31,7 +31,7 @@ def refuse_taken(folder: Path) -> None:
         raise SweepError(f"{folder}: exists already; {hint}choose another folder with --out")
 
 
-def check(folder: Path, need: int) -> None:
+def require_free(folder: Path, need: int) -> None:
     """Compare what a run needs, in bytes, with what is free where it is to be written.
 
     Raises:

@@ -17,7 +17,7 @@ class Shards(TypedDict):
     parts: list[Count]
 
 
-class Checkpoint(Shards):
+class CheckpointRecord(Shards):
     previous: NotRequired[Shards]
 
 
@@ -28,7 +28,7 @@ class Place(TypedDict):
     threads: NotRequired[Count]
 
 
-class Layout(TypedDict):
+class SlotLayout(TypedDict):
     capacity: Annotated[int, Field(ge=1)]
     width: Annotated[int, Field(ge=1)]
 
@@ -49,7 +49,7 @@ def _of_a_member(origin: dict[str, str]) -> dict[str, str]:
 
 Origin = Annotated[dict[str, str], AfterValidator(_of_a_member)]
 RunStatus = Literal["created", "running", "interrupted", "finished"]
-START: Checkpoint = {"turn": 0, "parts": []}  # of a run that has none yet: all members wait
+START: CheckpointRecord = {"turn": 0, "parts": []}  # of a run that has none yet: all members wait
 
 
 class Fact(Generic[T]):
@@ -95,7 +95,7 @@ class Facts(ABC):
     metric = Fact[str](str)
     mode = Fact[Literal["max", "min"]](Literal["max", "min"])
     status = Fact[RunStatus](RunStatus)
-    checkpoint = Fact[Checkpoint](Checkpoint, START)
+    checkpoint = Fact[CheckpointRecord](CheckpointRecord, START)
     size_classes = Fact[list[list[list[int]]]](list[list[list[Count]]])
     capacity = Fact[int | None](Count, None)
     width = Fact[int | None](Count, None)
@@ -108,4 +108,4 @@ class Facts(ABC):
 
 
 NAMES = frozenset(name for name, value in vars(Facts).items() if isinstance(value, Fact))
-LAYOUT = TypeAdapter(Layout | None)
+LAYOUT = TypeAdapter(SlotLayout | None)

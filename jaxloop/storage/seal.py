@@ -18,7 +18,7 @@ def seal(folder: Path) -> None:
     write_whole(folder / FILE, "".join(lines))
 
 
-def check(folder: Path) -> None:
+def compare(folder: Path) -> None:
     """Compare a sealed folder with its digests.
 
     Raises:

@@ -115,11 +115,11 @@ class Store(facts.Facts):
                 raise ValueError(f"it does not tell the run's {name}")
             return adapter.validate_json(row[0]) if row else copy.copy(default[0])
 
-    def layout(self, bucket: int) -> facts.Layout | None:
+    def layout(self, bucket: int) -> facts.SlotLayout | None:
         """Return the capacity and group size that a bucket's program was given, if it has been compiled."""
         return self.fact(f"layout/{bucket}", facts.LAYOUT, None)
 
-    def put_layout(self, bucket: int, layout: facts.Layout | None) -> None:
+    def put_layout(self, bucket: int, layout: facts.SlotLayout | None) -> None:
         """Record the capacity and group size of a bucket's program; None to have them chosen anew."""
         self._put({f"layout/{bucket}": layout})
 

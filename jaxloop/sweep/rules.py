@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from jaxloop.sweep import catalog
 from jaxloop.sweep.axes import Axis, extremes, length, single
 from jaxloop.sweep.hparams import Namespace, kind_of, namespace
-from jaxloop.sweep.schema import Checkpoint, Document, Evaluate, Population, Run
+from jaxloop.sweep.schema import CheckpointSection, Document, EvaluateSection, PopulationSection, RunSection
 from jaxloop.sweep.sizes import plain
 from jaxloop.sweep.source_map import SourceMap
 from jaxloop.sweep.suggest import nearest, not_one_of, unknown
@@ -25,7 +25,12 @@ MESSAGES = {  # pydantic's types of errors, in the user's terms
     "greater_than_equal": "needs at least {ge}",
     "less_than_equal": "needs at most {le}",
 }
-SECTIONS = {"run": Run, "population": Population, "evaluate": Evaluate, "checkpoint": Checkpoint}
+SECTIONS = {
+    "run": RunSection,
+    "population": PopulationSection,
+    "evaluate": EvaluateSection,
+    "checkpoint": CheckpointSection,
+}
 
 
 def explained(error: ValidationError, source_map: SourceMap) -> Iterator[str]:
@@ -116,7 +121,7 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
     yield from _broken_ranking(document.run.task, document.evaluate, source_map)
 
 
-def _broken_ranking(task: str, evaluate: Evaluate, source_map: SourceMap) -> Iterator[str]:
+def _broken_ranking(task: str, evaluate: EvaluateSection, source_map: SourceMap) -> Iterator[str]:
     """Yield what is wrong with the metric to rank by, as far as it can be known before the task is loaded."""
     metric, known = evaluate.metric, catalog.measured(task)
     if metric == "auto":

@@ -47,13 +47,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Run(Section):
+class RunSection(Section):
     task: str
     steps: int = Field(ge=1, le=2**31 - 1)
     evaluate_every: int = Field(100, ge=1, le=2**31 - 1)
 
 
-class Population(Section):
+class PopulationSection(Section):
     sampler: Annotated[str, _one_of("grid", "zip", "random", "sobol")] = "grid"
     members: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
@@ -63,13 +63,13 @@ class Population(Section):
     max_members: int = Field(100_000, ge=1)
 
 
-class Evaluate(Section):
+class EvaluateSection(Section):
     batch_size: int = Field(1000, ge=1)
     metric: str = "auto"
     mode: Annotated[str, _one_of("auto", "max", "min")] = "auto"
 
 
-class Checkpoint(Section):
+class CheckpointSection(Section):
     every: Annotated[Any, BeforeValidator(_interval)] = "60s"
     keep: Annotated[str, BeforeValidator(_kept)] = "all"
 
@@ -99,14 +99,14 @@ class Grid(NamedTuple):
 class Document(Section):
     """The file's sections; each of `cases` adds its own hparams and axes to the common ones."""
 
-    run: Run
+    run: RunSection
     data: dict[str, Annotated[Any, BeforeValidator(_finite)]] = {}
     hparams: dict[str, Value] = {}
     axes: dict[str, Axis] = {}
     cases: dict[str, dict[str, Annotated[Any, BeforeValidator(_value_or_axis)]]] = {}
-    population: Population = Field(default_factory=lambda: Population.model_validate({}))
-    evaluate: Evaluate = Field(default_factory=lambda: Evaluate.model_validate({}))
-    checkpoint: Checkpoint = Field(default_factory=lambda: Checkpoint.model_validate({}))
+    population: PopulationSection = Field(default_factory=lambda: PopulationSection.model_validate({}))
+    evaluate: EvaluateSection = Field(default_factory=lambda: EvaluateSection.model_validate({}))
+    checkpoint: CheckpointSection = Field(default_factory=lambda: CheckpointSection.model_validate({}))
 
     def entries(self) -> Iterator[tuple[tuple[str, ...], Any]]:
         """Yield every hparam that the file names, by its path: a value, or an `Axis`."""

@@ -14,7 +14,7 @@ from typing import Any
 from jaxloop.core import size_classes
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import cautions
-from jaxloop.core.checks import Checked, check
+from jaxloop.core.checks import Checked, check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.storage import checkpoints, disk, run_folder, tensorboard
@@ -43,12 +43,12 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
       ResourceError: the disk is too small.
     """
     _refuse_missing(sweep)
-    checked, origin = check(sweep, task), drift.origin(sweep, task)
+    checked, origin = check_sweep(sweep, task), drift.origin(sweep, task)
     processes.agree(digest([sweep.toml(), origin]))
     if processes.leads():
         checkpoints.refuse_patterns(run)
         buckets, notes = size_classes.buckets(sweep, task), cautions(sweep, task)
-        disk.check(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
+        disk.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
         if not numbered:
             disk.refuse_taken(run)
         wanted, run = run, _free(run) if numbered else run
@@ -232,10 +232,10 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
         known = sweep.members[: len(recorded)]
         if not all(had.items() <= wanted.items() for had, wanted in zip(recorded, known, strict=True)):
             raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
-        checked, had = check(sweep, task), store.size_classes
+        checked, had = check_sweep(sweep, task), store.size_classes
         new = list(range(len(recorded), len(sweep.members)))
         buckets = size_classes.buckets(sweep, task, new) if new else []
-        disk.check(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
+        disk.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
         with store.transaction():
             store.add_members(new_members(sweep, origin, new))
             store.put(

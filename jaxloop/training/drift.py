@@ -44,7 +44,7 @@ def changes(store: Store, now: dict[str, str]) -> list[str]:
     return [f"{name}: was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]]
 
 
-def check(
+def compare(
     run: Path, sweep: Sweep, store: Store, now: dict[str, str], turn: int, *, trains: bool, allowed: bool
 ) -> dict[str, Any]:
     """Compare a run with what it would be resumed with.

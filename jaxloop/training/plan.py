@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions
-from jaxloop.core.checks import check
+from jaxloop.core.checks import check_sweep
 from jaxloop.core.program import compiled
 from jaxloop.core.shapes import step_flops
 from jaxloop.core.task import Task
@@ -24,7 +24,7 @@ from jaxloop.training import disk_estimate, host, width_tuner
 
 def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
     """Return members, axes with their kinds, programs, and bytes and FLOPs counted by the compiler."""
-    checked, buckets = check(sweep, task), size_classes.buckets(sweep, task)
+    checked, buckets = check_sweep(sweep, task), size_classes.buckets(sweep, task)
     mesh = devices.member_mesh()
     told = [_program(sweep, task, bucket, mesh) for bucket in buckets]
     axes = {}

@@ -34,7 +34,7 @@ def prepared(
     refuse_other_terms(sweep, store)
     counts, turn = store.counts(), checkpoint["turn"]
     trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
-    drifted = drift.check(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
+    drifted = drift.compare(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
     is_new = store.status == "created"
     file, notes = run_folder.sweep(run), store.notes if is_new else []
     if not file.exists():

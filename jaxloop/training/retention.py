@@ -83,7 +83,7 @@ def _has_whole_folders(run: Path, member: Member) -> bool:
 def _damage(folder: Path) -> str | None:
     """Return what is wrong with a sealed folder, if anything."""
     try:
-        seal.check(folder)
+        seal.compare(folder)
     except DamagedError as error:
         return str(error)
     return None

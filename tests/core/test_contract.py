@@ -37,7 +37,7 @@ task = jaxloop.Task(init, loss, metrics, data, hparams={"l2": 0.0, "units": 3})
 def checked(folder, text, sweep=SWEEP):
     (folder / "own.py").write_text(text)
     (folder / "sweep.toml").write_text(sweep + '[evaluate]\nmetric = "validation/mse"\nmode = "min"\n')
-    return checks.check(*api.read(folder / "sweep.toml"))[1:]
+    return checks.check_sweep(*api.read(folder / "sweep.toml"))[1:]
 
 
 def test_a_whole_task_is_accepted(tmp_path):

@@ -10,7 +10,7 @@ from jaxloop import api
 from jaxloop.core import devices
 from jaxloop.core.batches import batch_index
 from jaxloop.core.bucket import alone, undivided
-from jaxloop.core.member import Stream, stream
+from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.program import compiled, shared
 from jaxloop.core.slots import Slots
 from jaxloop.sweep import sweep
@@ -44,13 +44,13 @@ def population_row(steps, row):
     own = swept.members[row]
     bucket = alone(swept, row)
     sees = bucket.hparams(bucket.columns(own))
-    initial = task.init(stream({"seed": own["seed"]}, Stream.PARAMS), sees)
+    initial = task.init(stream_key({"seed": own["seed"]}, KeyStream.PARAMS), sees)
     final = program.tree(np.asarray(state.params)[row])
     return task, sees, initial, final, float(record["train/loss"][row])
 
 
 def batches(task, own, steps):
-    key = stream({"seed": own["seed"]}, Stream.DATA)
+    key = stream_key({"seed": own["seed"]}, KeyStream.DATA)
     count = len(task.data.train["y"])
     for step in range(steps):
         index = np.asarray(batch_index(key, jnp.int32(step), own["batch_size"], count))

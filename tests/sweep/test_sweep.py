@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxloop import api
-from jaxloop.core.checks import check
+from jaxloop.core.checks import check_sweep
 from jaxloop.errors import SweepError
 from jaxloop.sweep import catalog, sweep
 from jaxloop.sweep.hparams import Namespace
@@ -238,7 +238,7 @@ def test_a_task_may_use_the_names_of_optimizers_that_the_sweep_does_not(name):
 def test_the_metrics_that_a_shipped_task_is_declared_to_measure_are_those_that_it_measures(task):
     small = ["width=16"] if task == "digits" else ["width=8", "depth=1", "heads=1", "batch_size=2"]
     swept = sweep.parse(f'[run]\ntask = "{task}"\nsteps = 1\n[hparams]\n' + "\n".join(small))
-    assert sorted(catalog.measured(task) or ()) == sorted(check(swept, api.task_of(swept)).measured)
+    assert sorted(catalog.measured(task) or ()) == sorted(check_sweep(swept, api.task_of(swept)).measured)
 
 
 @pytest.mark.parametrize(
