@@ -47,8 +47,8 @@ class Axis(BaseModel):
     log: tuple[Number, Number] | None = None
     linear: tuple[Number, Number] | None = None
     range: tuple[StrictInt, StrictInt] | tuple[StrictInt, StrictInt, StrictInt] | None = None
-    count: int | None = Field(None, ge=1)
-    num: int | None = Field(None, ge=1)
+    count: StrictInt | None = Field(None, ge=1)
+    num: StrictInt | None = Field(None, ge=1)
     kind: str | None = None
 
     @model_validator(mode="after")

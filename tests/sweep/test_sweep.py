@@ -125,7 +125,13 @@ def test_one_mistake_is_told_once():
         sweep.parse(TINY, ("optimizer=adam",))
 
 
-@pytest.mark.parametrize("assignment", ["axes.learning_rte.num=3", "axes.width.nm=3", "checkpoint.every=2x"])
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        *("axes.learning_rte.num=3", "axes.width.nm=3", "checkpoint.every=2x", "runn.steps=3"),
+        *("axes.seed.count=true", "axes.learning_rate.num=2.5"),
+    ],
+)
 def test_what_set_got_wrong_is_told_with_it(assignment):
     with pytest.raises(SweepError, match=re.escape(f"--set {assignment}: ")):
         sweep.parse(TINY, (assignment,))
