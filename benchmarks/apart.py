@@ -16,19 +16,19 @@ from jaxloop.core import devices, size_classes
 from jaxloop.core.chunk import chunked
 from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
 from jaxloop.core.shapes import one_member, resident
-from jaxloop.training import host, width_tuner
+from jaxloop.training import group_tuner, host
 
 MEMBERS, FEW, ROUNDS = 64, 8, 15
 
 
-class Evaluation(width_tuner.Step):
+class Evaluation(group_tuner.Step):
     """The evaluation of the same members on the validation split, timed as a step is."""
 
     def __init__(self, sweep, task, bucket, mesh, width, members):
         super().__init__(sweep, task, bucket, mesh, width, 1, members // (width * mesh.size))
         one, shapes = one_member(sweep, task, bucket)
         program = chunked(one, 1)
-        if width_tuner.kept_apart is kept_apart:
+        if group_tuner.kept_apart is kept_apart:
             program = kept_apart(program, shapes, jax.eval_shape(one.init, shapes), resident(task, bucket))
         validate = populated(program).validate
 
@@ -45,11 +45,11 @@ class Evaluation(width_tuner.Step):
 
 def merged(make):
     """What `make` gives where vmap may merge members, as it does by itself."""
-    width_tuner.kept_apart = lambda program, *shapes: program
+    group_tuner.kept_apart = lambda program, *shapes: program
     try:
         return make()
     finally:
-        width_tuner.kept_apart = kept_apart
+        group_tuner.kept_apart = kept_apart
 
 
 def compared(name: str, members: int, rounds: int) -> dict:
@@ -57,7 +57,9 @@ def compared(name: str, members: int, rounds: int) -> dict:
     workload, mesh = WORKLOADS[name], devices.member_mesh()
     sweep, task = workload.read(members)
     (bucket,) = size_classes.buckets(sweep, task)
-    width = throughput.automatic_width(workload, devices.widest(members, mesh.size, cpu=devices.on_cpu(mesh)))
+    width = throughput.automatic_width(
+        workload, devices.largest_group(members, mesh.size, cpu=devices.on_cpu(mesh))
+    )
     row = {"workload": name, "width": width}
     for what, make in (
         ("step", lambda: throughput.step(workload, members, width)),

@@ -41,7 +41,7 @@ optimizer = "adamw"
 learning_rate = {{ log = [1e-4, 1e-1], num = 8 }}
 weight_decay = {{ log = [1e-4, 1e-1], num = {decays} }}
 [population]
-width = 4
+group_size = 4
 [checkpoint]
 every = 1000
 """

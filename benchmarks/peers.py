@@ -60,7 +60,9 @@ class Alone:
 def population(workload: Workload) -> Callable[[], float]:
     """Of jaxloop's step over `MEMBERS` members at the automatic width."""
     mesh = devices.member_mesh()
-    width = throughput.automatic_width(workload, devices.widest(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh)))
+    width = throughput.automatic_width(
+        workload, devices.largest_group(MEMBERS, mesh.size, cpu=devices.on_cpu(mesh))
+    )
     step = throughput.step(workload, MEMBERS, width, workload.chunk)
     return lambda: measure.rate(step.rate, MEMBERS * step.length)
 

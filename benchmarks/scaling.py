@@ -33,7 +33,7 @@ batch_size = 32
 learning_rate = {{ log = [1e-4, 1e-1], num = {rates} }}
 seed = {{ count = 8 }}
 [population]
-width = 4
+group_size = 4
 [checkpoint]
 keep = "none"
 """

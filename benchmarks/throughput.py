@@ -17,7 +17,7 @@ from workload import WORKLOADS, Workload
 
 from jaxloop.core import devices, size_classes
 from jaxloop.core.shapes import step_flops, working_set
-from jaxloop.training import host, width_tuner
+from jaxloop.training import group_tuner, host
 
 MATRICES = (128, 256, 512, 1024)
 MOST_SECONDS = 15.0  # of one timed call
@@ -53,20 +53,20 @@ def automatic_width(workload: Workload, most: int) -> int:
     (bucket,) = size_classes.buckets(sweep, task)
     if not devices.on_cpu(devices.member_mesh()):
         return most
-    first = devices.choose_width(working_set(sweep, task, bucket), most)
-    return width_tuner.fastest(lambda width: step(workload, most, width), first, most)
+    first = devices.choose_group_size(working_set(sweep, task, bucket), most)
+    return group_tuner.fastest(lambda width: step(workload, most, width), first, most)
 
 
-def step(workload: Workload, members: int, width: int, steps: int | None = None) -> width_tuner.Step:
+def step(workload: Workload, members: int, width: int, steps: int | None = None) -> group_tuner.Step:
     """The step of a population at a width; without `steps`, of one group on each device, as the tuner times it."""
     sweep, task = workload.read(members)
     (bucket,) = size_classes.buckets(sweep, task)
     mesh = devices.member_mesh()
     if steps is None:
-        return width_tuner.Step(
-            sweep, task, bucket, mesh, width, width_tuner.call_length(step_flops(sweep, task, bucket), width)
+        return group_tuner.Step(
+            sweep, task, bucket, mesh, width, group_tuner.call_length(step_flops(sweep, task, bucket), width)
         )
-    return width_tuner.Step(sweep, task, bucket, mesh, width, steps, math.ceil(members / (width * mesh.size)))
+    return group_tuner.Step(sweep, task, bucket, mesh, width, steps, math.ceil(members / (width * mesh.size)))
 
 
 def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]:
@@ -76,7 +76,7 @@ def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]
         if rate and members * workload.chunk / rate > MOST_SECONDS:
             break
         mesh = devices.member_mesh()
-        width = automatic_width(workload, devices.widest(members, mesh.size, cpu=devices.on_cpu(mesh)))
+        width = automatic_width(workload, devices.largest_group(members, mesh.size, cpu=devices.on_cpu(mesh)))
         timed = step(workload, members, width, workload.chunk)
         # an idle slot of a last group computes for nobody
         share = members / timed.members

@@ -20,7 +20,7 @@ def trained(swept: sweep.Sweep, group_size: int, clones: int | None = None):
     """
     (bucket,) = undivided(swept)
     task, mesh = api.task_of(swept), devices.member_mesh()
-    program = compiled(swept, task, bucket, mesh, capacity=group_size * mesh.size, width=group_size)
+    program = compiled(swept, task, bucket, mesh, capacity=group_size * mesh.size, group_size=group_size)
     lanes = np.tile(np.arange(group_size) < (clones or group_size), mesh.size)
     columns = {name: np.full(len(lanes), value) for name, value in bucket.columns(swept.members[0]).items()}
     columns["steps"] = np.where(lanes, columns["steps"], 0).astype(columns["steps"].dtype)

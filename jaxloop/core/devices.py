@@ -5,8 +5,8 @@ import math
 import jax
 import numpy as np
 
-WIDEST = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
-NARROWEST = 2  # at width 1 XLA may choose other kernels, and a member's last bits change
+LARGEST_GROUP = 32  # measured on CPU: wider never paid, see benchmarks/LOG.md
+SMALLEST_GROUP = 2  # in groups of one XLA may choose other kernels, and a member's last bits change
 CACHE_BYTES = 1 << 20  # what a group may keep in use: a core's second-level cache
 CPU_CAPACITY = 256  # measured: more slots bring no speed there, see benchmarks/LOG.md
 
@@ -21,20 +21,20 @@ def on_cpu(mesh: jax.sharding.Mesh) -> bool:
     return mesh.devices.flat[0].platform == "cpu"
 
 
-def widest(slots: int, devices: int, *, cpu: bool) -> int:
-    """Return the largest width worth compiling: a power of two, at most what a device's share of slots needs."""
-    share = max(NARROWEST, 1 << max(0, math.ceil(slots / devices) - 1).bit_length())
-    return min(share, WIDEST) if cpu else share
+def largest_group(slots: int, devices: int, *, cpu: bool) -> int:
+    """Return the largest group worth compiling: a power of two, at most what a device's share of slots needs."""
+    share = max(SMALLEST_GROUP, 1 << max(0, math.ceil(slots / devices) - 1).bit_length())
+    return min(share, LARGEST_GROUP) if cpu else share
 
 
-def choose_width(working_set: float, most: int) -> int:
+def choose_group_size(working_set: float, most: int) -> int:
     """Slots vmapped together on a CPU device, unmeasured: as many members as its cache holds, at most `most`.
 
     Args:
       working_set: bytes that one member's step keeps in use.
     """
     fits = 1 << max(1, int(CACHE_BYTES / max(working_set, 1.0))).bit_length() - 1
-    return max(NARROWEST, min(fits, most))
+    return max(SMALLEST_GROUP, min(fits, most))
 
 
 def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:
@@ -42,18 +42,18 @@ def choose_slots(members: int, wanted: int | None, *, cpu: bool) -> int:
     return min(members, wanted or (CPU_CAPACITY if cpu else members))
 
 
-def shrunk(capacity: int, width: int, narrowest: int, devices: int, share: float) -> tuple[int, int] | None:
-    """Return a capacity of about `share` of the present one, and its width; None if there is no smaller one.
+def shrunk(capacity: int, group_size: int, narrowest: int, devices: int, share: float) -> tuple[int, int] | None:
+    """Return a capacity of about `share` of the present one, and its group size; None if there is no smaller one.
 
     Whole groups go first. Where a device is left less than one, its group becomes narrower.
     """
     each = int(share * capacity) // devices
-    if each < width:
-        width = max(narrowest, 1 << max(each, 1).bit_length() - 1)
-    smaller = max(each // width, 1) * width * devices
-    return (smaller, width) if smaller < capacity else None
+    if each < group_size:
+        group_size = max(narrowest, 1 << max(each, 1).bit_length() - 1)
+    smaller = max(each // group_size, 1) * group_size * devices
+    return (smaller, group_size) if smaller < capacity else None
 
 
-def capacity(slots: int, width: int, devices: int) -> int:
+def capacity(slots: int, group_size: int, devices: int) -> int:
     """Return the slots of the program: `slots`, rounded up so that each device has whole groups."""
-    return math.ceil(slots / (width * devices)) * width * devices
+    return math.ceil(slots / (group_size * devices)) * group_size * devices

@@ -26,7 +26,7 @@ Record = dict[str, jax.Array]
 Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Record]]
 
 # Without it XLA's CPU backend hands reductions above a size to a library whose order of summation depends on
-# the vmap width, and a member's last bits on its neighbours.
+# the group size, and a member's last bits on its neighbours.
 EXACT_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 DETERMINISTIC_ON_GPU = {"xla_gpu_deterministic_ops": True}
 
@@ -147,14 +147,14 @@ def rested(turn: Advance) -> Advance:
     return turn_or_rest
 
 
-def grouped(turn: Advance, width: int) -> Advance:
-    """Return the same turn for any multiple of `width` slots: one group after the other.
+def grouped(turn: Advance, group_size: int) -> Advance:
+    """Return the same turn for any multiple of `group_size` slots: one group after the other.
 
-    A group's state stays in cache for a whole chunk; `width` is the trade of vector length against it.
+    A group's state stays in cache for a whole chunk; `group_size` is the trade of vector length against it.
     """
 
     def advance(hparams, state, fresh, data):
-        groups = jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), (hparams, state, fresh))
+        groups = jax.tree.map(lambda x: x.reshape(-1, group_size, *x.shape[1:]), (hparams, state, fresh))
 
         def of_group(group):
             hparams, state, fresh = group

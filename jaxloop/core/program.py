@@ -51,7 +51,7 @@ class CompiledProgram:
     bucket: Bucket
     mesh: Mesh
     capacity: int
-    width: int
+    group_size: int
     advance: Any
     state: TrainState
     params: list[Any]
@@ -93,7 +93,7 @@ def compiled(
     mesh: Mesh,
     *,
     capacity: int | None = None,
-    width: int | None = None,
+    group_size: int | None = None,
     tuned: Tuned = lambda first, most: first,
     memory_bytes: float = math.inf,
     processes: int = 1,
@@ -103,8 +103,8 @@ def compiled(
     A capacity that nobody chose shrinks until its program is planned to fit in the devices' memory.
 
     Args:
-      capacity, width: instead of the sweep's own.
-      tuned: gives the width where nobody chose it, from a first guess and the widest.
+      capacity, group_size: instead of the sweep's own.
+      tuned: gives the group size where nobody chose it, from a first guess and the widest.
       memory_bytes: that each device may use.
       processes: how many share the members; each program has its part of the slots.
 
@@ -114,33 +114,33 @@ def compiled(
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
     chosen = capacity is not None or sweep.document.population.capacity != "auto"
-    narrowest = width or narrowest_width(sweep)
-    capacity, width = _slots(sweep, task, bucket, mesh, capacity, width, tuned, processes)
+    narrowest = group_size or smallest_group(sweep)
+    capacity, group_size = _slots(sweep, task, bucket, mesh, capacity, group_size, tuned, processes)
     if chosen:
-        return _compiled(sweep, task, bucket, mesh, state, capacity, width)
+        return _compiled(sweep, task, bucket, mesh, state, capacity, group_size)
     while True:
         try:
-            program = _compiled(sweep, task, bucket, mesh, state, capacity, width)
+            program = _compiled(sweep, task, bucket, mesh, state, capacity, group_size)
             if program.memory_bytes <= memory_bytes:
                 return program
             share = memory_bytes / program.memory_bytes
         except ResourceError:
             share = 0.5
-        smaller = devices.shrunk(capacity, width, narrowest, mesh.size, share)
+        smaller = devices.shrunk(capacity, group_size, narrowest, mesh.size, share)
         if smaller is None:
             free = f"{memory_bytes / 2**30:.2f} GiB of each are free"
             raise ResourceError(f"{capacity} members at a time do not fit in the devices' memory: {free}")
-        capacity, width = smaller
+        capacity, group_size = smaller
 
 
-def narrowest_width(sweep: Sweep) -> int:
-    """Return what a program's width may shrink to: the one that the user chose, else the narrowest."""
-    chosen = sweep.document.population.width
-    return devices.NARROWEST if chosen == "auto" else chosen
+def smallest_group(sweep: Sweep) -> int:
+    """Return what a program's group size may shrink to: the one that the user chose, else the narrowest."""
+    chosen = sweep.document.population.group_size
+    return devices.SMALLEST_GROUP if chosen == "auto" else chosen
 
 
 def _compiled(
-    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, width: int
+    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, group_size: int
 ) -> CompiledProgram:
     """Return the turn of so many slots as an executable.
 
@@ -149,7 +149,7 @@ def _compiled(
     """
     arguments = _arguments(state, bucket, task, capacity, mesh)
     turns = [_turn(sweep, task, part, state, mesh) for part in bucket.size_classes]
-    advance = spread(grouped(rested(by_size_class(turns)), width), mesh)
+    advance = spread(grouped(rested(by_size_class(turns)), group_size), mesh)
     turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
     lowered = turn.lower(*arguments)
     try:
@@ -163,7 +163,7 @@ def _compiled(
         bucket=bucket,
         mesh=mesh,
         capacity=capacity,
-        width=width,
+        group_size=group_size,
         advance=executable,
         state=arguments[1],
         params=[params_shapes(task, part) for part in bucket.size_classes],
@@ -192,23 +192,23 @@ def _slots(
     bucket: Bucket,
     mesh: Mesh,
     capacity: int | None,
-    width: int | None,
+    group_size: int | None,
     tuned: Tuned,
     processes: int,
 ) -> tuple[int, int]:
-    """Return the program's capacity and width: the caller's, else the sweep's, else chosen."""
+    """Return the program's capacity and group_size: the caller's, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
     if capacity is None and isinstance(settings.capacity, int):
         capacity = math.ceil(settings.capacity / processes)
     slots = devices.choose_slots(math.ceil(len(bucket.numbers) / processes), capacity, cpu=cpu)
-    width = width or (settings.width if isinstance(settings.width, int) else None)
-    if width is None:
+    group_size = group_size or (settings.group_size if isinstance(settings.group_size, int) else None)
+    if group_size is None:
         # a group holds members of one class
         alike = math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
-        most = devices.widest(min(slots, alike), mesh.size, cpu=cpu)
-        first = devices.choose_width(working_set(sweep, task, bucket), most) if cpu else most
-        width = tuned(first, most)
-    return devices.capacity(slots, width, mesh.size), width
+        most = devices.largest_group(min(slots, alike), mesh.size, cpu=cpu)
+        first = devices.choose_group_size(working_set(sweep, task, bucket), most) if cpu else most
+        group_size = tuned(first, most)
+    return devices.capacity(slots, group_size, mesh.size), group_size
 
 
 def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:

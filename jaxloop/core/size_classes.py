@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 
 from jaxloop.core.bucket import Bucket, bucket_of, compatible, divided
-from jaxloop.core.devices import NARROWEST
+from jaxloop.core.devices import SMALLEST_GROUP
 from jaxloop.core.shapes import params_shapes, step_flops
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
@@ -111,7 +111,7 @@ def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[in
 
     def seconds(members: list[int]) -> float:
         steps = sum(sweep.members[number]["steps"] for number in members) / len(members)
-        slots = math.ceil(len(members) / NARROWEST) * NARROWEST
+        slots = math.ceil(len(members) / SMALLEST_GROUP) * SMALLEST_GROUP
         a_step = STEP_SECONDS + flops * work(_largest(sweep, members)) / FLOPS_PER_SECOND
         return COMPILE_SECONDS + slots * steps * a_step
 

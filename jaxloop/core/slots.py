@@ -12,7 +12,7 @@ IDLE = -1
 
 
 class Slots:
-    """The seats of a program with M slots, in groups of `width`; a group seats members of one size class.
+    """The seats of a program with M slots, in groups of `group_size`; a group seats members of one size class.
 
     An idle slot carries the hparams of whoever sat there last (at first, of the bucket's first member), and a
     budget that is used up: its steps change nothing.
@@ -24,7 +24,7 @@ class Slots:
 
     Args:
       hparams: of every member of the sweep, by number.
-      capacity: M, a multiple of width x devices.
+      capacity: M, a multiple of group size x devices.
       waiting: numbers of the members to seat, in order.
     """
 
@@ -33,11 +33,11 @@ class Slots:
         bucket: Bucket,
         hparams: list[dict[str, Any]],
         capacity: int,
-        width: int,
+        group_size: int,
         waiting: Iterable[int] = (),
         devices: int = 1,
     ):
-        self.bucket, self.hparams, self.width = bucket, hparams, width
+        self.bucket, self.hparams, self.group_size = bucket, hparams, group_size
         self.members = np.full(capacity, IDLE, np.int32)
         self.steps = np.zeros(capacity, np.int64)
         idle = {**hparams[bucket.numbers[0]], "steps": 0}
@@ -47,8 +47,8 @@ class Slots:
         for number in waiting:
             self.queues[bucket.class_of[number]].append(number)
         # a group of each device in turn: classes that cost more are spread over all
-        starts = np.arange(0, capacity, width).reshape(devices, -1)
-        self.groups = [slice(start, start + width) for start in starts.T.ravel().tolist()]
+        starts = np.arange(0, capacity, group_size).reshape(devices, -1)
+        self.groups = [slice(start, start + group_size) for start in starts.T.ravel().tolist()]
 
     @property
     def seated(self) -> np.ndarray:
@@ -65,7 +65,7 @@ class Slots:
         fresh = np.zeros(len(self.members), bool)
         for group in self.groups:
             free = group.start + np.flatnonzero(self.members[group] == IDLE)
-            if len(free) == self.width:
+            if len(free) == self.group_size:
                 self.columns[SIZE_CLASS][group] = self._next_class()
             queue = self.queues[self.columns[SIZE_CLASS][group.start]]
             for slot in free[: len(queue)].tolist():

@@ -9,6 +9,7 @@ import numpy as np
 from jaxloop.errors import DamagedError, JaxloopError
 from jaxloop.formatting import ranges
 from jaxloop.storage import checkpoints, final_parameters, lock, run_folder, seal, tensorboard
+from jaxloop.storage.format_2 import with_present_keys
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep import identity
@@ -77,7 +78,11 @@ def _sweep(run: Path, store: Store) -> Iterator[str | None]:
     if not file.exists():
         yield f"{file}: is missing; `resume` writes it anew"
     else:
-        yield None if file.read_text(encoding="utf-8", errors="replace") == text else f"{file}: is not as recorded"
+        yield (
+            None
+            if with_present_keys(file.read_text(encoding="utf-8", errors="replace")) == text
+            else f"{file}: is not as recorded"
+        )
 
 
 def _provenance(run: Path) -> Iterator[str | None]:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from jaxloop.storage.format_2 import with_present_keys
+
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=0, le=2**31)]
 
@@ -47,6 +49,7 @@ def _of_a_member(origin: dict[str, str]) -> dict[str, str]:
     return origin
 
 
+SweepText = Annotated[str, AfterValidator(with_present_keys)]
 Origin = Annotated[dict[str, str], AfterValidator(_of_a_member)]
 RunStatus = Literal["created", "running", "interrupted", "finished"]
 START: CheckpointRecord = {"turn": 0, "parts": []}  # of a run that has none yet: all members wait
@@ -86,8 +89,8 @@ class Facts(ABC):
     folder = Fact[str](str)  # of the sweep, which its paths are relative to
     folder_from_run = Fact[str | None](str, None)
     forked_from = Fact[str | None](str, None)
-    sweep = Fact[str](str)  # in TOML, with every default written out
-    written = Fact[str](str)  # in TOML, as the user wrote it
+    sweep = Fact[str](SweepText)  # in TOML, with every default written out
+    written = Fact[str](SweepText)  # in TOML, as the user wrote it
     origins = Fact[list[Origin]](Annotated[list[Origin], Field(min_length=1)])  # the last is the present one
     source = Fact[str | None](str, None)  # of the task
     drift = Fact[list[Drift]](list[Drift], [])
@@ -98,7 +101,7 @@ class Facts(ABC):
     checkpoint = Fact[CheckpointRecord](CheckpointRecord, START)
     size_classes = Fact[list[list[list[int]]]](list[list[list[Count]]])
     capacity = Fact[int | None](Count, None)
-    width = Fact[int | None](Count, None)
+    group_size = Fact[int | None](Count, None)
     devices = Fact[int | None](Count, None)  # on which the run began
     place = Fact[Place | None](Place, None)
     notes = Fact[list[str]](list[str], [])

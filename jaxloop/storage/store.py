@@ -18,7 +18,7 @@ from jaxloop.storage import facts, run_folder
 from jaxloop.storage.records import Member, NewMember, Status, from_row
 from jaxloop.sweep.suggest import nearest
 
-FORMAT = 2
+FORMAT, READABLE = 3, (2, 3)
 PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
@@ -54,9 +54,11 @@ class Store(facts.Facts):
                 self.connection.execute("pragma journal_mode = wal")
                 self._create()
         found = self.format
-        if found != FORMAT:
+        if found not in READABLE:
             reader = READERS.get(found or 0, "a later jaxloop can: update it")
-            raise DamagedError(f"{self.path}: has format {found}, this jaxloop reads {FORMAT}; {reader}")
+            raise DamagedError(
+                f"{self.path}: has format {found}, this jaxloop reads {' and '.join(map(str, READABLE))}; {reader}"
+            )
 
     def _uri(self) -> str:
         """Return the file's URI for SQLite: read-only in a folder that cannot be written."""

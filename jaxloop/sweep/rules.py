@@ -25,6 +25,7 @@ MESSAGES = {  # pydantic's types of errors, in the user's terms
     "greater_than_equal": "needs at least {ge}",
     "less_than_equal": "needs at most {le}",
 }
+RENAMED: dict[tuple[str, ...], str] = {("population", "width"): "population.group_size"}
 SECTIONS = {
     "run": RunSection,
     "population": PopulationSection,
@@ -60,6 +61,8 @@ def explained(error: ValidationError, source_map: SourceMap) -> Iterator[str]:
 
 def _unknown_key(path: tuple[str, ...]) -> str:
     *section, key = path
+    if path in RENAMED:
+        return f"is named `{RENAMED[path]}` now"
     keys = {name: model.model_fields for name, model in SECTIONS.items()}
     keys["hparams"] = namespace("mnist1d", {}).known
     for name, known in keys.items():

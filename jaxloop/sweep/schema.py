@@ -58,7 +58,7 @@ class PopulationSection(Section):
     members: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     capacity: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
-    width: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
+    group_size: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
     deterministic: bool = False
     max_members: int = Field(100_000, ge=1)
 

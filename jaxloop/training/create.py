@@ -20,7 +20,7 @@ from jaxloop.errors import DamagedError, SweepError
 from jaxloop.storage import checkpoints, disk, run_folder, tensorboard
 from jaxloop.storage.records import NewMember
 from jaxloop.storage.seal import write_whole
-from jaxloop.storage.store import Store, exists
+from jaxloop.storage.store import FORMAT, Store, exists
 from jaxloop.sweep import identity
 from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sweep import Sweep, digest
@@ -241,6 +241,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
             store.put(
                 **({"status": "interrupted"} if new else {}),
                 **facts,
+                format=FORMAT,
                 sweep=text,
                 written=sweep.written,
                 varied=sweep.varied,

@@ -8,6 +8,7 @@ from typing import Any
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
 from jaxloop.storage import run_folder
+from jaxloop.storage.format_2 import with_present_keys
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks.load import code_hash, task_files
@@ -84,7 +85,9 @@ def _edited(run: Path, store: Store) -> list[str]:
     """Return how the sweep's file differs from the sweep as recorded; not at all if it is missing."""
     file = run_folder.sweep(run)
     lines = (
-        _diff(store.sweep, file.read_text(encoding="utf-8", errors="replace"), str(file)) if file.exists() else []
+        _diff(store.sweep, with_present_keys(file.read_text(encoding="utf-8", errors="replace")), str(file))
+        if file.exists()
+        else []
     )
     return [*lines, "(what a run may change is changed by `resume --set`, not in its file)"] if lines else []
 

@@ -19,7 +19,7 @@ from jaxloop.formatting import scaled
 from jaxloop.sweep.hparams import KINDS
 from jaxloop.sweep.sizes import plain
 from jaxloop.sweep.sweep import Sweep
-from jaxloop.training import disk_estimate, host, width_tuner
+from jaxloop.training import disk_estimate, group_tuner, host
 
 
 def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
@@ -45,14 +45,14 @@ def plan(sweep: Sweep, task: Task) -> dict[str, Any]:
 
 def _program(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, Any]:
     started = time.perf_counter()
-    tuned = partial(width_tuner.remembered, sweep, task, bucket, mesh)
+    tuned = partial(group_tuner.remembered, sweep, task, bucket, mesh)
     memory_bytes = host.memory_bytes(mesh) or math.inf
     program = compiled(sweep, task, bucket, mesh, tuned=tuned, memory_bytes=memory_bytes)
     return {
         "members": len(bucket.numbers),
         "static": {name: plain(value) for name, value in bucket.static.items()},
         "capacity": program.capacity,
-        "width": program.width,
+        "group_size": program.group_size,
         "memory_bytes_per_device": program.memory_bytes,
         "compile_seconds": round(time.perf_counter() - started, 2),
         "padding": round(size_classes.padding_waste(sweep, task, bucket), 4),
@@ -89,7 +89,7 @@ def text(found: dict[str, Any]) -> str:
         padding = f", {program['padding']:.0%} of the work is padding" if program["padding"] else ""
         lines.append(
             f"  program{named}: {program['members']} members on {program['capacity']} slots, "
-            f"vmapped {program['width']} at a time, {scaled(program['memory_bytes_per_device'])}B a device, "
+            f"vmapped {program['group_size']} at a time, {scaled(program['memory_bytes_per_device'])}B a device, "
             f"compiled in {program['compile_seconds']} s{padding}"
         )
         for part in program["size_classes"]:

@@ -44,7 +44,7 @@ class Stream:
             program.bucket,
             sweep.members,
             program.capacity * processes.count(),
-            program.width,
+            program.group_size,
             [*self.parked, *waiting],
             program.mesh.size * processes.count(),
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.program import CompiledProgram, Tuned, compiled, narrowest_width, shared
+from jaxloop.core.program import CompiledProgram, Tuned, compiled, shared, smallest_group
 from jaxloop.core.task import Task
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.storage import checkpoints, lock, ranking
@@ -24,7 +24,7 @@ from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
-from jaxloop.training import diagnosis, drift, host, placement, processes, provenance, retention, width_tuner
+from jaxloop.training import diagnosis, drift, group_tuner, host, placement, processes, provenance, retention
 from jaxloop.training.failures import failures_told
 from jaxloop.training.progress import Observer, Progress
 from jaxloop.training.recorder import Recorder
@@ -153,24 +153,24 @@ class _Training:
                 chosen = self.sweep.document.population.capacity != "auto" or processes.count() > 1
                 if self.turn > before or chosen or not is_out_of_device_memory(error):
                     raise
-                narrowest = narrowest_width(self.sweep)
-                smaller = devices.shrunk(program.capacity, program.width, narrowest, self.mesh.size, 0.5)
+                narrowest = smallest_group(self.sweep)
+                smaller = devices.shrunk(program.capacity, program.group_size, narrowest, self.mesh.size, 0.5)
                 if smaller is None:
                     raise
             # outside of `except`: its traceback would keep alive what did not fit
-            capacity, width = smaller
+            capacity, group_size = smaller
             self.notes.append(
                 f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
             )
             self._note()
-            self.store.put_layout(index, {"capacity": capacity, "width": width})  # for `_compile`
+            self.store.put_layout(index, {"capacity": capacity, "width": group_size})  # for `_compile`
             del program
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
-        """Compile the bucket's program for this process's slots; a resumed run keeps capacity and width."""
+        """Compile the bucket's program for this process's slots; a resumed run keeps capacity and group size."""
         count = processes.count()
         layout = self.store.layout(index)
-        capacity, width = (layout["capacity"], layout["width"]) if layout else (None, None)
+        capacity, group_size = (layout["capacity"], layout["width"]) if layout else (None, None)
         started = time.perf_counter()
         program = compiled(
             self.sweep,
@@ -178,7 +178,7 @@ class _Training:
             bucket,
             self.mesh,
             capacity=capacity and -(-capacity // count),
-            width=width,
+            group_size=group_size,
             tuned=self._tuned(bucket),
             memory_bytes=processes.least(host.memory_bytes(self.mesh) or math.inf),
             processes=count,
@@ -186,13 +186,13 @@ class _Training:
         self.compile_seconds += time.perf_counter() - started
         if processes.leads():
             capacity = program.capacity * count
-            self.store.put(capacity=capacity, width=program.width)
-            self.store.put_layout(index, {"capacity": capacity, "width": program.width})
+            self.store.put(capacity=capacity, group_size=program.group_size)
+            self.store.put_layout(index, {"capacity": capacity, "width": program.group_size})
         self.recorder.announce(program.metrics)
         return program
 
     def _tuned(self, bucket: Bucket) -> Tuned:
-        found = partial(width_tuner.width, self.sweep, self.task, bucket, self.mesh)
+        found = partial(group_tuner.tuned, self.sweep, self.task, bucket, self.mesh)
         return lambda first, most: processes.leaders(found(first, most))
 
     def _stream(
@@ -303,7 +303,7 @@ class _Training:
             "diverged": counts[Status.DIVERGED],
             "programs": len(self.buckets),
             "capacity": self.store.capacity,
-            "width": self.store.width,
+            "group_size": self.store.group_size,
             "devices": self.mesh.size * processes.count(),
             "processes": processes.count(),
             "metric": self.store.metric,

@@ -61,7 +61,9 @@ def test_capacity_is_what_fits_in_memory(program):
     less = program(memory_bytes=whole.memory_bytes - 1)
     assert less.capacity < 64
     assert less.memory_bytes < whole.memory_bytes
-    assert program(capacity=64, width=whole.width, memory_bytes=1000).capacity == 64  # a resumed run keeps its own
+    assert (
+        program(capacity=64, group_size=whole.group_size, memory_bytes=1000).capacity == 64
+    )  # a resumed run keeps its own
     with pytest.raises(ResourceError, match=r"4 members at a time do not fit .*: 0\.00 GiB of each are free"):
         program(memory_bytes=1000)
 
@@ -127,7 +129,7 @@ def test_where_memory_runs_out_at_the_start_half_the_slots_go_on(tmp_path, monke
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "turn", "capacity"),
-    [("population.capacity=24", 0, None), ("run.steps=60", 1, None), ("population.width=4", 0, 8)],
+    [("population.capacity=24", 0, None), ("run.steps=60", 1, None), ("population.group_size=4", 0, 8)],
     ids=["a chosen capacity is kept", "in a later turn", "a chosen width is kept"],
 )
 def test_what_is_halved(setting, turn, capacity, tmp_path, monkeypatch):
@@ -140,4 +142,4 @@ def test_what_is_halved(setting, turn, capacity, tmp_path, monkeypatch):
             jaxloop.run(swept, out=tmp_path / "run")
     else:
         summary = jaxloop.run(swept, out=tmp_path / "run").summary
-        assert (summary["capacity"], summary["width"]) == (capacity, 4)
+        assert (summary["capacity"], summary["group_size"]) == (capacity, 4)

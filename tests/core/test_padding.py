@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from flat import as_trees
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -56,17 +57,6 @@ def trained(swept, bucket, steps=STEPS):
 
     state, losses = run(columns, task.data.splits())
     return np.asarray(losses).T, as_trees(state.params, params_shapes(task, bucket))
-
-
-def as_trees(params, shapes):
-    """Host parameters with a leading member axis in the task's structure, from a tree or flat vectors."""
-    if not isinstance(params, jax.Array):
-        return jax.tree.map(np.asarray, params)
-    leaves, start = [], 0
-    for leaf in jax.tree.leaves(shapes):
-        leaves.append(np.asarray(params)[:, start : start + leaf.size].reshape(-1, *leaf.shape))
-        start += leaf.size
-    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
 def written(model, optimizer, sizes, extra=""):

@@ -51,7 +51,7 @@ learning_rate = { log = [1e-3, 1e-1], num = 8 }
 weight_decay = { values = [0.0, 0.01] }
 seed = { count = 4 }
 [population]
-width = 2
+group_size = 2
 """
 
 
@@ -92,7 +92,7 @@ def reference(tmp_path_factory):
     "overrides",
     [
         ["population.capacity=8"],  # streamed: eight slots, 64 members
-        ["population.width=8", "population.capacity=16"],
+        ["population.group_size=8", "population.capacity=16"],
         ["axes.weight_decay.values=[0.01, 0.0]"],  # another order
     ],
     ids=lambda overrides: ",".join(overrides),
@@ -161,7 +161,7 @@ def short_main_job(folder, *settings):
 
 @pytest.mark.slow
 def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path):
-    whole, other = short_main_job(tmp_path / "whole"), short_main_job(tmp_path, "capacity=32", "width=2")
+    whole, other = short_main_job(tmp_path / "whole"), short_main_job(tmp_path, "capacity=32", "group_size=2")
     assert whole.summary is not None
     assert whole.summary["capacity"] == len(whole.members) == 256
     for metric in whole.store.metric_names():

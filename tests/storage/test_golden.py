@@ -10,12 +10,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TINY
 
 import jaxloop
-from jaxloop.errors import DamagedError
+from jaxloop.errors import DamagedError, SweepError
 from jaxloop.readers.verify import verify
 from jaxloop.storage.store import FORMAT, Store
+from jaxloop.sweep import sweep
 
 GOLDEN = ROOT / "tests" / "golden"
 FOLDERS = sorted(GOLDEN.iterdir())
@@ -65,3 +66,16 @@ def test_another_format_is_told_with_who_reads_it(golden, format, reader):
         store.put(format=format)
     with pytest.raises(DamagedError, match=reader):
         jaxloop.load(run)
+
+
+def test_a_key_of_format_2_is_read_by_its_present_name_and_refused_in_a_new_sweep(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(GOLDEN / "format-2" / "run", run)
+    assert "width =" in (run / "sweep.toml").read_text().partition("[population]")[2]
+    with jaxloop.load(run) as loaded:
+        assert loaded.sweep_and_task[0].document.population.group_size == "auto"
+    with jaxloop.resume(run, allow_drift=True) as resumed:
+        told = [change for record in resumed.store.drift for change in record["changes"]]
+        assert not any("edited" in change for change in told)
+    with pytest.raises(SweepError, match=r"population\.width: is named `population\.group_size` now"):
+        sweep.parse(TINY, ("population.width=4",))

@@ -19,7 +19,7 @@ import jaxloop
 from jaxloop.storage.store import Store
 
 pytestmark = pytest.mark.slow
-SETTINGS = ["axes.seed.count=4", "population.width=2", "population.capacity=8", "checkpoint.every=20"]
+SETTINGS = ["axes.seed.count=4", "population.group_size=2", "population.capacity=8", "checkpoint.every=20"]
 LONG = ["run.steps=600"]
 
 

@@ -43,7 +43,7 @@ def same(ours, theirs, numbers, **tolerance):
 def test_a_run_goes_on_at_other_capacities(tmp_path, whole):
     """With fewer slots than members in training, some of these wait with what they have, and are saved."""
     run = crashed(tmp_path / "run", turn=1)
-    smaller = ("population.capacity=4", "population.width=2")
+    smaller = ("population.capacity=4", "population.group_size=2")
     with pytest.raises(Stopped):
         jaxloop.resume(run, overrides=smaller, observe=crash_at(1))
     found = verify(run)

@@ -105,7 +105,9 @@ def test_final_parameters_fill_folders_of_a_bounded_size(tiny, tmp_path, monkeyp
 
 @pytest.mark.slow
 def test_members_have_their_own_step_budgets(tiny, tmp_path):
-    swept = sweep.load(tiny, ("axes.steps.values=[10, 30, 60]", "population.capacity=4", "population.width=2"))
+    swept = sweep.load(
+        tiny, ("axes.steps.values=[10, 30, 60]", "population.capacity=4", "population.group_size=2")
+    )
     run = jaxloop.run(swept, out=tmp_path / "run")
     assert [m.step for m in run.members] == [m.hparams["steps"] for m in run.members]
     assert {m.status for m in run.members} == {"finished"}
@@ -289,7 +291,7 @@ def test_commands_and_exit_codes(tiny, tmp_path, jaxloop_command):
     } <= set(summary)
     assert (summary["members"], summary["programs"], summary["diverged"]) == (9, 1, 0)
     assert summary["devices"] == len(os.sched_getaffinity(0))
-    assert summary["capacity"] % (summary["devices"] * summary["width"]) == 0  # padded with idle slots
+    assert summary["capacity"] % (summary["devices"] * summary["group_size"]) == 0  # padded with idle slots
     shown = json.loads(jaxloop_command("show", run, "--json").stdout)
     assert len(shown["members"]) == 9
     assert {"id", "hparams", "status", "step", "metrics"} <= set(shown["members"][0])

@@ -1,6 +1,6 @@
-"""Which width is fastest: measured on the real step where a run is long enough, and remembered.
+"""Which group size is fastest: measured on the real step where a run is long enough, and remembered.
 
-On CPU a member's bits are the same at every width of 2 or more, so that a choice by the clock changes no result.
+On CPU a member's bits are the same in groups of any size from 2 on: a choice by the clock changes no result.
 """
 
 import json
@@ -25,21 +25,21 @@ from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training.provenance import processor
 
-WORTH_SECONDS = 120.0  # of training, from which on to compile a few widths pays
+WORTH_SECONDS = 120.0  # of training, from which on to compile a few group sizes pays
 FLOPS_PER_SECOND = 50e9  # of a device, for that estimate alone
 CALL_FLOPS = 2e9  # of one timed call
 ROUNDS = 12
 
 
 class Step:
-    """The training step of `width * groups` members on each device, ready to be timed.
+    """The training step of `group_size * groups` members on each device, ready to be timed.
 
     Args:
       length: steps a call.
     """
 
     def __init__(
-        self, sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, width: int, length: int, groups: int = 1
+        self, sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, group_size: int, length: int, groups: int = 1
     ):
         one, shapes = one_member(sweep, task, bucket)
         state, program = jax.eval_shape(one.init, shapes), chunked(one, length)
@@ -50,7 +50,7 @@ class Step:
         def turn(hparams, state, fresh, data):
             return program.step(hparams, state, data)
 
-        self.members, self.length = width * groups * mesh.size, length
+        self.members, self.length = group_size * groups * mesh.size, length
         by_slot = NamedSharding(mesh, MEMBER)
         numbers = np.resize(bucket.numbers, self.members).tolist()
         rows = [bucket.columns(sweep.members[number]) for number in numbers]
@@ -58,7 +58,7 @@ class Step:
         self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
         self.data = shared(task, bucket, mesh)
         self.state = jax.device_put(_some(state, self.members), by_slot)
-        advance = jitted(spread(grouped(turn, width), mesh), mesh)
+        advance = jitted(spread(grouped(turn, group_size), mesh), mesh)
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
         self.compile_seconds = time.perf_counter() - started
@@ -85,8 +85,8 @@ def _some(state: Any, members: int) -> Any:
     return jax.tree.map(zeros, state)._replace(params=jax.tree.map(small, state.params))
 
 
-def width(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
-    """Return the fastest width from `devices.NARROWEST` to `most`, as far as it pays to know.
+def tuned(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
+    """Return the fastest group size from `devices.SMALLEST_GROUP` to `most`, as far as it pays to know.
 
     Remembered from an earlier run, or measured: from `first` on, by factors of two, while it gets faster. Programs
     of several size classes, and those of accelerators, keep `first`.
@@ -99,13 +99,17 @@ def width(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most
     steps = sum(sweep.members[number]["steps"] for number in bucket.numbers)
     if a_step * steps / FLOPS_PER_SECOND / mesh.size < WORTH_SECONDS:
         return first
-    found = fastest(lambda width: Step(sweep, task, bucket, mesh, width, call_length(a_step, width)), first, most)
+    found = fastest(
+        lambda group_size: Step(sweep, task, bucket, mesh, group_size, call_length(a_step, group_size)),
+        first,
+        most,
+    )
     _remember({**_memory(), _key(sweep, task, bucket, mesh, most): found})
     return found
 
 
 def remembered(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
-    """Return the width that an earlier run found; else `first`. Nothing is measured."""
+    """Return the group size that an earlier run found; else `first`. Nothing is measured."""
     if not _is_tuned(bucket, mesh):
         return first
     return _memory().get(_key(sweep, task, bucket, mesh, most), first)
@@ -115,19 +119,21 @@ def _is_tuned(bucket: Bucket, mesh: Mesh) -> bool:
     return not bucket.classes and devices.on_cpu(mesh)
 
 
-def call_length(step_flops: float, width: int) -> int:
-    """Return the steps of a timed call from a member's FLOPs a step: as many member-steps at every width."""
-    return max(1, round(CALL_FLOPS / step_flops / width))
+def call_length(step_flops: float, group_size: int) -> int:
+    """Return the steps of a timed call from a member's FLOPs a step: as many member-steps at every group size."""
+    return max(1, round(CALL_FLOPS / step_flops / group_size))
 
 
 def fastest(step: Callable[[int], Step], first: int, most: int) -> int:
-    """Find the width of the fastest step: from `first` on, doubled or halved while that is faster."""
-    widths = [width for width in (first // 2, first, 2 * first) if devices.NARROWEST <= width <= most]
-    found = rates({width: step(width) for width in widths})
-    best = max(found, key=lambda width: found[width])
+    """Find the group size of the fastest step: from `first` on, doubled or halved while that is faster."""
+    group_sizes = [
+        group_size for group_size in (first // 2, first, 2 * first) if devices.SMALLEST_GROUP <= group_size <= most
+    ]
+    found = rates({group_size: step(group_size) for group_size in group_sizes})
+    best = max(found, key=lambda group_size: found[group_size])
     factor = 2.0 if best > first else 0.5
-    while best != first and devices.NARROWEST <= (further := int(best * factor)) <= most:
-        found = rates({width: step(width) for width in (best, further)})
+    while best != first and devices.SMALLEST_GROUP <= (further := int(best * factor)) <= most:
+        found = rates({group_size: step(group_size) for group_size in (best, further)})
         if found[further] <= found[best]:
             break
         best = further
@@ -136,12 +142,12 @@ def fastest(step: Callable[[int], Step], first: int, most: int) -> int:
 
 def rates(steps: dict[int, Step], rounds: int = ROUNDS) -> dict[int, float]:
     """Member-steps/s of each, the best of calls in turn: what disturbs one disturbs all."""
-    measured = [{width: step.rate() for width, step in steps.items()} for _ in range(rounds)]
-    return {width: max(found[width] for found in measured) for width in steps}
+    measured = [{group_size: step.rate() for group_size, step in steps.items()} for _ in range(rounds)]
+    return {group_size: max(found[group_size] for found in measured) for group_size in steps}
 
 
 def _key(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, most: int) -> str:
-    """Return what a width belongs to: a program, a machine, and how far it was looked for."""
+    """Return what a group size belongs to: a program, a machine, and how far it was looked for."""
     shapes = {
         split: {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
         for split, arrays in resident(task, bucket).items()
@@ -156,14 +162,18 @@ def _file() -> Path:
 
 
 def _memory() -> dict[str, int]:
-    """Return the widths that were found; none where the file is missing or is not what it should be."""
+    """Return the group sizes that were found; none where the file is missing or is not what it should be."""
     try:
         found = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict):
         return {}
-    return {key: width for key, width in found.items() if isinstance(width, int) and width >= devices.NARROWEST}
+    return {
+        key: group_size
+        for key, group_size in found.items()
+        if isinstance(group_size, int) and group_size >= devices.SMALLEST_GROUP
+    }
 
 
 def _remember(memory: dict[str, int]) -> None:

@@ -11,7 +11,7 @@ import jaxloop
 from jaxloop import api
 from jaxloop.core import devices, size_classes
 from jaxloop.sweep import sweep
-from jaxloop.training import width_tuner
+from jaxloop.training import group_tuner
 
 RATES = {2: 1.0, 4: 3.0, 8: 5.0, 16: 4.0, 32: 9.0}
 
@@ -31,38 +31,38 @@ def bucket():
 @pytest.mark.parametrize(("first", "most", "found"), [(2, 32, 8), (4, 32, 8), (8, 32, 8), (16, 32, 32), (8, 4, 4)])
 def test_the_search_climbs_to_the_next_peak(first, most, found):
     def step(width):
-        assert devices.NARROWEST <= width <= most
+        assert devices.SMALLEST_GROUP <= width <= most
         return SimpleNamespace(rate=lambda: RATES[width])
 
-    assert width_tuner.fastest(step, min(first, most), most) == found
+    assert group_tuner.fastest(step, min(first, most), most) == found
 
 
 @pytest.mark.slow
 def test_a_width_is_measured_once(bucket, monkeypatch):
-    assert width_tuner.width(*bucket, 2, 4) == 2  # a run of a second is not worth it
-    monkeypatch.setattr(width_tuner, "WORTH_SECONDS", 0.0)
-    found = width_tuner.width(*bucket, 2, 4)
+    assert group_tuner.tuned(*bucket, 2, 4) == 2  # a run of a second is not worth it
+    monkeypatch.setattr(group_tuner, "WORTH_SECONDS", 0.0)
+    found = group_tuner.tuned(*bucket, 2, 4)
     assert found in (2, 4)
-    monkeypatch.setattr(width_tuner, "fastest", None)  # a call would raise
-    assert width_tuner.width(*bucket, 2, 4) == width_tuner.remembered(*bucket, 0, 4) == found
-    assert width_tuner.remembered(*bucket, 0, 8) == 0  # another search
+    monkeypatch.setattr(group_tuner, "fastest", None)  # a call would raise
+    assert group_tuner.tuned(*bucket, 2, 4) == group_tuner.remembered(*bucket, 0, 4) == found
+    assert group_tuner.remembered(*bucket, 0, 8) == 0  # another search
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"x": "y"}', "\x00\xff", "not json"])
 def test_a_damaged_memory_is_no_memory(bucket, text):
-    file = width_tuner._file()
+    file = group_tuner._file()
     file.parent.mkdir(parents=True)
     file.write_text(text)
-    assert width_tuner.width(*bucket, 2, 4) == 2
+    assert group_tuner.tuned(*bucket, 2, 4) == 2
 
 
 @pytest.mark.slow
 def test_a_tuned_run_has_the_same_bits(tmp_path, monkeypatch):
     swept = sweep.parse(TINY, ("axes.seed.count=4",))
     plain = jaxloop.run(swept, out=tmp_path / "plain")
-    monkeypatch.setattr(width_tuner, "width", lambda *arguments: 2)
+    monkeypatch.setattr(group_tuner, "tuned", lambda *arguments: 2)
     tuned = jaxloop.run(swept, out=tmp_path / "tuned")
-    assert plain.summary["width"] != tuned.summary["width"] == 2
+    assert plain.summary["group_size"] != tuned.summary["group_size"] == 2
     for metric in plain.store.metric_names():
         np.testing.assert_array_equal(plain.curves(metric), tuned.curves(metric))
     ours, theirs = (jax.tree.leaves(run.params(5)) for run in (plain, tuned))
