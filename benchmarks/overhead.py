@@ -114,7 +114,9 @@ def engine(stopped: measure.Clock, steps: int, decays: int) -> dict:
     swept = sweep.parse(SWEEP.format(steps=steps, decays=decays), name="overhead")
     with tempfile.TemporaryDirectory() as folder:
         summary = jaxloop.run(swept, out=Path(folder) / "run").summary
-    return {name: summary[name] for name in ("member_steps_per_second", "members", "capacity", "width", "devices")}
+    return {
+        name: summary[name] for name in ("member_steps_per_second", "members", "capacity", "group_size", "devices")
+    }
 
 
 def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:
@@ -138,7 +140,7 @@ def main() -> None:
     ratios, found = [], {}
     for _ in range(rounds):
         ours, theirs = measure.in_turns(engine, bare, (steps, decays))
-        assert ours["width"] == WIDTH, ours
+        assert ours["group_size"] == WIDTH, ours
         ratios.append(ours["member_steps_per_second"] / theirs["member_steps_per_second"])
         found = {"jaxloop": ours, "bare member-steps/s": theirs["member_steps_per_second"]}
         print(f"ratio {ratios[-1]:.3f}: {found}", flush=True)

@@ -286,7 +286,7 @@ def test_commands_and_exit_codes(tiny, tmp_path, jaxloop_command):
     summary = json.loads(done.stdout)
     assert done.returncode == 0
     assert {
-        *("run", "status", "members", "finished", "diverged", "programs", "capacity", "width", "devices"),
+        *("run", "status", "members", "finished", "diverged", "programs", "capacity", "group_size", "devices"),
         *("compile_seconds", "seconds", "member_steps_per_second", "best"),
     } <= set(summary)
     assert (summary["members"], summary["programs"], summary["diverged"]) == (9, 1, 0)
