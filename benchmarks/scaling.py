@@ -42,7 +42,7 @@ import json, resource, sys
 import jax
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", int(sys.argv[3]))
-from jaxloop import processes
+from jaxloop.training import processes
 processes.join(*([sys.argv[4], 2, int(sys.argv[5])] if len(sys.argv) > 4 else []))
 import jaxloop
 run = jaxloop.run(sys.argv[1], out=sys.argv[2])
