@@ -76,6 +76,6 @@ task = jaxloop.Task(
     metrics,
     pairs(),
     hparams={"units": 64, "representation_rate": 1e-3},
-    rates=rates,
+    learning_rate_multipliers=rates,
     weights=decoder_alone,
 )
