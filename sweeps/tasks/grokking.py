@@ -64,7 +64,7 @@ def decoder_alone(params, hparams):
     return {"places": False, "decoder": jax.tree.map(lambda leaf: True, params["decoder"])}
 
 
-def rates(params, hparams):
+def learning_rate_multipliers(params, hparams):
     """The representation has a learning rate of its own; the sweep's is the decoder's."""
     own = hparams["representation_rate"] / hparams["learning_rate"]
     return {"places": own, "decoder": jax.tree.map(lambda leaf: 1.0, params["decoder"])}
@@ -76,6 +76,6 @@ task = jaxloop.Task(
     metrics,
     pairs(),
     hparams={"units": 64, "representation_rate": 1e-3},
-    learning_rate_multipliers=rates,
-    weights=decoder_alone,
+    learning_rate_multipliers=learning_rate_multipliers,
+    decay_mask=decoder_alone,
 )
