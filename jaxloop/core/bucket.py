@@ -45,7 +45,7 @@ class Bucket:
 
     @cached_property
     def program(self) -> tuple:
-        """What the program follows from: all but whom it trains. Hashable."""
+        """Hashable key of the compiled program: everything but the members' numbers."""
         return (
             tuple(self.static.items()),
             tuple(self.traced.items()),

@@ -37,10 +37,10 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
 
 
 def own_folders(run: Path, member: Member) -> list[Path]:
-    """Return those checkpoint folders of its own that a member has."""
+    """Return a member's own checkpoint folders, as far as they exist."""
     return [own for what in get_args(Final) if (own := own_folder(run, member, what)).exists()]
 
 
 def own_folder(run: Path, member: Member, what: Final) -> Path:
-    """Return a member's checkpoint folder of its own, whether it has it or not."""
+    """Return the path of a member's own checkpoint folder; it may not exist."""
     return run_folder.own_checkpoint(run, member.folder, what)

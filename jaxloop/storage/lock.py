@@ -42,7 +42,7 @@ def held(run: Path) -> Iterator[None]:
 
 @contextmanager
 def kept_out(run: Path) -> Iterator[None]:
-    """Keep whoever would train or check a run out of it; where it cannot be written, make sure that nobody does.
+    """Keep other processes from training or checking a run; on a read-only disk, make sure that none does.
 
     Raises:
       LockedError: somebody does.

@@ -345,7 +345,7 @@ def exists(run: Path) -> bool:
 
 
 def _beside(run: Path) -> list[str]:
-    """Return the names of the runs in the same folder as a path, as far as they can be seen."""
+    """Return the names of the readable runs in the same folder as a path."""
     try:
         return [entry.name for entry in os.scandir(run.parent) if exists(Path(entry.path))]
     except OSError:

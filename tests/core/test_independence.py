@@ -270,7 +270,7 @@ def test_clones_of_a_member_have_the_same_bits_in_every_lane_and_alone(name, isa
 def test_a_user_s_constant_is_multiplied_apart(folder, monkeypatch):
     """The task that shows each last bit: without the cure, clones of one member differ."""
     if ISAS != [""] or "avx2" not in CPU.read_text():
-        pytest.skip("its products have tiles in which no lane differs")
+        pytest.skip("this CPU's products give every lane equal bits even when merged: nothing to show")
     monkeypatch.setattr(program, "kept_apart", lambda program, *shapes: program)
     merged = clones.trained(of_clones("own/constant", folder, 50), 2)
     with pytest.raises(AssertionError):
