@@ -4,12 +4,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxloop.core import devices, size_classes
-from jaxloop.core.program import compiled, shared
+from jaxloop.core.program import CompiledProgram, compiled, shared
 from jaxloop.core.slots import Slots
 from jaxloop.core.task import Task
-from jaxloop.errors import NotFoundError
+from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import drift
@@ -24,21 +25,23 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
 
     Raises:
       NotFoundError: nothing of the member is recorded yet.
+      DamagedError: the store does not say in which program the member was trained.
     """
     recorded = store.points(number)
     if not recorded:
         raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
-    bucket = size_classes.with_one(size_classes.recorded(sweep, store.size_classes), number)
     mesh = devices.member_mesh(store.devices)
-    program = compiled(sweep, task, bucket, mesh, capacity=1, group_size=devices.SMALLEST_GROUP)
+    program = _program(sweep, task, store, number, mesh)
+    bucket = program.bucket
     slots = Slots(bucket, sweep.members, program.capacity, program.group_size, [number], mesh.size)
     fresh, data = program.place(slots.admit()), shared(task, bucket, mesh)
+    (seat,) = slots.seated
     hparams, state = program.place(slots.columns), program.empty()
     nobody = program.place(np.zeros(program.capacity, bool))
     curves: dict[tuple[str, int], float] = {}
     while True:
         state, record = program.advance(hparams, state, fresh, data)
-        mine = {name: float(values[0]) for name, values in jax.device_get(record).items()}
+        mine = {name: float(values[seat]) for name, values in jax.device_get(record).items()}
         step, fresh = int(mine["step"]), nobody
         curves |= {(name, step): mine[name] for name in program.metrics if not np.isnan(mine[name])}
         if mine["diverged"] or step >= sweep.members[number]["steps"]:
@@ -54,3 +57,16 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         "largest_difference": max(gaps, default=0.0),
         "drift": drift.changes(store, drift.origin(sweep, task)),
     }
+
+
+def _program(sweep: Sweep, task: Task, store: Store, number: int, mesh: Mesh) -> CompiledProgram:
+    """Return the program that gives a member its bits: on CPU any does, elsewhere only the one of the run."""
+    buckets = size_classes.recorded(sweep, store.size_classes)
+    if devices.on_cpu(mesh):
+        alone = size_classes.with_one(buckets, number)
+        return compiled(sweep, task, alone, mesh, capacity=1, group_size=devices.SMALLEST_GROUP)
+    index = next(index for index, bucket in enumerate(buckets) if number in bucket.numbers)
+    layout = store.layout(index)
+    if layout is None:
+        raise DamagedError(f"{store.path}: the layout of member {number}'s program is missing")
+    return compiled(sweep, task, buckets[index], mesh, capacity=layout["capacity"], group_size=layout["width"])
