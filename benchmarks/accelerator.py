@@ -1,7 +1,7 @@
 """What a GPU or TPU gives: exact lanes, replay and resume, and speed beside a bare loop and PyTorch.
 
-One command of at most eight minutes for a machine that has one. Each check prints its line at once; where one cannot
-run, its line says why, and the others go on.
+One command of at most eight minutes for a machine that has one. Each check prints its line at once; where one
+cannot run, its line says why, and the others go on.
 """
 
 import json

@@ -1,36 +1,41 @@
-"""TensorBoard events, a folder a member, through tensorboardX's EventsWriter: no thread and no descriptor held."""
+"""TensorBoard events, a folder a member, in tensorboardX's Protocol Buffers: no thread and no descriptor held."""
 
 # pyright: reportAttributeAccessIssue=false
 # (generated protobuf modules carry no types)
 
 import re
+import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jaxloop.errors import DamagedError
 from jaxloop.storage.absent import absent
 
 with absent("torch"):  # which tensorboardX loads where it is installed: a second of every start
-    from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto import api_pb2, event_pb2, plugin_hparams_pb2
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-    from tensorboardX.record_writer import masked_crc32c, register_writer_factory
+    from tensorboardX.record_writer import masked_crc32c
 
-SCHEME = "jaxloop-append"
 LABEL_BYTES = 120  # of a folder's name, of which file systems allow 255
+MARKERS = np.array([0x11111111, 0x22222222], np.uint32).view(np.float32).tolist()  # floats that share no byte
 
 
-class _Appended:
-    """A file that is open only while it is flushed, so that thousands can be written to."""
+class _Events:
+    """An event file that is open only while it is flushed, so that thousands can be written to."""
 
-    def __init__(self, path: Path):
-        self.path, self.pending = path, bytearray()
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        self.pending = bytearray()
+        self.write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
-    def write(self, data: bytes) -> None:
-        self.pending += data
+    def write(self, event: event_pb2.Event) -> None:
+        self.pending += next(_records([event.SerializeToString()]))
 
     def flush(self) -> None:
         if self.pending:
@@ -38,16 +43,48 @@ class _Appended:
                 file.write(self.pending)
             self.pending.clear()
 
-    def close(self) -> None:
-        self.flush()
+
+def _records(events: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield serialized events of one length as records of a file: length, event, and a checksum after each."""
+    length = struct.pack("<Q", len(events[0]))
+    header = length + _checksum(length)
+    return (header + event + _checksum(event) for event in events)
 
 
-class _Factory:
-    def open(self, path: str) -> _Appended:
-        return _Appended(Path(path.removeprefix(f"{SCHEME}:")))
+def _checksum(data: bytes) -> bytes:
+    return struct.pack("<I", masked_crc32c(data))
 
 
-register_writer_factory(SCHEME, _Factory())
+def scalar_records(steps: np.ndarray, metrics: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Return the record of each member's measured values, for `MemberSummaries.append`.
+
+    Protocol Buffers writes one event of each kind; in those of the other members only the bytes of their values
+    differ. Made one by one, they took ten times as long (benchmarks/LOG.md).
+
+    Args:
+      steps: (K,) of the members.
+      metrics: by name, (K,) values; NaN where nothing was measured.
+    """
+    names = np.array(list(metrics))
+    values = np.stack([np.asarray(column, "<f4") for column in metrics.values()], axis=1)
+    measured = ~np.isnan(values)
+    kinds, kind_of = np.unique(np.column_stack([steps, measured]), axis=0, return_inverse=True)
+    records, now = [b""] * len(values), time.time()
+    for number, (step, *has) in enumerate(kinds.tolist()):
+        rows, columns = np.flatnonzero(kind_of.ravel() == number), np.flatnonzero(has)
+        one, other = (_template(step, now, names[columns].tolist(), marker) for marker in MARKERS)
+        events = np.tile(one, (len(rows), 1))
+        events[:, one != other] = np.ascontiguousarray(values[np.ix_(rows, columns)]).view(np.uint8)
+        for row, record in zip(rows.tolist(), _records([event.tobytes() for event in events]), strict=True):
+            records[row] = record
+    return records
+
+
+def _template(step: int, time: float, tags: list[str], value: float) -> np.ndarray:
+    """Return the bytes of an event whose scalars all have one value."""
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag in tags])
+    event = event_pb2.Event(wall_time=time, step=step, summary=summary)
+    return np.frombuffer(event.SerializeToString(), np.uint8)
 
 
 class MemberSummaries:
@@ -59,8 +96,7 @@ class MemberSummaries:
     """
 
     def __init__(self, folder: Path, hparams: dict[str, Any], config: str, *, announce: bool):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.writer = EventsWriter(f"{SCHEME}:{folder}/events")
+        self.events = _Events(folder)
         if announce:
             start = plugin_hparams_pb2.SessionStartInfo(group_name=config, start_time_secs=time.time())
             for name, value in hparams.items():
@@ -72,9 +108,9 @@ class MemberSummaries:
                     start.hparams[name].string_value = str(value)
             self._plugin("session_start_info", session_start_info=start)
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
-        self._write(event_pb2.Event(step=step, summary=summary))
+    def append(self, record: bytes) -> None:
+        """Add a point of all curves, as `scalar_records` gives it."""
+        self.events.pending += record
 
     def end(self, success: bool) -> None:
         status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
@@ -82,14 +118,10 @@ class MemberSummaries:
         self._plugin("session_end_info", session_end_info=end)
 
     def flush(self) -> None:
-        self.writer.flush()
+        self.events.flush()
 
     def _plugin(self, tag: str, **content: Any) -> None:
-        self._write(event_pb2.Event(summary=_plugin_summary(tag, **content)))
-
-    def _write(self, event: event_pb2.Event) -> None:
-        event.wall_time = time.time()
-        self.writer.write_event(event)
+        self.events.write(event_pb2.Event(wall_time=time.time(), summary=_plugin_summary(tag, **content)))
 
 
 def _plugin_summary(tag: str, **content: Any) -> Summary:
@@ -106,7 +138,6 @@ def write_experiment(folder: Path, examples: dict[str, Any], metrics: list[str])
     Args:
       examples: a value of each hparam, for its type.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     delete(folder)
     experiment = api_pb2.Experiment()
     for name, value in examples.items():
@@ -119,10 +150,10 @@ def write_experiment(folder: Path, examples: dict[str, Any], metrics: list[str])
         experiment.hparam_infos.add(name=name, type=kind)
     for tag in metrics:
         experiment.metric_infos.add().name.tag = tag
-    writer = EventsWriter(f"{SCHEME}:{folder}/events")
+    events = _Events(folder)
     summary = _plugin_summary("experiment", experiment=experiment)
-    writer.write_event(event_pb2.Event(wall_time=time.time(), summary=summary))
-    writer.close()
+    events.write(event_pb2.Event(wall_time=time.time(), summary=summary))
+    events.flush()
 
 
 def scalars(folder: Path) -> dict[tuple[str, int], float]:

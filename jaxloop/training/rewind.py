@@ -70,8 +70,10 @@ def _rewrite(folder: Path, member: Member, store: Store) -> None:
     tensorboard.delete(folder)
     writer = tensorboard.MemberSummaries(folder, member.hparams, member.config, announce=True)
     points = store.points(member.number)
-    for step in sorted({step for _, step in points}):
-        writer.scalars(step, {name: value for (name, at), value in points.items() if at == step})
+    steps = sorted({step for _, step in points})
+    metrics = {name: np.array([points.get((name, step), np.nan) for step in steps]) for name, _ in sorted(points)}
+    for record in tensorboard.scalar_records(np.array(steps), metrics) if steps else ():
+        writer.append(record)
     if member.status != Status.RUNNING:
         writer.end(success=member.status == Status.FINISHED)
     writer.flush()

@@ -25,6 +25,27 @@ def run(tmp_path_factory):
     return jaxloop.run(folder / "tiny.toml", out=folder / "run")
 
 
+def test_records_of_many_members_are_what_protocol_buffers_writes_for_each(tmp_path):
+    from jaxloop.storage import tensorboard
+
+    generator = np.random.default_rng(0)
+    metrics = {name: generator.normal(size=20).astype(np.float32) for name in ("train/loss", "test/loss", "x/y")}
+    metrics["test/loss"][generator.random(20) < 0.5] = np.nan
+    metrics["train/loss"][:3] = np.inf, 0.0, -0.0
+    steps = generator.integers(1, 4, 20) * 1000
+    for row, record in enumerate(tensorboard.scalar_records(steps, metrics)):
+        (path,) = [tmp_path / f"{row}" / "events.out.tfevents.1"]
+        path.parent.mkdir()
+        path.write_bytes(record)
+        measured = {name: column[row] for name, column in metrics.items() if not np.isnan(column[row])}
+        ((event, end),) = tensorboard._events(path)
+        assert end == len(record)
+        assert event.step == steps[row]
+        assert abs(event.wall_time - time.time()) < 60
+        assert {value.tag: np.float32(value.simple_value) for value in event.summary.value} == measured
+        assert event.SerializeToString() == record[12:-4]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_the_event_reader_gives_every_members_curves(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
