@@ -29,6 +29,9 @@ import throughput
 from workload import WORKLOADS
 
 import jaxloop
+from jaxloop.core import devices
+from jaxloop.core.bucket import SIZE_CLASS, undivided
+from jaxloop.core.program import compiled, shared
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.tasks import mnist1d
@@ -154,7 +157,24 @@ def beside_a_bare_loop(quick: bool) -> Iterator[dict[str, Any]]:
         "check": f"{len(swept.members)} members, everything on / bare loop",
         "ratio": round(statistics.median(ours / bare for ours, bare in rates), 3),
         "member-steps/s": [tuple(map(round, pair)) for pair in rates],
+        "turns alone": round(_turns_alone(swept, 2 if quick else 100)),
     }
+
+
+def _turns_alone(swept: sweep.Sweep, turns: int) -> float:
+    """Member-steps/s of the compiled turn, evaluation and all, with nothing read by the host between turns."""
+    (bucket,), task, mesh = undivided(swept), mnist1d(), devices.member_mesh()
+    program = compiled(swept, task, bucket, mesh, capacity=len(swept.members))
+    columns = [bucket.columns(member) | {SIZE_CLASS: np.int32(0)} for member in swept.members]
+    hparams = program.place({name: np.array([column[name] for column in columns]) for name in columns[0]})
+    data, nobody = shared(task, bucket, mesh), program.place(np.zeros(program.capacity, bool))
+    state, _ = program.advance(hparams, program.empty(), program.place(np.ones(program.capacity, bool)), data)
+    jax.block_until_ready(state)
+    began = time.perf_counter()
+    for _ in range(turns):
+        state, _ = program.advance(hparams, state, nobody, data)
+    jax.block_until_ready(state)
+    return turns * overhead.EVERY * len(swept.members) / (time.perf_counter() - began)
 
 
 def steps(quick: bool) -> Iterator[dict[str, Any]]:
@@ -215,6 +235,16 @@ def main() -> None:
             rows.append({"check": check.__name__, "failed": f"{type(error).__name__}: {error}"})
             print(json.dumps(rows[-1]), flush=True)
         print(f"  {check.__name__}: {time.perf_counter() - began:.1f} s", flush=True)
+    if arguments.chart:
+        rates = {row["check"].split()[-1]: row["member-steps/s"] for row in rows if "PyTorch" in row}
+        members = list(next(iter(rates.values()), {}))
+        measure.lines(
+            arguments.chart,
+            members,
+            {name: list(found.values()) for name, found in rates.items()},
+            "members",
+            "member-steps/s",
+        )
     measure.publish({"rows": rows}, arguments.json)
 
 

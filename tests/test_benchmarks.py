@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 KEYS = {  # a figure that each must give
+    "accelerator": "rows",
     "apart": "rows",
     "overhead": "ratio",
     "peers": "rows",
