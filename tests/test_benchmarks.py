@@ -36,5 +36,6 @@ def test_a_benchmark_runs(name, tmp_path):
     assert found["hardware"]["jax"]
     assert chart.read_bytes().startswith(b"\x89PNG")
     for row in found.get("rows", ()):
+        assert "failed" not in row, row
         if "of matmul peak" in row:
             assert 0 < row["of matmul peak"] < 1.2

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxloop.core import devices, size_classes
+from jaxloop.core import size_classes
+from jaxloop.core.devices import SMALLEST_GROUP, member_mesh, on_cpu
 from jaxloop.core.program import CompiledProgram, compiled, shared
 from jaxloop.core.slots import Slots
 from jaxloop.core.task import Task
@@ -30,7 +31,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     recorded = store.points(number)
     if not recorded:
         raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
-    mesh = devices.member_mesh(store.devices)
+    mesh = member_mesh(store.devices)
     program = _program(sweep, task, store, number, mesh)
     bucket = program.bucket
     slots = Slots(bucket, sweep.members, program.capacity, program.group_size, [number], mesh.size)
@@ -62,9 +63,9 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
 def _program(sweep: Sweep, task: Task, store: Store, number: int, mesh: Mesh) -> CompiledProgram:
     """Return the program that gives a member its bits: on CPU any does, elsewhere only the one of the run."""
     buckets = size_classes.recorded(sweep, store.size_classes)
-    if devices.on_cpu(mesh):
+    if on_cpu(mesh):
         alone = size_classes.with_one(buckets, number)
-        return compiled(sweep, task, alone, mesh, capacity=1, group_size=devices.SMALLEST_GROUP)
+        return compiled(sweep, task, alone, mesh, capacity=1, group_size=SMALLEST_GROUP)
     index = next(index for index, bucket in enumerate(buckets) if number in bucket.numbers)
     layout = store.layout(index)
     if layout is None:
