@@ -7,14 +7,18 @@ if TYPE_CHECKING:
     from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
     from jaxloop.sweep.sizes import Choice, Size, choice, size
+    from jaxloop.training.scheduler import Decisions, Measured, Scheduler
 
     __version__: str
 
 __all__ = [
     "Choice",
     "Data",
+    "Decisions",
     "JaxloopError",
+    "Measured",
     "Run",
+    "Scheduler",
     "Size",
     "Task",
     "choice",
@@ -29,6 +33,7 @@ _HOMES = {
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
     "core.task": ("Data", "Task"),
+    "training.scheduler": ("Decisions", "Measured", "Scheduler"),
 }
 
 

@@ -23,6 +23,7 @@ from jaxloop.tasks import load as tasks
 from jaxloop.training import create, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
+from jaxloop.training.scheduler import Scheduler
 
 
 def read(path: str | Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Task]:
@@ -64,13 +65,21 @@ class Ready(NamedTuple):
     sweep: Sweep
     task: Task
 
-    def train(self, observe: Observer = lambda progress: None, *, allow_drift: bool = False) -> dict[str, Any]:
+    def train(
+        self,
+        observe: Observer = lambda progress: None,
+        *,
+        allow_drift: bool = False,
+        scheduler: Scheduler | None = None,
+    ) -> dict[str, Any]:
         """Train all members that have not ended; see `training.train`. The command line and Python both end here.
 
         Returns:
           The summary that `population --json` prints, and under "signal" the signal that ended the run early.
         """
-        return train.train(self.folder, self.sweep, self.task, observe, allow_drift=allow_drift)
+        return train.train(
+            self.folder, self.sweep, self.task, observe, allow_drift=allow_drift, scheduler=scheduler
+        )
 
 
 def run(
@@ -79,6 +88,7 @@ def run(
     out: str | Path | None = None,
     overrides: tuple[str, ...] = (),
     observe: Observer = lambda progress: None,
+    scheduler: Scheduler | None = None,
 ) -> "Run":
     """Train a whole sweep and return the finished run.
 
@@ -87,13 +97,14 @@ def run(
       out: the run's own folder; by default a new one under runs/.
       overrides: such as "run.steps=100", of a sweep file.
       observe: called after each turn with its `Progress`.
+      scheduler: decides at the end of each chunk which members stop or pause; by default all take all their steps.
 
     Raises:
       SweepError: the sweep breaks a rule, or the folder is taken; nothing was written.
       ResourceError: memory or disk ran out; what was saved is whole.
     """
     ready = created(swept, out, overrides)
-    return Run(ready.folder, ready.train(observe))
+    return Run(ready.folder, ready.train(observe, scheduler=scheduler))
 
 
 def resume(
@@ -103,6 +114,7 @@ def resume(
     allow_drift: bool = False,
     folder: str | Path | None = None,
     observe: Observer = lambda progress: None,
+    scheduler: Scheduler | None = None,
 ) -> "Run":
     """Continue a run from its last whole checkpoint.
 
@@ -112,6 +124,7 @@ def resume(
       allow_drift: continue although code, data or libraries have changed since it was last started; recorded.
       folder: where the sweep's task and data are now, if they have been moved without the run.
       observe: called after each turn with its `Progress`.
+      scheduler: as of `run`; without one, paused members go on and stopped ones stay stopped.
 
     Raises:
       NotFoundError: there is no run.
@@ -120,7 +133,7 @@ def resume(
       LockedError: another process trains the run.
     """
     run, ready = resumed(path, overrides, folder)
-    run.summary = ready.train(observe, allow_drift=allow_drift)
+    run.summary = ready.train(observe, allow_drift=allow_drift, scheduler=scheduler)
     return run
 
 

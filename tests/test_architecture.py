@@ -22,6 +22,7 @@ ORDER = [
     "readers",
     "api",
     "cli",
+    "__main__",
 ]
 WITHOUT_JAX = {"errors", "formatting", "sweep"}
 PURE = {"core", "models"}

@@ -91,8 +91,13 @@ def _line(progress: "Progress") -> str:
     return (
         f"{progress.share_done:4.0%}  {speed}"
         f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
-        f"waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
+        f"{scheduled(counts)}waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
     )
+
+
+def scheduled(counts: dict[str, int]) -> str:
+    """Return how many members a scheduler has stopped or paused, where there are any."""
+    return "".join(f"{status} {counts[status]}  " for status in ("stopped", "paused") if counts[status])
 
 
 def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:

@@ -61,10 +61,9 @@ def ls(folder: Path, as_json: bool) -> None:
     elif not found:
         click.echo(f"no runs in {folder}; `jaxloop population SWEEP` makes one", err=True)
     for row in () if as_json else found:
-        click.echo(
-            f"{row['run']}  {row['status']}  {row['members']} members  "
-            f"{row['finished']} finished  {row['diverged']} diverged"
-        )
+        shown = [name for name in ("finished", "stopped", "paused", "diverged") if row[name] or name in ALWAYS]
+        counts = "  ".join(f"{row[name]} {name}" for name in shown)
+        click.echo(f"{row['run']}  {row['status']}  {row['members']} members  {counts}")
 
 
 @click.command()
@@ -197,4 +196,5 @@ def export(run: Path, member: str, out: Path, folder: Path | None, average: bool
     click.echo(out)
 
 
+ALWAYS = ("finished", "diverged")  # counts that `ls` shows even where they are 0
 COMMANDS = (verify, doctor, ls, show, best, replay, export)

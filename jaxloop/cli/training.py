@@ -19,6 +19,7 @@ from jaxloop.cli.options import (
 )
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
 from jaxloop.storage.disk import RUNS, refuse_taken
+from jaxloop.storage.records import ENDED
 
 if TYPE_CHECKING:
     from jaxloop.api import Ready
@@ -116,7 +117,7 @@ def resume(
     loaded, ready = api.resumed(run, overrides, folder)
     with loaded:
         counts = loaded.store.counts()
-    if len(ready.sweep.members) == counts["finished"] + counts["diverged"]:
+    if len(ready.sweep.members) == sum(counts[status] for status in ENDED):
         click.echo(f"{run}: nothing is left to train", err=True)
     _train(ready, as_json, allow_drift=allow_drift)
 
@@ -171,7 +172,8 @@ def _train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
     if signal:
         sys.exit(INTERRUPTED + signal)
     if summary["finished"] == 0:
-        click.echo("jaxloop: no member finished: all diverged", err=True)
+        why = "all diverged" if not summary["stopped"] else "all diverged or were stopped"
+        click.echo(f"jaxloop: no member finished: {why}", err=True)
         sys.exit(NO_MEMBER_FINISHED)
 
 
@@ -182,8 +184,10 @@ def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupt
 
     if summary["best"]:
         console().print(best_table(summary["best"][:5], varied, summary["metric"]))
+    ended = [name for name in ("finished", "stopped", "diverged") if summary[name] or name != "stopped"]
+    counts = ", ".join(f"{summary[name]} {name}" for name in ended)
     click.echo(
-        f"{summary['finished']} finished, {summary['diverged']} diverged of {summary['members']} members in "
+        f"{counts} of {summary['members']} members in "
         f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "
         f"{summary['member_steps_per_second']:,.0f} member-steps/s"
     )

@@ -45,7 +45,7 @@ class Slots:
         self.columns[SIZE_CLASS] = np.zeros(capacity, np.int32)
         self.queues: list[deque[int]] = [deque() for _ in bucket.size_classes]
         for number in waiting:
-            self.queues[bucket.class_of[number]].append(number)
+            self.wait(number)
         # a group of each device in turn: classes that cost more are spread over all
         starts = np.arange(0, capacity, group_size).reshape(devices, -1)
         self.groups = [slice(start, start + group_size) for start in starts.T.ravel().tolist()]
@@ -59,6 +59,10 @@ class Slots:
     def waiting(self) -> int:
         """How many members have no seat yet."""
         return sum(map(len, self.queues))
+
+    def wait(self, number: int) -> None:
+        """Let a member wait for a seat, behind those that wait already."""
+        self.queues[self.bucket.class_of[number]].append(number)
 
     def admit(self) -> np.ndarray:
         """Admit waiting members, in order, in the free slots; return (M,) bool of the newly taken ones."""

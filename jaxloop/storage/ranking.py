@@ -26,10 +26,10 @@ def ranked(
     Args:
       metric: instead of the run's own.
       mode: "max" or "min", whether more or less is better; instead of the run's own.
-      so_far: take members that still run as they are now.
+      so_far: take members that still run, or were stopped or paused, as they are now.
     """
     metric, mode = str(metric or store.metric), mode or store.mode
-    counted = {Status.FINISHED, Status.RUNNING} if so_far else {Status.FINISHED}
+    counted = {Status.FINISHED, Status.RUNNING, Status.PAUSED, Status.STOPPED} if so_far else {Status.FINISHED}
     configs: dict[str, list[Member]] = {}
     for member in store.members():
         configs.setdefault(member.config, []).append(member)

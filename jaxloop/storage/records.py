@@ -8,10 +8,17 @@ from typing import Any, NamedTuple
 
 
 class Status(StrEnum):
+    """Where a member stands; `ENDED` ones train no more."""
+
     WAITING = "waiting"
     RUNNING = "running"
+    PAUSED = "paused"  # a scheduler has freed its slot; it may go on
     FINISHED = "finished"
+    STOPPED = "stopped"  # by a scheduler, with steps left
     DIVERGED = "diverged"
+
+
+ENDED = frozenset({Status.FINISHED, Status.STOPPED, Status.DIVERGED})
 
 
 class NewMember(NamedTuple):

@@ -18,7 +18,9 @@ from jaxloop.storage import facts, run_folder
 from jaxloop.storage.records import Member, NewMember, Status, from_row
 from jaxloop.sweep.suggest import nearest
 
-FORMAT, READABLE = 3, (2, 3)
+FORMAT, READABLE = 4, (2, 3, 4)
+# of members that a scheduler paused or had go on again, after which turn
+PAUSES = "pauses(member integer, turn integer, paused integer not null, primary key(member, turn)) without rowid"
 PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
@@ -69,7 +71,8 @@ class Store(facts.Facts):
 
     def _create(self) -> None:
         self.connection.executescript(
-            """begin;
+            f"""begin;
+            create table {PAUSES};
             create table facts(key text primary key, value text not null);
             create table members(number integer primary key, id text unique not null, config text not null,
               hparams text not null, folder text not null, status text not null, step integer not null,
@@ -214,6 +217,25 @@ class Store(facts.Facts):
             "update members set status = ?, retired = ?, finished = ? where number = ?", rows
         )
 
+    def pause(self, turn: int, paused: Iterable[int], going_on: Iterable[int]) -> None:
+        """Record which members a turn's end paused, and which paused ones it had go on."""
+        changes = [(number, True) for number in paused] + [(number, False) for number in going_on]
+        if not changes:
+            return
+        self._prepare_pauses()
+        self.connection.executemany(
+            "insert or replace into pauses(member, turn, paused) values(?, ?, ?)",
+            [(number, turn, is_paused) for number, is_paused in changes],
+        )
+        statuses = [(Status.PAUSED if is_paused else Status.RUNNING, number) for number, is_paused in changes]
+        self.connection.executemany("update members set status = ? where number = ?", statuses)
+
+    def _prepare_pauses(self) -> None:
+        """Make room for pauses in a run of an earlier format, which an earlier jaxloop then reads no more."""
+        self.connection.execute(f"create table if not exists {PAUSES}")
+        if self.format != FORMAT:
+            self.put(format=FORMAT)
+
     def drop_final_folders(self) -> None:
         """Forget where final parameters are: they have been deleted, or soon will be."""
         self.connection.execute("update members set finished = null")
@@ -224,6 +246,7 @@ class Store(facts.Facts):
             execute = self.connection.execute
             self.put(checkpoint=checkpoint)
             execute("delete from curves where turn > ?", (turn,))
+            execute("update members set status = ? where status = ?", (Status.RUNNING, Status.PAUSED))
             execute(
                 "update members set status = ?, retired = null, finished = null where retired > ?",
                 (Status.RUNNING, turn),
@@ -237,6 +260,18 @@ class Store(facts.Facts):
                 "where status = ?",
                 (Status.RUNNING,),
             )
+            self._rewind_pauses(turn)
+
+    def _rewind_pauses(self, turn: int) -> None:
+        """Forget the pauses after a turn; those that were paused then are so again."""
+        if not self._rows("select 1 from sqlite_master where name = 'pauses'"):
+            return
+        self.connection.execute("delete from pauses where turn > ?", (turn,))
+        self.connection.execute(
+            "update members set status = ? where status = ? and (select paused from pauses "
+            "where member = number order by turn desc limit 1)",
+            (Status.PAUSED, Status.RUNNING),
+        )
 
     # reading
 

@@ -61,6 +61,7 @@ class Recorder:
             for each in self.uncommitted:
                 self.store.admit(each.admitted, each.number)
                 self.store.record(each.number, each.members.tolist(), each.steps.tolist(), each.metrics)
+                self.store.pause(each.number, each.paused, each.going_on)
                 self.store.retire(each.number, each.leavers, each.folders)
             if turn.parts is not None:
                 checkpoint = {"turn": turn.number, "parts": turn.parts}
@@ -84,12 +85,20 @@ class Recorder:
         for number, record in zip(turn.members[rows].tolist(), records, strict=True):
             if number not in self.summaries:  # it starts, or was admitted before this process resumed the run
                 self.summaries[number] = self._open(number, announce=number in admitted)
-            writer = self.summaries[number]
-            writer.append(record)
-            if number in turn.leavers:
-                writer.end(success=turn.leavers[number] == Status.FINISHED)
-                writer.flush()
-                del self.summaries[number]
+            self.summaries[number].append(record)
+        for number in turn.paused:
+            self._close(number)
+        for number, status in turn.leavers.items():
+            if number not in self.summaries and number not in turn.members and processes.leads():  # was paused
+                self.summaries[number] = self._open(number, announce=False)
+            if number in self.summaries:
+                self.summaries[number].end(success=status != Status.DIVERGED)
+                self._close(number)
+
+    def _close(self, number: int) -> None:
+        """Write what a member of this process has left to show."""
+        if writer := self.summaries.pop(number, None):
+            writer.flush()
 
     def _open(self, number: int, *, announce: bool) -> tensorboard.MemberSummaries:
         member = self.members[number]

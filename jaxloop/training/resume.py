@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxloop.core.task import Task
 from jaxloop.storage import run_folder
-from jaxloop.storage.records import Status
+from jaxloop.storage.records import ENDED
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import drift, provenance, retention
@@ -33,7 +33,7 @@ def prepared(
     checkpoint, damage = whole_checkpoint(run, store)
     refuse_other_terms(sweep, store)
     counts, turn = store.counts(), checkpoint["turn"]
-    trains = counts[Status.FINISHED] + counts[Status.DIVERGED] < len(sweep.members)
+    trains = sum(counts[status] for status in ENDED) < len(sweep.members)
     drifted = drift.compare(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
     is_new = store.status == "created"
     file, notes = run_folder.sweep(run), store.notes if is_new else []

@@ -8,7 +8,7 @@ import numpy as np
 from jaxloop.errors import DamagedError
 from jaxloop.storage import checkpoints, run_folder, tensorboard
 from jaxloop.storage.facts import Shards
-from jaxloop.storage.records import Member, Status
+from jaxloop.storage.records import ENDED, Member, Status
 from jaxloop.storage.store import Store
 
 
@@ -56,7 +56,7 @@ def rewind(run: Path, store: Store, checkpoint: Shards) -> list[str]:
 def _damage(folder: Path, member: Member, store: Store) -> str | None:
     """Cut a member's events to what it has recorded; return what is wrong with the rest, or None."""
     try:
-        if member.status == Status.RUNNING:
+        if member.status not in ENDED:
             tensorboard.cut(folder, member.step)
         shown = tensorboard.scalars(folder)
     except DamagedError as error:
@@ -74,6 +74,6 @@ def _rewrite(folder: Path, member: Member, store: Store) -> None:
     metrics = {name: np.array([points.get((name, step), np.nan) for step in steps]) for name, _ in sorted(points)}
     for record in tensorboard.scalar_records(np.array(steps), metrics) if steps else ():
         writer.append(record)
-    if member.status != Status.RUNNING:
-        writer.end(success=member.status == Status.FINISHED)
+    if member.status in ENDED:
+        writer.end(success=member.status != Status.DIVERGED)
     writer.flush()

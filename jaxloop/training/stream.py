@@ -1,6 +1,8 @@
 """A program's members on their way through its slots: who sits, what a turn gave, who leaves. No disk here."""
 
-from typing import Any
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,7 +15,22 @@ from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes, retire
+from jaxloop.training.parked import Parked
+from jaxloop.training.scheduler import Decisions, Measured, Scheduler
 from jaxloop.training.turn import Turn
+
+
+class Members(NamedTuple):
+    """A program's members that have not ended.
+
+    waiting: numbers of those that have not begun, in order.
+    begun: those in the checkpoint, and the steps that each has taken.
+    paused: of these, those that a scheduler has paused.
+    """
+
+    waiting: list[int]
+    begun: dict[int, int]
+    paused: list[int]
 
 
 class Stream:
@@ -24,8 +41,7 @@ class Stream:
 
     Args:
       data: resident, as `compiled.shared` gives it.
-      waiting: numbers of members that have not begun, in order.
-      resumed: members that go on; where more than there are slots, some wait with what they have.
+      resumed: the members that have begun; where more than there are slots go on, some wait with what they have.
     """
 
     def __init__(
@@ -34,20 +50,24 @@ class Stream:
         task: Task,
         program: CompiledProgram,
         data: Any,
-        waiting: list[int],
+        members: Members,
         resumed: Snapshot | None,
+        scheduler: Scheduler,
     ):
         self.sweep, self.task, self.program, self.data = sweep, task, program, data
-        self.resumed = resumed
-        self.parked = {number: row for row, number in enumerate(resumed.members.tolist())} if resumed else {}
+        self.scheduler, self.parked = scheduler, Parked(resumed)
+        self.paused = set(members.paused)
+        self.going_on: list[int] = []  # to be recorded with the next turn
         self.slots = Slots(
             program.bucket,
             sweep.members,
             program.capacity * processes.count(),
             program.group_size,
-            [*self.parked, *waiting],
+            [*(number for number in self.parked.members if number not in self.paused), *members.waiting],
             program.mesh.size * processes.count(),
         )
+        if self.paused:
+            self._seat_again(scheduler.decide(Measured(paused=sorted(self.paused))).go_on)
         self.first = program.capacity * processes.index()
         self.own = slice(self.first, self.first + program.capacity)
         self.state = program.empty()
@@ -78,7 +98,7 @@ class Stream:
         return processes.gathered(self.record)
 
     def turn(self, number: int, record: dict[str, np.ndarray]) -> Turn:
-        """Read a turn's record: which members have a new point and which end; free the slots of the latter."""
+        """Read a turn's record: who has a new point, and who ends or pauses; free the slots of these."""
         slots, seated = self.slots, self.slots.seated
         members, steps = slots.members[seated], record["step"][seated].astype(np.int64)
         before = slots.steps[seated]
@@ -86,9 +106,28 @@ class Stream:
         diverged = record["diverged"][seated]
         budgets = np.array([self.sweep.members[member]["steps"] for member in members])
         stood = (steps == before) & (steps > 0)  # diverged at once: its point is recorded already
-        leaving = np.flatnonzero(diverged | (steps >= budgets))
-        folders, ended = self._finals(number, seated[leaving]) if len(leaving) else ({}, [])
-        slots.free(seated[leaving])
+        metrics = {
+            name: np.where(stood & name.startswith("validation/"), np.nan, record[name][seated])
+            for name in self.program.metrics
+        }
+        at_end = diverged | (steps >= budgets)
+        decisions = self._decisions(members, steps, metrics, ~at_end)
+        stopped = ~at_end & np.isin(members, list(decisions.stop))
+        pausing = ~at_end & ~stopped & np.isin(members, list(decisions.pause))
+        self._pause(seated[pausing])
+        self._seat_again(decisions.go_on)
+        leaving = at_end | stopped
+        held_until_now = sorted(self.paused & set(decisions.stop))
+        if not slots.waiting and (leaving | pausing).all():  # nobody is left whose end a pause could wait for
+            held_until_now = sorted(self.paused)
+        given_up = self._steps_left(held_until_now)
+        folders, ended = self._finals(number, seated[leaving], held_until_now)
+        slots.free(seated[leaving | pausing])
+        self.paused -= set(held_until_now)
+        kinds = np.where(diverged, Status.DIVERGED, np.where(stopped, Status.STOPPED, Status.FINISHED))
+        leavers = {int(members[at]): Status(kinds[at]) for at in np.flatnonzero(leaving)}
+        going_on, self.going_on = self.going_on, []
+        left = (budgets - steps)[diverged | stopped].sum()
         return Turn(
             number=number,
             admitted=self.admitted,
@@ -96,21 +135,48 @@ class Stream:
             own=(seated >= self.own.start) & (seated < self.own.stop),
             steps=steps,
             taken=int((steps - before).sum()),
-            given_up=int((budgets - steps)[diverged].sum()),
-            metrics={
-                name: np.where(stood & name.startswith("validation/"), np.nan, record[name][seated])
-                for name in self.program.metrics
-            },
-            leavers={int(members[i]): Status.DIVERGED if diverged[i] else Status.FINISHED for i in leaving},
+            given_up=int(left) + given_up,
+            metrics=metrics,
+            leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
             finals=ended,
+            paused=members[pausing].tolist(),
+            going_on=going_on,
             settled=not slots.waiting and not len(slots.seated),
         )
+
+    def _decisions(
+        self, members: np.ndarray, steps: np.ndarray, metrics: dict[str, np.ndarray], trains: np.ndarray
+    ) -> Decisions:
+        """Ask the scheduler, who sees the members that have steps left."""
+        seen = {name: values[trains] for name, values in metrics.items()}
+        return self.scheduler.decide(Measured(members[trains], steps[trains], seen, sorted(self.paused)))
+
+    def _steps_left(self, members: list[int]) -> int:
+        """Return the steps that parked members have not taken."""
+        taken = self.parked.steps()
+        return sum(self.sweep.members[number]["steps"] - taken[number] for number in members)
+
+    def _pause(self, slots: np.ndarray) -> None:
+        """Take members out of their slots, with all that they need to go on."""
+        if not len(slots):
+            return
+        state = jax.tree.map(lambda leaf: np.array(leaf[slots]), processes.gathered(self.state))
+        members = self.slots.members[slots].copy()
+        self.parked.add(Snapshot(members, state))
+        self.paused |= set(members.tolist())
+
+    def _seat_again(self, members: Sequence[int]) -> None:
+        """Let paused members wait for a slot."""
+        for number in members:
+            self.paused.remove(number)
+            self.slots.wait(number)
+        self.going_on += members
 
     def parts(self) -> list[int]:
         """Return the processes that write a shard: those with active members, and process 0 for parked ones."""
         holders = set((self.slots.seated // self.program.capacity).tolist())
-        return sorted(holders | {0} if self.parked else holders)
+        return sorted(holders | {0} if self.parked.members else holders)
 
     def snapshot(self) -> Snapshot | None:
         """Return this process's shard of a checkpoint, if it has one."""
@@ -119,8 +185,8 @@ class Stream:
         found = [Snapshot(self.slots.members[self.own], jax.device_get(self.state) if len(own) else None)]
         if len(own) < self.program.capacity:  # else no second copy
             found = [found[0].rows(own - self.first)]
-        if self.parked and self.resumed and processes.leads():
-            found.append(self.resumed.rows(list(self.parked.values())))
+        if processes.leads() and (parked := self.parked.snapshot()):
+            found.append(parked)
         return joined([part for part in found if len(part.members)])
 
     def _columns(self) -> dict[str, jax.Array]:
@@ -128,10 +194,11 @@ class Stream:
 
     def _go_on(self, newly: np.ndarray) -> None:
         """Put what resumed members had into the slots they were given; of those, `newly` becomes false."""
-        places = [slot for slot in np.flatnonzero(newly).tolist() if self.slots.members[slot] in self.parked]
-        if not places or self.resumed is None:
+        begun = set(self.parked.members)
+        places = [slot for slot in np.flatnonzero(newly).tolist() if self.slots.members[slot] in begun]
+        if not places:
             return
-        rows = self.resumed.rows([self.parked.pop(int(self.slots.members[slot])) for slot in places])
+        rows = self.parked.take(self.slots.members[places].tolist())
         newly[places] = False
         self.slots.steps[places] = rows.state.step
         here = [at for at, slot in enumerate(places) if self.own.start <= slot < self.own.stop]
@@ -143,22 +210,37 @@ class Stream:
             return changed
 
         self.state = self.program.place(jax.tree.map(put, jax.device_get(self.state), rows.state))
-        if not self.parked:
-            self.resumed = None
 
-    def _finals(self, turn: int, slots: np.ndarray) -> tuple[dict[int, str], list[tuple[str, retire.Finals]]]:
-        """Return the folders of what leavers end with, of all processes, and the contents of this one's."""
+    def _finals(
+        self, turn: int, slots: np.ndarray, paused: list[int]
+    ) -> tuple[dict[int, str], list[tuple[str, retire.Finals]]]:
+        """Return the folders of what leavers end with, of all processes, and the contents of this one's.
+
+        Args:
+          slots: of the leavers that have one.
+          paused: leavers that have none; every process holds them, and the first one writes.
+        """
+        sources = []
+        if len(slots):
+            owners = slots // self.program.capacity
+            sources.append((self.slots.members[slots], owners, slots - owners * self.program.capacity, self.state))
+        if paused:
+            held = self.parked.take(paused)
+            rows = np.arange(len(paused))
+            sources.append((held.members, np.zeros(len(paused), int), rows, held.state))
+        folders: dict[int, str] = {}
+        ended: list[tuple[str, retire.Finals]] = []
         if self.sweep.document.checkpoint.keep == "none":
-            return {}, []
-        members = self.slots.members[slots]
-        trees = jax.device_get(retire.kinds(self.state))
-        folders, ended = {}, []
-        owners = slots // self.program.capacity
-        for count, part in enumerate(retire.parts(self.sweep, self.task, self.program, members, owners)):
-            folder = run_folder.final_name(turn, count)
-            folders |= dict.fromkeys(members[part].tolist(), folder)
-            if owners[part[0]] == processes.index():
-                rows, numbers = slots[part] - self.first, members[part]
-                content = retire.ended_with(self.sweep, self.task, self.program, trees, rows, numbers)
-                ended.append((folder, content))
+            return folders, ended
+        count = itertools.count()
+        for members, owners, rows, state in sources:
+            trees = jax.device_get(retire.kinds(state))
+            for part in retire.parts(self.sweep, self.task, self.program, members, owners):
+                folder = run_folder.final_name(turn, next(count))
+                folders |= dict.fromkeys(members[part].tolist(), folder)
+                if owners[part[0]] == processes.index():
+                    content = retire.ended_with(
+                        self.sweep, self.task, self.program, trees, rows[part], members[part]
+                    )
+                    ended.append((folder, content))
         return folders, ended

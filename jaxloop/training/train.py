@@ -19,7 +19,7 @@ from jaxloop.core.task import Task
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.storage import checkpoints, lock, ranking
 from jaxloop.storage.facts import Shards
-from jaxloop.storage.records import Status
+from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
@@ -29,10 +29,12 @@ from jaxloop.training.failures import failures_told
 from jaxloop.training.progress import Observer, Progress
 from jaxloop.training.recorder import Recorder
 from jaxloop.training.resume import prepared
+from jaxloop.training.scheduler import RunToBudget, Scheduler
 from jaxloop.training.signals import Interrupt
-from jaxloop.training.stream import Stream
+from jaxloop.training.stream import Members, Stream
 from jaxloop.training.turn import Turn
 
+BEGUN = (Status.RUNNING, Status.PAUSED)
 BEST_TOLD = 8  # configs in a run's summary
 MANY_TURNS = 10  # in an interval between checkpoints, so that to take one a turn earlier costs little
 
@@ -52,12 +54,14 @@ def train(
     observe: Observer = lambda progress: None,
     *,
     allow_drift: bool = False,
+    scheduler: Scheduler | None = None,
 ) -> dict[str, Any]:
     """Train every member that has not ended, from the last checkpoint on.
 
     Args:
       sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
       allow_drift: to go on although code, data or libraries have changed since the run was last started.
+      scheduler: decides at each chunk's end which members stop or pause; by default all take all their steps.
 
     Returns:
       The summary that `population --json` prints; `signal` is set where a signal ended it early.
@@ -83,7 +87,7 @@ def train(
         else:  # SQLite's file is for one host
             stack.enter_context(failures_told(run))
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
-        return _Training(run, sweep, task, store, observe, interrupt, notes).train()
+        return _Training(run, sweep, task, store, observe, interrupt, notes, scheduler or RunToBudget()).train()
 
 
 class _Training:
@@ -98,7 +102,9 @@ class _Training:
         observe: Observer,
         interrupt: Interrupt,
         notes: list[str],
+        scheduler: Scheduler,
     ):
+        self.scheduler = scheduler
         self.run, self.sweep, self.task, self.store = run, sweep, task, store
         self.observe, self.interrupt = observe, interrupt
         self.signal: int | None = None  # of any process
@@ -122,33 +128,27 @@ class _Training:
         members = self.store.members()
         for member in members:
             self.earlier_member_steps += member.step
-            if member.status in (Status.WAITING, Status.RUNNING):
+            if member.status not in ENDED:
                 self.remaining_member_steps += member.hparams["steps"] - member.step
         for index, bucket in enumerate(self.buckets):
             waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
-            running = {n: members[n].step for n in bucket.numbers if members[n].status == Status.RUNNING}
-            if (waiting or running) and not self.signal:
-                self._train_bucket(index, bucket, waiting, running, checkpoint)
+            begun = {n: members[n].step for n in bucket.numbers if members[n].status in BEGUN}
+            paused = [number for number in begun if members[number].status == Status.PAUSED]
+            if (waiting or begun) and not self.signal:
+                self._train_bucket(index, bucket, Members(waiting, begun, paused), checkpoint)
         return self._summary()
 
     def _note(self) -> None:
         """Record what the user should know, each thing once."""
         self.store.put(notes=list(dict.fromkeys([*self.store.notes, *self.notes])))
 
-    def _train_bucket(
-        self, index: int, bucket: Bucket, waiting: list[int], running: dict[int, int], checkpoint: Shards
-    ) -> None:
-        """Train a bucket's members; where its first turn finds too little device memory, with half the slots.
-
-        Args:
-          waiting: members that have not begun.
-          running: those in the checkpoint, and the steps that they have taken.
-        """
+    def _train_bucket(self, index: int, bucket: Bucket, members: Members, checkpoint: Shards) -> None:
+        """Train a bucket's members; where its first turn finds too little device memory, with half the slots."""
         data = shared(self.task, bucket, self.mesh)  # on their way while the program compiles
         while True:
             program, before = self._compile(index, bucket), self.turn
             try:
-                return self._stream(index, program, data, waiting, running, checkpoint)
+                return self._stream(index, program, data, members, checkpoint)
             except Exception as error:
                 chosen = self.sweep.document.population.capacity != "auto" or processes.count() > 1
                 if self.turn > before or chosen or not is_out_of_device_memory(error):
@@ -200,18 +200,17 @@ class _Training:
         index: int,
         program: CompiledProgram,
         data: Any,
-        waiting: list[int],
-        running: dict[int, int],
+        members: Members,
         checkpoint: Shards,
     ) -> None:
         """Train a bucket's members: those of a checkpoint, and those that wait."""
         resumed = None
-        if running:
+        if members.begun:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
             turn, parts = checkpoint["turn"], checkpoint["parts"]
             resumed = checkpoints.restore_population(self.run, turn, parts, like)
-            check_members(resumed, running, f"{self.run}: turn {turn}")
-        stream = Stream(self.sweep, self.task, program, data, waiting, resumed)
+            check_members(resumed, members.begun, f"{self.run}: turn {turn}")
+        stream = Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)
         pending: Turn | None = None
         started, before = time.perf_counter(), self.seconds
 
@@ -300,6 +299,8 @@ class _Training:
             "status": status,
             "members": sum(counts.values()),
             "finished": counts[Status.FINISHED],
+            "stopped": counts[Status.STOPPED],
+            "paused": counts[Status.PAUSED],
             "diverged": counts[Status.DIVERGED],
             "programs": len(self.buckets),
             "capacity": self.store.capacity,

@@ -18,11 +18,13 @@ class Turn:
       own: (K,) bool, those that this process trained.
       steps: (K,) int64 steps that each has taken.
       taken: steps of all in this turn.
-      given_up: steps that those that diverged in it will not take.
+      given_up: steps that those that diverged or were stopped in it will not take.
       metrics: by name, (K,) float32 values.
-      leavers: those that ended in it, and how.
+      leavers: those that ended in it, and how; some may have been paused before.
       folders: of what the leavers end with, where that is kept, relative to the run's.
       finals: the contents of those folders that this process writes.
+      paused: members whose slots it freed.
+      going_on: paused ones that wait for a slot again.
       settled: nobody of the program's members sits or waits any more.
       parts: where a checkpoint is due, the processes that have a part of it; none, where nobody is in training.
       snapshot: this process's part.
@@ -40,6 +42,8 @@ class Turn:
     leavers: dict[int, Status]
     folders: dict[int, str]
     finals: list[tuple[str, Finals]]
+    paused: list[int]
+    going_on: list[int]
     settled: bool
     parts: list[int] | None = None
     snapshot: Snapshot | None = None
