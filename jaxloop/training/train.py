@@ -4,7 +4,6 @@ import math
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training import diagnosis, drift, group_tuner, host, placement, processes, provenance, retention
+from jaxloop.training.checkpoint_policy import CheckpointPolicy, Due
 from jaxloop.training.failures import failures_told
 from jaxloop.training.progress import Observer, Progress
 from jaxloop.training.recorder import Recorder
@@ -36,15 +36,6 @@ from jaxloop.training.turn import Turn
 
 BEGUN = (Status.RUNNING, Status.PAUSED)
 BEST_TOLD = 8  # configs in a run's summary
-MANY_TURNS = 10  # in an interval between checkpoints, so that to take one a turn earlier costs little
-
-
-class Due(IntEnum):
-    """Whether a checkpoint is due at the end of a turn, and if so when it needs to count."""
-
-    NOT_YET = 0
-    BESIDE = 1  # by the end of the next turn: it is written while devices compute that
-    AT_ONCE = 2  # before the next turn
 
 
 def train(
@@ -116,7 +107,7 @@ class _Training:
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
         self.before = {"seconds": store.seconds, "member_steps": store.member_steps}  # by earlier processes
-        self.saved_turn, self.saved_at = 0, time.monotonic()
+        self.checkpoint_policy = CheckpointPolicy(sweep.document, store.checkpoint["turn"])
 
     def train(self) -> dict[str, Any]:
         self.notes += placement.moved(self.store, self.mesh)
@@ -124,7 +115,7 @@ class _Training:
             self.store.put(status="running", **placement.facts(self.store, self.mesh))
             self._note()
         checkpoint = self.store.checkpoint
-        self.turn = self.saved_turn = checkpoint["turn"]
+        self.turn = checkpoint["turn"]
         members = self.store.members()
         for member in members:
             self.earlier_member_steps += member.step
@@ -233,7 +224,7 @@ class _Training:
             self.signal, due = self._votes(time.monotonic() - begun)
             at_once = self.signal or pending.settled or due == Due.AT_ONCE
             if at_once or due == Due.BESIDE:
-                self.saved_at, self.saved_turn = time.monotonic(), self.turn
+                self.checkpoint_policy.taken(self.turn)
                 pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot(), totals=self._totals())
             if at_once:
                 self._write(pending, index)
@@ -242,21 +233,9 @@ class _Training:
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """Return a signal that any process received, and whether the first finds a checkpoint due."""
-        mine = [self.interrupt.received() or 0, self._due(turn_seconds)]
+        mine = [self.interrupt.received() or 0, self.checkpoint_policy.due(self.turn, turn_seconds)]
         votes = processes.gathered(np.array([mine], np.int32))
         return int(votes[:, 0].max()) or None, Due(votes[0, 1])
-
-    def _due(self, turn_seconds: float) -> Due:
-        """Return whether a checkpoint is due now, because one turn later would exceed the interval."""
-        settings, every = self.sweep.document.checkpoint, self.sweep.document.run.evaluate_every
-        if (interval := settings.seconds()) is not None:
-            since, turn = time.monotonic() - self.saved_at, turn_seconds
-        else:
-            interval, since, turn = settings.every, (self.turn - self.saved_turn) * every, every
-        beside = since + turn <= interval and interval >= MANY_TURNS * turn
-        if since + (2 if beside else 1) * turn <= interval:
-            return Due.NOT_YET
-        return Due.BESIDE if beside else Due.AT_ONCE
 
     def _write(self, turn: Turn, index: int) -> None:
         self.recorder.write(turn)
