@@ -1,7 +1,7 @@
 """ONE training run as pure functions. Nothing here knows that there are others."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -99,40 +99,43 @@ def member(
       evaluation_batch: examples evaluated at a time.
       layout: of the parameters, from all hparams, for optimizers that look at arrays as a whole.
     """
+    one = _Member(task, whole, evaluation_batch, layout)
+    return TrainingRun(*map(traced_once, (one.init, one.draw, one.step, one.validate, one.test)))
 
-    def transformation(hparams: Hparams, step: jax.Array):
-        factor = schedules.schedule(step, hparams)
-        rates = {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
-        return optimizer.optimizer({**hparams, **rates}, layout and layout(hparams)), rates["learning_rate"]
 
-    def init(hparams):
-        hparams = whole(hparams)
-        params = task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
-        tx, _ = transformation(hparams, jnp.int32(0))
+@dataclass(frozen=True)
+class _Member:
+    """The functions of `TrainingRun` for one member of a task; see `member`."""
+
+    task: Task
+    whole: Callable[[Hparams], Hparams]
+    evaluation_batch: int
+    layout: Callable[[Hparams], optimizer.Layout] | None
+
+    def init(self, hparams):
+        hparams = self.whole(hparams)
+        params = self.task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
+        tx, _ = self._transformation(hparams, jnp.int32(0))
         average = params if "ema_decay" in hparams else ()
         return TrainState(params, tx.init(params), jnp.int32(0), jnp.bool_(False), average)
 
-    def loss(params, batch, key, hparams):
-        with jax.default_matmul_precision(hparams["matmul_precision"]):
-            value, metrics = task.loss(computed(params, hparams), batch, key, hparams)
-        return jnp.asarray(value, jnp.float32), metrics
-
-    def draw(hparams, step, data):
-        hparams = whole(hparams)
+    def draw(self, hparams, step, data):
+        hparams = self.whole(hparams)
         own = subsets.training(stream_key(hparams, KeyStream.SUBSET), hparams, length(data["train"]))
         batch_size = as_size(hparams["batch_size"])
         place = batches.batch_index(stream_key(hparams, KeyStream.DATA), step, batch_size, own.count)
         return Draw(own.at(place), jax.random.fold_in(stream_key(hparams, KeyStream.LOSS), step))
 
-    def step(hparams, state, draw, data):
-        hparams = whole(hparams)
+    def step(self, hparams, state, draw, data):
+        hparams = self.whole(hparams)
         batch, batch_size = batches.take(data["train"], draw.examples), as_size(hparams["batch_size"])
         if isinstance(hparams["batch_size"], Size):
             batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch, draw.key, hparams)
-        tx, rate = transformation(hparams, state.step)
+        loss = jax.value_and_grad(self._loss, has_aux=True)
+        (value, metrics), grads = loss(state.params, batch, draw.key, hparams)
+        tx, rate = self._transformation(hparams, state.step)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        if (multipliers := task.learning_rate_multipliers(state.params, hparams)) is not None:
+        if (multipliers := self.task.learning_rate_multipliers(state.params, hparams)) is not None:
             updates = jax.tree.map(jnp.multiply, updates, multipliers)
         params = optax.apply_updates(state.params, updates)
         grad_norm = optimizer.norm_where_finite(grads, params)
@@ -140,7 +143,9 @@ def member(
         running = ~state.diverged & (state.step < hparams["steps"])
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
         taken = running & finite
-        if layout is None:  # elementwise: computed again where it is kept, since to write it twice takes longer
+        if (
+            self.layout is None
+        ):  # elementwise: computed again where it is kept, since to write it twice takes longer
             _, opt_state = tx.update(grads, *jax.lax.optimization_barrier((state.opt_state, state.params)))
         average = ()
         if "ema_decay" in hparams:
@@ -154,13 +159,55 @@ def member(
         state = TrainState(params, opt_state, state.step + taken, diverged, average)
         return state, {**metrics, "loss": value, "learning_rate": rate, "grad_norm": grad_norm}
 
-    def measured(hparams, state, average_over: Callable[..., Metrics]) -> Metrics:
+    def validate(self, hparams, state, data):
+        if "validation" in data:
+            return self._over_split(hparams, state, data["validation"])
+        return self._over_fold(hparams, state, data["train"])
+
+    def test(self, hparams, state, data):
+        return self._over_split(hparams, state, data["test"])
+
+    def _transformation(self, hparams: Hparams, step: jax.Array):
+        factor = schedules.schedule(step, hparams)
+        rates = {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
+        layout = self.layout and self.layout(hparams)
+        return optimizer.optimizer({**hparams, **rates}, layout), rates["learning_rate"]
+
+    def _loss(self, params, batch, key, hparams):
+        with jax.default_matmul_precision(hparams["matmul_precision"]):
+            value, metrics = self.task.loss(computed(params, hparams), batch, key, hparams)
+        return jnp.asarray(value, jnp.float32), metrics
+
+    def _over_split(self, hparams, state, split):
+        hparams = self.whole(hparams)
+
+        def part(start, size):
+            return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), split)
+
+        examples = length(split)
+        return self._measured(hparams, state, lambda metrics: mean(metrics, part, examples, self.evaluation_batch))
+
+    def _over_fold(self, hparams, state, pool):
+        hparams = self.whole(hparams)
+        index, last, has_last = subsets.held_out(hparams, length(pool))
+
+        def part(start, size):
+            return batches.take(pool, jax.lax.dynamic_slice_in_dim(index, start, size))
+
+        def average_over(metrics):
+            most = mean(metrics, part, len(index), self.evaluation_batch)
+            one = metrics(batches.take(pool, last[None]))
+            return jax.tree.map(lambda m, o: jnp.where(has_last, m + (o - m) / (len(index) + 1), m), most, one)
+
+        return self._measured(hparams, state, average_over)
+
+    def _measured(self, hparams, state, average_over: Callable[..., Metrics]) -> Metrics:
         """Return the metrics of a member's parameters, and as "ema/..." of their average."""
 
         def of(params):
             def metrics(batch):
                 with jax.default_matmul_precision(hparams["matmul_precision"]):
-                    found = task.metrics(computed(params, hparams), batch, hparams)
+                    found = self.task.metrics(computed(params, hparams), batch, hparams)
                 return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
 
             return average_over(metrics)
@@ -169,39 +216,6 @@ def member(
         if "ema_decay" in hparams:
             found |= {f"ema/{name}": value for name, value in of(state.average).items()}
         return found
-
-    def over_split(hparams, state, split):
-        hparams = whole(hparams)
-
-        def part(start, size):
-            return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), split)
-
-        examples = length(split)
-        return measured(hparams, state, lambda metrics: mean(metrics, part, examples, evaluation_batch))
-
-    def over_fold(hparams, state, pool):
-        hparams = whole(hparams)
-        index, last, has_last = subsets.held_out(hparams, length(pool))
-
-        def part(start, size):
-            return batches.take(pool, jax.lax.dynamic_slice_in_dim(index, start, size))
-
-        def average_over(metrics):
-            most = mean(metrics, part, len(index), evaluation_batch)
-            one = metrics(batches.take(pool, last[None]))
-            return jax.tree.map(lambda m, o: jnp.where(has_last, m + (o - m) / (len(index) + 1), m), most, one)
-
-        return measured(hparams, state, average_over)
-
-    def validate(hparams, state, data):
-        if "validation" in data:
-            return over_split(hparams, state, data["validation"])
-        return over_fold(hparams, state, data["train"])
-
-    def test(hparams, state, data):
-        return over_split(hparams, state, data["test"])
-
-    return TrainingRun(*map(traced_once, (init, draw, step, validate, test)))
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:

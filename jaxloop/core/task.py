@@ -127,6 +127,7 @@ class Task:
     learning_rate_multipliers: Callable[[Params, Hparams], Any] = lambda params, hparams: None
     decay_mask: Callable[[Params, Hparams], Any] = _matrices_and_larger
     hidden: Callable[[Params, Hparams], Any] = _matrices
+    # what `core.shapes` has traced: it refers to the task, and is kept here so that both are freed together
     traced: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self):

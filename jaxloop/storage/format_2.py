@@ -4,7 +4,7 @@ import tomllib
 
 import tomli_w
 
-RENAMED = {"population": {"width": "group_size"}}
+from jaxloop.sweep.rules import RENAMED
 
 
 def with_present_keys(text: str) -> str:
@@ -13,9 +13,10 @@ def with_present_keys(text: str) -> str:
         sweep = tomllib.loads(text)
     except tomllib.TOMLDecodeError:  # reported where it is parsed
         return text
-    for section, names in RENAMED.items():
+    for (section, old), present in RENAMED.items():
         table = sweep.get(section)
-        if isinstance(table, dict) and names.keys() & table.keys():
-            sweep[section] = {names.get(key, key): value for key, value in table.items()}
+        if isinstance(table, dict) and old in table:
+            new = present.removeprefix(f"{section}.")
+            sweep[section] = {new if key == old else key: value for key, value in table.items()}
             text = tomli_w.dumps(sweep)
     return text

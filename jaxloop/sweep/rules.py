@@ -25,6 +25,7 @@ MESSAGES = {  # pydantic's types of errors, in the user's terms
     "greater_than_equal": "needs at least {ge}",
     "less_than_equal": "needs at most {le}",
 }
+# a section and its old key: the present name
 RENAMED: dict[tuple[str, ...], str] = {("population", "width"): "population.group_size"}
 SECTIONS = {
     "run": RunSection,
