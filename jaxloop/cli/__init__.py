@@ -86,11 +86,18 @@ def _code() -> int:
         silence(sys.stdout)  # `| head` has seen enough
         return 1
     except Exception as error:  # libraries say it in their own types
-        if isinstance(error, OSError) and is_unwritable(error):
-            click.echo(f"jaxloop: {error.filename}: {error.strerror}", err=True)
-            return SweepError.code
-        if not is_out_of_resources(error):
+        if not (code := _code_of(error)):
             raise
-        click.echo(f"jaxloop: out of memory or disk: {str(error)[:TOLD]}", err=True)
-        return ResourceError.code
+        return code
     return 0
+
+
+def _code_of(error: Exception) -> int | None:
+    """Say what a library's error means for the user, and return its exit code; None for a fault of ours."""
+    if isinstance(error, OSError) and is_unwritable(error):
+        click.echo(f"jaxloop: {error.filename}: {error.strerror}", err=True)
+        return SweepError.code
+    if not is_out_of_resources(error):
+        return None
+    click.echo(f"jaxloop: out of memory or disk: {str(error)[:TOLD]}", err=True)
+    return ResourceError.code

@@ -93,20 +93,8 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
     Args:
       names: all hparams that it may have; None where its task, and so they, are not known.
     """
-    known = (names or Namespace()).known
     for path, entry in document.entries():
-        name = path[-1]
-        if name not in known:
-            if names is not None:
-                yield source_map.say(path, unknown("hparam", name, known))
-        elif isinstance(entry, Axis):
-            yield from _broken_axis(document, path, entry, known[name], source_map)
-        if path[0] == "axes" and name in document.hparams:
-            yield source_map.say(path, f"`{name}` is fixed in [hparams] as well")
-        elif path[0] == "cases" and name in document.axes:
-            yield source_map.say(path, f"`{name}` is an axis of all cases already")
-        elif name == "steps" and not isinstance(entry, Axis):
-            yield source_map.say(path, "the step budget belongs in `run.steps` (or is an axis)")
+        yield from _broken_entry(document, path, entry, names, source_map)
     if names:
         yield from _shared_names(document, names, source_map)
     population = document.population
@@ -117,12 +105,29 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
         rule = f"{total} members ({lengths}) are more than population.max_members = {population.max_members}"
         yield source_map.say(("axes",), rule)
     else:
-        checked = (
-            names.known if names else catalog.ENGINE_NAMES
-        )  # other names may be the task's, and mean anything
+        # other names may be the task's, and mean anything
+        checked = names.known if names else catalog.ENGINE_NAMES
         yield from _broken_values(document, names or Namespace(), checked, source_map)
     yield from _broken_data(document, source_map)
     yield from _broken_ranking(document.run.task, document.evaluate, source_map)
+
+
+def _broken_entry(
+    document: Document, path: tuple[str, ...], entry: Any, names: Namespace | None, source_map: SourceMap
+) -> Iterator[str]:
+    """Yield what is wrong with one hparam that the file names: a value, or an axis."""
+    name, known = path[-1], (names or Namespace()).known
+    if name not in known:
+        if names is not None:
+            yield source_map.say(path, unknown("hparam", name, known))
+    elif isinstance(entry, Axis):
+        yield from _broken_axis(document, path, entry, known[name], source_map)
+    if path[0] == "axes" and name in document.hparams:
+        yield source_map.say(path, f"`{name}` is fixed in [hparams] as well")
+    elif path[0] == "cases" and name in document.axes:
+        yield source_map.say(path, f"`{name}` is an axis of all cases already")
+    elif name == "steps" and not isinstance(entry, Axis):
+        yield source_map.say(path, "the step budget belongs in `run.steps` (or is an axis)")
 
 
 def _broken_ranking(task: str, evaluate: EvaluateSection, source_map: SourceMap) -> Iterator[str]:

@@ -41,6 +41,16 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         raise SweepError(f"{name}: {told(error)}") from error
     if not isinstance(task, Task):
         raise SweepError(f"{name} needs to be a jaxloop.Task or a function that returns one, got {type(task)}")
+    _check_hparams(name, task)
+    return task
+
+
+def _check_hparams(name: str, task: Task) -> None:
+    """Make sure that a task's hparams have usable defaults, and names of their own.
+
+    Raises:
+      SweepError: one has not.
+    """
     for table in (task.hparams, *task.models.values()):
         for hparam, default in table.items():
             if rule := _no_default(default):
@@ -50,7 +60,6 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
         clash -= {"batch_size"}  # its loss weighs its examples
     if clash:
         raise SweepError(f"{name} declares {', '.join(sorted(clash))}, which are the engine's own names")
-    return task
 
 
 def _no_default(value: Any) -> str | None:

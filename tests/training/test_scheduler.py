@@ -53,7 +53,7 @@ def assert_same_members(run, whole, numbers):
             np.testing.assert_array_equal(mine, wanted)
 
 
-@pytest.mark.parametrize("capacity", [4, 8])
+@pytest.mark.parametrize("capacity", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_member_that_pauses_and_goes_on_has_the_bits_of_one_that_never_paused(capacity, tmp_path, whole):
     run = trained(tmp_path / "run", PauseAt(20, [0, 3, 5]), f"population.capacity={capacity}")
     assert run.summary["finished"] == 6
@@ -83,6 +83,7 @@ def test_a_stopped_member_keeps_its_curve_and_parameters_and_is_not_ranked(tmp_p
     assert [member.status for member in again.members] == statuses
 
 
+@pytest.mark.slow
 def test_members_still_paused_when_nobody_is_left_are_stopped(tmp_path):
     class Never(PauseAt):
         def decide(self, measured):
@@ -96,6 +97,7 @@ def test_members_still_paused_when_nobody_is_left_are_stopped(tmp_path):
     assert verify(run.path)["problems"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("turn", "paused"), [(1, [0, 3]), (2, [0, 3]), (3, [])])
 def test_a_crash_while_members_are_paused_resumes_to_the_same_bits(turn, paused, tmp_path, whole):
     folder = tmp_path / "run"
@@ -111,6 +113,7 @@ def test_a_crash_while_members_are_paused_resumes_to_the_same_bits(turn, paused,
     assert verify(folder)["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_format_can_pause(tmp_path, whole):
     folder = tmp_path / "run"
     with pytest.raises(Stopped):
