@@ -84,7 +84,7 @@ def _equal(found: Any, reference: Any) -> bool:
 
 
 def runs(quick: bool) -> Iterator[dict[str, Any]]:
-    """One run through, the same again, and one killed and resumed: curves and parameters; then replays."""
+    """One uninterrupted run, a repeat, and one killed and resumed: curves and parameters; then replays."""
     steps, rates, seeds = (400, 4, 1) if quick else (20_000, 16, 16)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sweep.toml"

@@ -201,7 +201,7 @@ def _files(folder: Path) -> list[Path]:
 def _events(path: Path) -> Iterator[tuple[event_pb2.Event, int]]:
     """Yield the events of a file, each with the offset of its end; skip one that a killed process left unfinished.
 
-    An event's record: its length and that's checksum, its bytes and their checksum.
+    A record is the event's length and the length's checksum, then the event and its checksum.
     """
     data, offset = path.read_bytes(), 0
     while offset + 12 <= len(data):

@@ -1,4 +1,4 @@
-"""Members out of their slots in the middle of their training: paused, or of a checkpoint and not seated yet."""
+"""Members that have begun and have no slot: paused, or restored from a checkpoint and not yet in a slot."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class Parked:
         self._hold(joined([part for part in (self.snapshot(), snapshot) if part]))
 
     def take(self, members: Sequence[int]) -> Snapshot:
-        """Return some of the members, who are held no longer.
+        """Remove these members and return their states.
 
         Raises:
           KeyError: one of them is not here.

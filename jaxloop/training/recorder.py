@@ -1,4 +1,4 @@
-"""Writes what a turn measured: files first, then the one transaction of the store that makes them count."""
+"""Writes what turns measured: a checkpoint's files first, then the one transaction that makes them count."""
 
 import time
 from pathlib import Path

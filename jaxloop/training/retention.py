@@ -22,7 +22,7 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
     """Give the best configs' members checkpoint folders of their own; delete what `keep` does not name.
 
     Args:
-      ranked: all configs as `report.ranked` gives them, best first.
+      ranked: all configs as `ranking.ranked` gives them, best first.
 
     Returns:
       What could not be kept, or not be deleted, and why.

@@ -1,4 +1,4 @@
-"""What becomes of members at the end of a chunk: a scheduler sees what was measured, and decides."""
+"""A scheduler decides from what was measured which members stop, pause or resume at the end of a chunk."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -27,28 +27,28 @@ class Measured:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What becomes of members; those that are not named go on, or stay paused.
+    """Which members stop, pause or resume; those that are not named go on, or stay paused.
 
     Attributes:
       stop: members that end here; they keep their parameters and have no test metrics.
       pause: members whose slots are freed; they keep all they need to go on.
-      go_on: paused members that get a slot again, in this order.
+      resume: paused members that get a slot again, in this order.
     """
 
     stop: AbstractSet[int] = frozenset()
     pause: AbstractSet[int] = frozenset()
-    go_on: Sequence[int] = ()
+    resume: Sequence[int] = ()
 
 
 class Scheduler(Protocol):
-    """Decides what becomes of members at the end of each chunk.
+    """Decides at the end of each chunk which members stop, pause or resume.
 
     Each process of a run asks its own scheduler, and all need to give the same answers: let them follow from what
     was measured alone. A resumed run begins with a new one, which has not seen the chunks before.
     """
 
     def decide(self, measured: Measured) -> Decisions:
-        """Return what becomes of members; also called as a resumed run begins, where some are paused."""
+        """Return the decisions; also called as a resumed run begins, where some members are paused."""
         ...
 
 
@@ -56,4 +56,4 @@ class RunToBudget:
     """Every member takes all of its steps."""
 
     def decide(self, measured: Measured) -> Decisions:
-        return Decisions(go_on=measured.paused)
+        return Decisions(resume=measured.paused)

@@ -67,7 +67,7 @@ class Stream:
             program.mesh.size * processes.count(),
         )
         if self.paused:
-            self._seat_again(scheduler.decide(Measured(paused=sorted(self.paused))).go_on)
+            self._seat_again(scheduler.decide(Measured(paused=sorted(self.paused))).resume)
         self.first = program.capacity * processes.index()
         self.own = slice(self.first, self.first + program.capacity)
         self.state = program.empty()
@@ -115,10 +115,10 @@ class Stream:
         stopped = ~at_end & np.isin(members, list(decisions.stop))
         pausing = ~at_end & ~stopped & np.isin(members, list(decisions.pause))
         self._pause(seated[pausing])
-        self._seat_again(decisions.go_on)
+        self._seat_again(decisions.resume)
         leaving = at_end | stopped
         held_until_now = sorted(self.paused & set(decisions.stop))
-        if not slots.waiting and (leaving | pausing).all():  # nobody is left whose end a pause could wait for
+        if not slots.waiting and (leaving | pausing).all():  # no running or waiting member is left to wait for
             held_until_now = sorted(self.paused)
         given_up = self._steps_left(held_until_now)
         folders, ended = self._finals(number, seated[leaving], held_until_now)
@@ -193,7 +193,7 @@ class Stream:
         return self.program.place({name: column[self.own] for name, column in self.slots.columns.items()})
 
     def _go_on(self, newly: np.ndarray) -> None:
-        """Put what resumed members had into the slots they were given; of those, `newly` becomes false."""
+        """Restore the states of members that have begun into their new slots, and clear these in `newly`."""
         begun = set(self.parked.members)
         places = [slot for slot in np.flatnonzero(newly).tolist() if self.slots.members[slot] in begun]
         if not places:

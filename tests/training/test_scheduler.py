@@ -25,7 +25,7 @@ class PauseAt:
         now = set(measured.members[measured.steps == self.step].tolist()) & self.left
         self.left -= now
         others = set(measured.members.tolist()) - now
-        return Decisions(pause=now, go_on=() if others else measured.paused)
+        return Decisions(pause=now, resume=() if others else measured.paused)
 
 
 class StopAt:
