@@ -37,7 +37,7 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
 
 
 def own_folders(run: Path, member: Member) -> list[Path]:
-    """Return a member's own checkpoint folders, as far as they exist."""
+    """Return those of a member's own checkpoint folders that exist."""
     return [own for what in get_args(Final) if (own := own_folder(run, member, what)).exists()]
 
 

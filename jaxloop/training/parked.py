@@ -6,7 +6,7 @@ from jaxloop.storage.snapshot import Snapshot, joined
 
 
 class Parked:
-    """Members and their states; whoever leaves goes on with the same bits."""
+    """Members and their states; a member taken out again continues with the same bits."""
 
     def __init__(self, snapshot: Snapshot | None):
         self._hold(snapshot)

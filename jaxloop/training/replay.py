@@ -12,6 +12,7 @@ from jaxloop.core.program import CompiledProgram, compiled, shared
 from jaxloop.core.slots import Slots
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
+from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import drift
@@ -31,6 +32,8 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     recorded = store.points(number)
     if not recorded:
         raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
+    (member,) = store.members("number = ?", (number,))
+    last = sweep.members[number]["steps"] if member.status in (Status.FINISHED, Status.DIVERGED) else member.step
     mesh = member_mesh(store.devices)
     program = _program(sweep, task, store, number, mesh)
     bucket = program.bucket
@@ -45,7 +48,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         mine = {name: float(values[seat]) for name, values in jax.device_get(record).items()}
         step, fresh = int(mine["step"]), nobody
         curves |= {(name, step): mine[name] for name in program.metrics if not np.isnan(mine[name])}
-        if mine["diverged"] or step >= sweep.members[number]["steps"]:
+        if mine["diverged"] or step >= last:
             break
     both = curves.keys() & recorded.keys()
     # equal infinities differ by nothing

@@ -150,7 +150,12 @@ class Stream:
     ) -> Decisions:
         """Ask the scheduler, who sees the members that have steps left."""
         seen = {name: values[trains] for name, values in metrics.items()}
-        return self.scheduler.decide(Measured(members[trains], steps[trains], seen, sorted(self.paused)))
+        measured = Measured(members[trains], steps[trains], seen, sorted(self.paused))
+        decisions = self.scheduler.decide(measured)
+        named = {*decisions.stop, *decisions.pause, *decisions.resume}
+        if unknown := named - self.paused - set(measured.members.tolist()):
+            raise ValueError(f"the scheduler names members that it was not shown: {sorted(unknown)}")
+        return decisions
 
     def _steps_left(self, members: list[int]) -> int:
         """Return the steps that parked members have not taken."""

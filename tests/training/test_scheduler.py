@@ -12,6 +12,7 @@ from jaxloop.storage.ranking import ranked
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
+from jaxloop.training import replay
 from jaxloop.training.scheduler import Decisions, Measured
 
 
@@ -75,6 +76,8 @@ def test_a_stopped_member_keeps_its_curve_and_parameters_and_is_not_ranked(tmp_p
         assert {step for _, step in run.store.points(number)} == {20}
         assert run.store.points(number).items() <= alone.store.points(number).items()
         assert run.params(number)
+    again = replay.train_alone(*run.sweep_and_task, run.store, stopped[0])
+    assert (again["largest_difference"], again["missing"], again["steps"]) == (0.0, 0, 20)
     complete = {number for row in ranked(run.store) if row["complete"] for number in row["members"]}
     assert complete
     assert not complete & set(stopped)
@@ -107,7 +110,7 @@ def test_a_crash_while_members_are_paused_resumes_to_the_same_bits(turn, paused,
         store.rewind(store.checkpoint["turn"], store.checkpoint)
         assert [m.number for m in store.members() if m.status == Status.PAUSED] == paused
     assert verify(folder)["problems"] == []
-    resumed = jaxloop.resume(folder)  # by default whoever is paused goes on
+    resumed = jaxloop.resume(folder)  # the default scheduler resumes paused members
     assert resumed.summary["finished"] == 6
     assert_same_members(resumed, jaxloop.load(whole), range(6))
     assert verify(folder)["problems"] == []
