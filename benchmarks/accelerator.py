@@ -148,7 +148,7 @@ def beside_a_bare_loop(_: bool) -> Iterator[dict[str, Any]]:
     rates = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            ours = jaxloop.run(swept, out=Path(folder) / "run").summary["member_steps_per_second"]
+            ours = jaxloop.run(swept, out=Path(folder) / "run").summary.member_steps_per_second
         state, began = start(), time.perf_counter()
         for _ in range(steps // overhead.EVERY):
             state, losses = chunk(state, data)

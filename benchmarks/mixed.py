@@ -70,10 +70,10 @@ def main() -> None:
 
         width = min(range(min(widths), max(widths) + 1, 2), key=lambda width: abs(at(width) - mean))
         plain, *_ = trained(uniform(width), steps)
-        ratio = mixed["member_steps_per_second"] / plain["member_steps_per_second"]
+        ratio = mixed.member_steps_per_second / plain.member_steps_per_second
         print(
-            f"{name}: {mixed['members']} members, {mixed['programs']} program: "
-            f"{mixed['member_steps_per_second']:,.0f} member-steps/s; all {width} wide and {depth} deep, the mean "
+            f"{name}: {mixed.members} members, {mixed.programs} program: "
+            f"{mixed.member_steps_per_second:,.0f} member-steps/s; all {width} wide and {depth} deep, the mean "
             f"{mean / 1e6:.1f} MFLOP: {plain['member_steps_per_second']:,.0f}; ratio {ratio:.2f} "
             f"(FLOPs alone: {mean / max(each):.2f})"
         )

@@ -114,9 +114,8 @@ def engine(stopped: measure.Clock, steps: int, decays: int) -> dict:
     swept = sweep.parse(SWEEP.format(steps=steps, decays=decays), name="overhead")
     with tempfile.TemporaryDirectory() as folder:
         summary = jaxloop.run(swept, out=Path(folder) / "run").summary
-    return {
-        name: summary[name] for name in ("member_steps_per_second", "members", "capacity", "group_size", "devices")
-    }
+    figures = ("member_steps_per_second", "members", "capacity", "group_size", "devices")
+    return {name: getattr(summary, name) for name in figures}
 
 
 def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:

@@ -71,7 +71,7 @@ def main() -> None:
             create.create(swept, task, run)
             found = train.train(run, swept, task)
         flops = step_flops(swept, task, bucket)
-        seconds = found["seconds"] / (64 * steps)
+        seconds = found.seconds / (64 * steps)
         rows.append((flops, seconds))
         print(
             f"width {width:4}: {flops / 1e6:7.2f} MFLOP, {1e6 * seconds:7.1f} us a member-step, "

@@ -47,7 +47,7 @@ processes.join(*([sys.argv[4], 2, int(sys.argv[5])] if len(sys.argv) > 4 else []
 import jaxloop
 run = jaxloop.run(sys.argv[1], out=sys.argv[2])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"rate": run.summary["member_steps_per_second"], "peak_kib": peak}))
+print(json.dumps({"rate": run.summary.member_steps_per_second, "peak_kib": peak}))
 """
 
 

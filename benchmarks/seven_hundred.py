@@ -42,14 +42,14 @@ def main() -> None:
         started = time.perf_counter()
         with jaxloop.run(swept, out=Path(folder) / "run") as run:
             seconds = time.perf_counter() - started
-            best = run.summary["best"][0]
-            configs = sorted(ranked(run.store), key=lambda config: config["hparams"]["learning_rate"])
+            best = run.summary.best[0]
+            configs = sorted(ranked(run.store), key=lambda config: config.hparams["learning_rate"])
     experiments = len(swept.members)
     if arguments.chart:
-        rates = [config["hparams"]["learning_rate"] for config in configs]
-        title = f"test accuracy, mean of {len(best['members'])} seeds"
+        rates = [config.hparams["learning_rate"] for config in configs]
+        title = f"test accuracy, mean of {len(best.members)} seeds"
         name = f"{experiments} experiments in {seconds:.0f} s"
-        accuracy = {name: [config["metrics"]["test/accuracy"] for config in configs]}
+        accuracy = {name: [config.metrics["test/accuracy"] for config in configs]}
         measure.lines(arguments.chart, rates, accuracy, "learning rate", title)
     measure.publish(
         {
@@ -57,8 +57,8 @@ def main() -> None:
             "seconds": seconds,
             "seconds an experiment": seconds / experiments,
             "experiments in two days": 2 * 86400 * experiments / seconds,
-            "best learning rate": best["hparams"]["learning_rate"],
-            "its test accuracy": best["metrics"]["test/accuracy"],
+            "best learning rate": best.hparams["learning_rate"],
+            "its test accuracy": best.metrics["test/accuracy"],
         },
         arguments.json,
     )

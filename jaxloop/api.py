@@ -24,6 +24,7 @@ from jaxloop.training import create, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
 from jaxloop.training.scheduler import Scheduler
+from jaxloop.training.summary import Summary
 
 
 def read(path: str | Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Task]:
@@ -71,12 +72,8 @@ class Ready(NamedTuple):
         *,
         allow_drift: bool = False,
         scheduler: Scheduler | None = None,
-    ) -> dict[str, Any]:
-        """Train all members that have not ended; see `training.train`. The command line and Python both end here.
-
-        Returns:
-          The summary that `population --json` prints, and under "signal" the signal that ended the run early.
-        """
+    ) -> Summary:
+        """Train all members that have not ended; see `training.train`. All commands and functions end here."""
         return train.train(
             self.folder, self.sweep, self.task, observe, allow_drift=allow_drift, scheduler=scheduler
         )
@@ -196,14 +193,14 @@ class Run:
 
     Attributes:
       path: the folder.
-      summary: what `population --json` prints, where this process trained it.
+      summary: how it ended, where this process trained it.
       folder: where the sweep's task and data are now, if that has been said.
     """
 
     def __init__(
         self,
         path: str | Path,
-        summary: dict[str, Any] | None = None,
+        summary: Summary | None = None,
         store: Store | None = None,
         folder: str | Path | None = None,
     ):

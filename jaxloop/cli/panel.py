@@ -18,6 +18,7 @@ from jaxloop.formatting import ranges
 from jaxloop.sweep.catalog import REPLICATES
 
 if TYPE_CHECKING:
+    from jaxloop.storage.ranking import RankedConfig
     from jaxloop.training.progress import Progress
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
@@ -100,24 +101,20 @@ def scheduled(counts: dict[str, int]) -> str:
     return "".join(f"{status} {counts[status]}  " for status in ("stopped", "paused") if counts[status])
 
 
-def best_table(best: list[dict[str, Any]], varied: list[str], metric: str) -> Table:
+def best_table(best: "list[RankedConfig]", varied: list[str], metric: str) -> Table:
     """Configs ranked, one a row, with the standard error over their replicates and the numbers of these."""
     table = Table(title=f"best by {escape(metric)}, mean over seeds")
-    names = [name for name in varied if name not in REPLICATES and any(name in row["hparams"] for row in best)]
+    names = [name for name in varied if name not in REPLICATES and any(name in row.hparams for row in best)]
     other = metric.replace("validation/", "test/")
     for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
         heading = re.sub(r"([/_])", r"\1\n", escape(name))
         table.add_column(heading, justify="right", vertical="bottom", overflow="fold")
     for rank, row in enumerate(best, 1):
-        values = [_short(row["hparams"].get(name)) for name in names]
-        tested = [_measured(row["metrics"].get(other))] if other != metric else []
-        ended = (
-            ""
-            if row["complete"]
-            else f" ({row['finished']} of {len(row['members'])} finished with a finite value)"
-        )
-        measured = [_measured(row["mean"]), _measured(row["standard_error"]), *tested]
-        table.add_row(str(rank), *values, *measured, ranges(row["members"]) + ended)
+        values = [_short(row.hparams.get(name)) for name in names]
+        tested = [_measured(row.metrics.get(other))] if other != metric else []
+        ended = "" if row.complete else f" ({row.finished} of {len(row.members)} finished with a finite value)"
+        measured = [_measured(row.mean), _measured(row.standard_error), *tested]
+        table.add_row(str(rank), *values, *measured, ranges(row.members) + ended)
     return table
 
 

@@ -1,6 +1,7 @@
 """The commands that read a run, check it, or take something out of it."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def doctor(as_json: bool) -> None:
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
     from jaxloop.errors import DamagedError, NotFoundError
-    from jaxloop.storage.ranking import run_json
+    from jaxloop.storage.state import state
     from jaxloop.storage.store import Store, exists
 
     if not folder.is_dir() and folder != RUNS:
@@ -53,17 +54,17 @@ def ls(folder: Path, as_json: bool) -> None:
     for run in [folder] if exists(folder) else filter(exists, inside):
         try:
             with Store(run) as store:
-                found.append(run_json(store))
+                found.append(state(store))
         except DamagedError as error:
             click.echo(f"jaxloop: {error}", err=True)
     if as_json:
-        click.echo(strict_json(found))
+        click.echo(strict_json([each.json() for each in found]))
     elif not found:
         click.echo(f"no runs in {folder}; `jaxloop population SWEEP` makes one", err=True)
-    for row in () if as_json else found:
-        shown = [name for name in ("finished", "stopped", "paused", "diverged") if row[name] or name in ALWAYS]
-        counts = "  ".join(f"{row[name]} {name}" for name in shown)
-        click.echo(f"{row['run']}  {row['status']}  {row['members']} members  {counts}")
+    for each in () if as_json else found:
+        shown = [name for name in COUNTED if each.counts[name] or name in ALWAYS]
+        counts = "  ".join(f"{each.counts[name]} {name}" for name in shown)
+        click.echo(f"{each.run}  {each.told()}  {sum(each.counts.values())} members  {counts}")
 
 
 @click.command()
@@ -71,27 +72,26 @@ def ls(folder: Path, as_json: bool) -> None:
 @as_json
 def show(target: Path, as_json: bool) -> None:
     """Show a run's members, or one member."""
-    from jaxloop.storage.ranking import member_json, run_json
+    from jaxloop.storage.state import state
     from jaxloop.storage.store import Store, exists
 
     of_a_run = exists(target.parent) and not exists(target)
     run, label = (target.parent, target.name) if of_a_run else (target, None)
     with Store(run) as store:
         if label is not None:
-            found = member_json(store.member(label))
-            click.echo(strict_json(found) if as_json else _member_text(found))
+            found = store.member(label)
+            click.echo(strict_json(asdict(found)) if as_json else _member_text(asdict(found)))
             return
-        members = [member_json(member) for member in store.members()]
+        members = store.members()
         if as_json:
-            click.echo(strict_json({**run_json(store), "members": members}))
+            click.echo(strict_json({**state(store).json(), "members": [asdict(member) for member in members]}))
             return
         varied = store.varied
         for member in members:
-            values = " ".join(f"{n}={member['hparams'][n]}" for n in varied if n in member["hparams"])
-            metric = member["metrics"].get(store.metric)
+            values = " ".join(f"{n}={member.hparams[n]}" for n in varied if n in member.hparams)
+            metric = member.metrics.get(store.metric)
             shown = "-" if metric is None else f"{metric:.4f}"
-            line = f"{member['number']:04d}  {member['status']:9} step {member['step']:>6}  {shown:>8}  {values}"
-            click.echo(line)
+            click.echo(f"{member.number:04d}  {member.status:9} step {member.step:>6}  {shown:>8}  {values}")
         _remark(store)
 
 
@@ -108,14 +108,14 @@ def _member_text(member: dict[str, Any]) -> str:
 
 def _remark(store: Any) -> None:
     """Print what a reader of results should know about the run."""
-    from jaxloop.storage.ranking import run_json
+    from jaxloop.storage.state import state
 
-    found = run_json(store)
-    if found["status"] != "finished":
-        click.echo(f"{found['run']} is {found['status']}", err=True)
-    for drift in found["drift"]:
+    found = state(store)
+    if found.status != "finished":
+        click.echo(f"{found.run} is {found.told()}", err=True)
+    for drift in found.drift:
         told = "; ".join(drift["changes"])
-        click.echo(f"{found['run']}: from turn {drift['turn']} on trained after a change: {told}", err=True)
+        click.echo(f"{found.run}: from turn {drift['turn']} on trained after a change: {told}", err=True)
 
 
 @click.command()
@@ -129,7 +129,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
     from jaxloop.errors import NotFoundError, SweepError
     from jaxloop.storage.ranking import not_finite, ranked, with_finite_mean
     from jaxloop.storage.store import Store
-    from jaxloop.sweep.catalog import direction
+    from jaxloop.sweep.catalog import direction, undirected
 
     with Store(run) as store:
         metric = str(metric or store.metric)
@@ -137,12 +137,12 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
         better = mode or (store.mode if metric == store.metric else direction(metric))
         if better is None:
-            raise SweepError(f"cannot infer a direction for `{metric}`: set --mode to max or min")
+            raise SweepError(undirected(metric, "--mode"))
         found = ranked(store, metric, better)
         for told in not_finite(found, metric):
             click.echo(f"{run}: {told}", err=True)
         if as_json:
-            click.echo(strict_json(found[:k]))
+            click.echo(strict_json([asdict(config) for config in found[:k]]))
             return
         rows = with_finite_mean(found)[:k]
         if not rows:
@@ -196,5 +196,6 @@ def export(run: Path, member: str, out: Path, folder: Path | None, average: bool
     click.echo(out)
 
 
+COUNTED = ("finished", "stopped", "paused", "diverged")
 ALWAYS = ("finished", "diverged")  # counts that `ls` shows even where they are 0
 COMMANDS = (verify, doctor, ls, show, best, replay, export)

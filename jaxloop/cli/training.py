@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +23,7 @@ from jaxloop.storage.records import ENDED
 
 if TYPE_CHECKING:
     from jaxloop.api import Ready
+    from jaxloop.training.summary import Summary
 
 
 @click.command()
@@ -38,7 +39,7 @@ def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: boo
 
     start_jax()
     found = planning.plan(*api.read(file, overrides))
-    click.echo(strict_json(found) if as_json else planning.text(found))
+    click.echo(strict_json(found.json()) if as_json else planning.text(found))
 
 
 @click.command()
@@ -151,7 +152,7 @@ def _train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
     folder, checked, _ = ready
 
     if not processes.leads():
-        if signal := ready.train(allow_drift=allow_drift)["signal"]:
+        if signal := ready.train(allow_drift=allow_drift).signal:
             sys.exit(INTERRUPTED + signal)
         return
     stream = sys.stderr if as_json else sys.stdout
@@ -162,39 +163,37 @@ def _train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
     with Panel(checked.varied, to_stderr=as_json) as panel:
         panel.tell(cautions)
         summary = ready.train(panel, allow_drift=allow_drift)
-        panel.tell(summary["notes"])
-    signal = summary.pop("signal")
+        panel.tell(summary.notes)
     with ignoring_broken_pipe(sys.stdout):
         if as_json:
-            click.echo(strict_json(summary))
+            click.echo(strict_json(summary.json()))
         else:
-            _tell(folder, checked.varied, summary, interrupted=signal is not None)
-    if signal:
-        sys.exit(INTERRUPTED + signal)
-    if summary["finished"] == 0:
-        why = "all diverged" if not summary["stopped"] else "all diverged or were stopped"
+            _tell(folder, checked.varied, summary)
+    if summary.signal:
+        sys.exit(INTERRUPTED + summary.signal)
+    if summary.finished == 0:
+        why = "all diverged" if not summary.stopped else "all diverged or were stopped"
         click.echo(f"jaxloop: no member finished: {why}", err=True)
         sys.exit(NO_MEMBER_FINISHED)
 
 
-def _tell(folder: Path, varied: list[str], summary: dict[str, Any], *, interrupted: bool) -> None:
+def _tell(folder: Path, varied: list[str], summary: "Summary") -> None:
     """Print how a run ended, and the next useful commands."""
     from jaxloop.cli.panel import best_table, console
     from jaxloop.storage import run_folder
 
-    if summary["best"]:
-        console().print(best_table(summary["best"][:5], varied, summary["metric"]))
-    ended = [name for name in ("finished", "stopped", "diverged") if summary[name] or name != "stopped"]
-    counts = ", ".join(f"{summary[name]} {name}" for name in ended)
+    if summary.best:
+        console().print(best_table(summary.best[:5], varied, summary.metric))
+    stopped = f", {summary.stopped} stopped" if summary.stopped else ""
     click.echo(
-        f"{counts} of {summary['members']} members in "
-        f"{summary['seconds']:.1f} s of training (compiled in {summary['compile_seconds']:.1f} s): "
-        f"{summary['member_steps_per_second']:,.0f} member-steps/s"
+        f"{summary.finished} finished{stopped}, {summary.diverged} diverged of {summary.members} members in "
+        f"{summary.seconds:.1f} s of training (compiled in {summary.compile_seconds:.1f} s): "
+        f"{summary.member_steps_per_second:,.0f} member-steps/s"
     )
-    if interrupted:
-        done = f"{summary['share_done']:.0%} of the steps are done and saved"
+    if summary.signal:
+        done = f"{summary.share_done:.0%} of the steps are done and saved"
         click.echo(f"interrupted: {done}; `resume` goes on from there")
-    verb = "resume" if interrupted else "best" if summary["best"] else "show"
+    verb = "resume" if summary.signal else "best" if summary.best else "show"
     logdir = shlex.quote(str(run_folder.members(folder)))
     click.echo(f"tensorboard --logdir {logdir}\njaxloop {verb} {shlex.quote(str(folder))}")
 

@@ -12,7 +12,7 @@ from jaxloop.core.member import length
 from jaxloop.core.shapes import batch_shapes, measured_shapes, params_extents, resident
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError, told
-from jaxloop.sweep.catalog import direction
+from jaxloop.sweep.catalog import direction, undirected
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.suggest import unknown
 from jaxloop.sweep.sweep import Sweep
@@ -97,7 +97,7 @@ def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ..
             rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
         yield ("evaluate", "metric"), rule
     elif direction(metric, sweep.document.evaluate.mode) is None:
-        yield ("evaluate", "mode"), f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
+        yield ("evaluate", "mode"), undirected(metric, "evaluate.mode")
 
 
 def _unrecordable(measured: list[str]) -> str | None:

@@ -11,6 +11,7 @@ from jaxloop.core.prng import threefry
 from jaxloop.core.task import Task
 from jaxloop.errors import told
 
+MOST_PARAMETERS = 2**31 - 1  # int32 indices reach them all
 BRANCHES = (  # what JAX raises where Python needs a value that is only known when the program runs
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -38,6 +39,10 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
                 raise _BrokenError(
                     f"{_place(task.init)}`init` needs to give float arrays, params{where} is {leaf.dtype}"
                 )
+        if (count := sum(leaf.size for leaf in jax.tree.leaves(params))) > MOST_PARAMETERS:
+            raise _BrokenError(
+                f"a member has {count:,} parameters, and at most {MOST_PARAMETERS:,} can be trained"
+            )
         found = _traced("loss", task.loss, bucket, example, params, batch, key)
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
             rule = f"`loss` needs to return (scalar, {{metric: scalar}}), got {_kind(found)}"

@@ -190,6 +190,11 @@ def measured(task: str) -> list[str] | None:
     return [f"{split}/{name}" for split, names in splits.items() for name in names]
 
 
+def undirected(metric: str, option: str) -> str:
+    """Return the rule that a metric breaks whose `direction` cannot be inferred, and the option that gives it."""
+    return f"cannot infer a direction for `{metric}`: set {option} to max or min"
+
+
 def direction(metric: str, mode: str = "auto") -> str | None:
     """Return "max" or "min"; None if the mode is "auto" and cannot be inferred from the metric's name."""
     return DIRECTIONS.get(metric.rpartition("/")[2]) if mode == "auto" else mode

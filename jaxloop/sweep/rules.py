@@ -140,8 +140,7 @@ def _broken_ranking(task: str, evaluate: EvaluateSection, source_map: SourceMap)
     elif catalog.direction(metric, evaluate.mode) is None and not nearest(
         metric.rpartition("/")[2], catalog.DIRECTIONS
     ):
-        rule = f"cannot infer a direction for `{metric}`: set evaluate.mode to max or min"
-        yield source_map.say(("evaluate", "mode"), rule)
+        yield source_map.say(("evaluate", "mode"), catalog.undirected(metric, "evaluate.mode"))
 
 
 def _shared_names(document: Document, names: Namespace, source_map: SourceMap) -> Iterator[str]:

@@ -2,14 +2,14 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
 from jaxloop.formatting import ranges
 from jaxloop.storage import checkpoints, run_folder, seal
 from jaxloop.storage.final_parameters import final, own_folder, own_folders
-from jaxloop.storage.ranking import with_finite_mean
+from jaxloop.storage.ranking import RankedConfig, with_finite_mean
 from jaxloop.storage.records import Member
 from jaxloop.storage.snapshot import Final, ends_with
 from jaxloop.storage.store import Store
@@ -18,7 +18,7 @@ from jaxloop.sweep.sweep import Sweep
 BEST_CONFIGS, BEST_SEEDS = 8, 8  # of each of the best configs, so many members get folders of their own
 
 
-def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[str, Any]]) -> list[str]:
+def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[RankedConfig]) -> list[str]:
     """Give the best configs' members checkpoint folders of their own; delete what `keep` does not name.
 
     Args:
@@ -49,14 +49,14 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[dict[st
     return notes
 
 
-def _best(wanted: str, ranked: list[dict[str, Any]]) -> list[int]:
+def _best(wanted: str, ranked: list[RankedConfig]) -> list[int]:
     """Whose parameters `keep` means to have folders of their own, by number."""
     if wanted == "none":
         return []
     configs = with_finite_mean(ranked)
     if wanted == "all":
-        return [number for config in configs[:BEST_CONFIGS] for number in config["members"][:BEST_SEEDS]]
-    return [number for config in configs[: int(wanted.removeprefix("best:"))] for number in config["members"]]
+        return [number for config in configs[:BEST_CONFIGS] for number in config.members[:BEST_SEEDS]]
+    return [number for config in configs[: int(wanted.removeprefix("best:"))] for number in config.members]
 
 
 def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:

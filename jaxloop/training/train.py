@@ -32,6 +32,7 @@ from jaxloop.training.resume import prepared
 from jaxloop.training.scheduler import RunToBudget, Scheduler
 from jaxloop.training.signals import Interrupt
 from jaxloop.training.stream import Members, Stream
+from jaxloop.training.summary import Summary
 from jaxloop.training.turn import Turn
 
 BEGUN = (Status.RUNNING, Status.PAUSED)
@@ -46,16 +47,13 @@ def train(
     *,
     allow_drift: bool = False,
     scheduler: Scheduler | None = None,
-) -> dict[str, Any]:
+) -> Summary:
     """Train every member that has not ended, from the last checkpoint on.
 
     Args:
       sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
       allow_drift: to go on although code, data or libraries have changed since the run was last started.
       scheduler: decides at each chunk's end which members stop or pause; by default all take all their steps.
-
-    Returns:
-      The summary that `population --json` prints; `signal` is set where a signal ended it early.
 
     Raises:
       LockedError: another process trains this run.
@@ -109,7 +107,7 @@ class _Training:
         self.before = {"seconds": store.seconds, "member_steps": store.member_steps}  # by earlier processes
         self.checkpoint_policy = CheckpointPolicy(sweep.document, store.checkpoint["turn"])
 
-    def train(self) -> dict[str, Any]:
+    def train(self) -> Summary:
         self.notes += placement.moved(self.store, self.mesh)
         if processes.leads():
             self.store.put(status="running", **placement.facts(self.store, self.mesh))
@@ -259,8 +257,8 @@ class _Training:
         here = {"seconds": self.seconds, "member_steps": self.member_steps}
         return {name: had + here[name] for name, had in self.before.items()}
 
-    def _summary(self) -> dict[str, Any]:
-        """Finish the run's records and return what `population --json` prints."""
+    def _summary(self) -> Summary:
+        """Finish the run's records."""
         if not self.remaining_member_steps:
             self.signal = None  # it came when nothing was left to interrupt
         ranked, counts = ranking.ranked(self.store), self.store.counts()
@@ -272,31 +270,30 @@ class _Training:
             self._note()
         totals = self._totals()
         seconds = totals["seconds"]
-        status = "interrupted" if self.signal else "finished"
-        summary = {
-            "run": str(self.run),
-            "status": status,
-            "members": sum(counts.values()),
-            "finished": counts[Status.FINISHED],
-            "stopped": counts[Status.STOPPED],
-            "paused": counts[Status.PAUSED],
-            "diverged": counts[Status.DIVERGED],
-            "programs": len(self.buckets),
-            "capacity": self.store.capacity,
-            "group_size": self.store.group_size,
-            "devices": self.mesh.size * processes.count(),
-            "processes": processes.count(),
-            "metric": self.store.metric,
-            "notes": self.notes,
-            "share_done": self._progress(len(self.buckets)).share_done,
-            "compile_seconds": round(self.compile_seconds, 3),
-            "seconds": round(seconds, 3),
-            "member_steps_per_second": round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
-            "best": ranking.with_finite_mean(ranked)[:BEST_TOLD],
-        }
+        summary = Summary(
+            run=str(self.run),
+            status="interrupted" if self.signal else "finished",
+            members=sum(counts.values()),
+            finished=counts[Status.FINISHED],
+            stopped=counts[Status.STOPPED],
+            paused=counts[Status.PAUSED],
+            diverged=counts[Status.DIVERGED],
+            programs=len(self.buckets),
+            capacity=self.store.capacity,
+            group_size=self.store.group_size,
+            devices=self.mesh.size * processes.count(),
+            processes=processes.count(),
+            metric=self.store.metric,
+            notes=self.notes,
+            share_done=self._progress(len(self.buckets)).share_done,
+            compile_seconds=round(self.compile_seconds, 3),
+            seconds=round(seconds, 3),
+            member_steps_per_second=round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
+            best=ranking.with_finite_mean(ranked)[:BEST_TOLD],
+            signal=self.signal,
+        )
         if processes.leads():
-            self.store.put(status=status, **totals)
-            told = {name: value for name, value in summary.items() if name != "best"}
-            provenance.add(self.run, {**told, "notes": self.store.notes})
+            self.store.put(status=summary.status, **totals)
+            provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")
-        return {**summary, "signal": self.signal}
+        return summary

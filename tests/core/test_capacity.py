@@ -117,8 +117,8 @@ def test_where_memory_runs_out_at_the_start_half_the_slots_go_on(tmp_path, monke
     plain = jaxloop.run(swept, out=tmp_path / "plain")
     OutOfMemory(monkeypatch, fits=8)
     halved = jaxloop.run(swept, out=tmp_path / "halved")
-    assert (plain.summary["capacity"], halved.summary["capacity"]) == (32, 8)
-    assert halved.summary["notes"] == [
+    assert (plain.summary.capacity, halved.summary.capacity) == (32, 8)
+    assert halved.summary.notes == [
         "32 slots did not fit in the devices' memory: going on with 16",
         "16 slots did not fit in the devices' memory: going on with 8",
     ]

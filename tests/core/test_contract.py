@@ -48,6 +48,7 @@ def test_a_whole_task_is_accepted(tmp_path):
     ("text", "by", "says"),
     [
         ("jnp.zeros(3)", "jnp.zeros(3, int)", ["own.py:6", "`init` needs to give float arrays", "['w'] is int32"]),
+        ("jnp.zeros(3)", "jnp.zeros((2**16, 2**15))", ["own.py:6", "2,147,483,648 parameters, and at most"]),
         ('+ hparams["l2"], {"mse": value}', "", ["own.py:9", "`loss` needs to return (scalar, {metric: scalar})"]),
         ('value + hparams["l2"]', 'batch["x"]', ["own.py:9", "a scalar first, got shape (100, 3)"]),
         ('{"mse": value}', '{"mse": batch["x"]}', ["own.py:9", "`loss` needs scalar metrics, `mse` is shape"]),

@@ -163,7 +163,7 @@ def short_main_job(folder, *settings):
 def test_the_main_job_gives_the_same_bits_in_any_slots(tmp_path):
     whole, other = short_main_job(tmp_path / "whole"), short_main_job(tmp_path, "capacity=32", "group_size=2")
     assert whole.summary is not None
-    assert whole.summary["capacity"] == len(whole.members) == 256
+    assert whole.summary.capacity == len(whole.members) == 256
     for metric in whole.store.metric_names():
         np.testing.assert_array_equal(whole.curves(metric), other.curves(metric))
     for number in (0, 101, 255):

@@ -40,7 +40,7 @@ def test_twelve_architectures_in_one_program_that_is_compiled_once(tmp_path):
         """,
     )
     assert run.summary is not None
-    assert (run.summary["programs"], run.summary["finished"]) == (1, 12)
+    assert (run.summary.programs, run.summary.finished) == (1, 12)
     for member in run.members:
         widths = {leaf["kernel"].shape[1] for leaf in run.params(member)["hidden"].values()}
         assert widths == {member.hparams["width"]}
@@ -130,8 +130,8 @@ def test_five_fold_cross_validation_of_32_configs_is_one_run(tmp_path):
         """,
     )
     assert run.summary is not None
-    assert (run.summary["programs"], run.summary["finished"]) == (1, 160)
-    best = run.summary["best"][0]
+    assert (run.summary.programs, run.summary.finished) == (1, 160)
+    best = run.summary.best[0]
     assert len(best["members"]) == 5
     assert best["standard_error"] > 0
     # a fold's validation metrics, from its parameters and its examples
@@ -235,7 +235,7 @@ def test_rotary_positions_need_pairs(tmp_path):
 def test_a_network_without_hidden_layers_is_another_model_not_a_padded_one(tmp_path):
     run = trained(tmp_path, "[axes]\ndepth = { values = [0, 1] }")
     assert run.summary is not None
-    assert (run.summary["programs"], run.summary["finished"]) == (2, 2)
+    assert (run.summary.programs, run.summary.finished) == (2, 2)
     assert "hidden" not in run.params(0)
 
 

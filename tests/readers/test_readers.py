@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import jaxloop
 from jaxloop.readers.verify import verify
-from jaxloop.storage.ranking import ranked, run_json
+from jaxloop.storage.ranking import ranked
+from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 
@@ -46,8 +47,8 @@ def test_nine_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_command)
                     assert all(row["step"] % 20 == 0 for row in rows if kind == "show")
                 else:
                     with Store(run) as store:
-                        assert run_json(store)["members"] == 12
-                        assert run_json(store)["status"] in ("created", "running", "finished")
+                        assert sum(state(store).counts.values()) == 12
+                        assert state(store).status in ("created", "running", "finished")
                         for member in store.members():
                             steps = store.steps(member.number)
                             assert steps.tolist() == list(range(20, len(steps) * 20 + 1, 20))
@@ -69,7 +70,7 @@ def test_nine_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_command)
         finally:
             done.set()
     assert not failures, failures[0]
-    assert summary["finished"] == 12
+    assert summary.finished == 12
     assert reads.count("store") > 20
     assert {"show", "ls", "best", "tensorboard"} <= set(reads)
     assert verify(run)["problems"] == []

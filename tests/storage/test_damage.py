@@ -42,7 +42,7 @@ def run(crashed, tmp_path):
 
 def resumed(run):
     with jaxloop.resume(run) as loaded:
-        notes = loaded.summary["notes"]
+        notes = loaded.summary.notes
         curves = {metric: loaded.curves(metric) for metric in loaded.store.metric_names()}
         return notes, curves, [jax.tree.leaves(loaded.params(member)) for member in loaded.members]
 
@@ -179,8 +179,8 @@ def test_damaged_final_parameters_do_not_keep_a_run_from_its_end(run):
             path = max(files(run / folder), key=lambda file: file.stat().st_size)
             flip(path, path.stat().st_size // 2, 1)
     with jaxloop.resume(run) as loaded:
-        assert loaded.summary["status"] == "finished"
-        notes = loaded.summary["notes"]
+        assert loaded.summary.status == "finished"
+        notes = loaded.summary.notes
         assert loaded.store.notes == notes
     lost = [note for note in notes if note.startswith("final parameters of members")]
     assert len(lost) == len({member.final_folder for member in ended})
@@ -342,7 +342,7 @@ def test_a_members_own_checkpoint_that_was_damaged_is_written_anew_or_told_lost(
         flip(victim, len(before) // 2, 3)
         assert any("its SHA-256 is another" in problem for problem in verify(run)["problems"])
         with jaxloop.resume(run) as resumed:
-            (note,) = (each for each in resumed.summary["notes"] if "own checkpoint" in each)
+            (note,) = (each for each in resumed.summary.notes if "own checkpoint" in each)
         assert f"member 3's own checkpoint is {'deleted' if finals_are_kept else 'lost'}" in note
         assert (verify(run)["problems"] == []) == finals_are_kept
         jaxloop.resume(run, overrides=("checkpoint.keep=best:3",)).close()  # which has the only copies then

@@ -47,7 +47,7 @@ def test_the_disk_is_checked_before_anything_is_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize("every", ["20", '"60s"'])
 def test_the_estimate_of_the_disk_holds_what_a_run_takes(tmp_path, every):
     swept = sweep.parse(TINY, ("axes.seed.count=8", f"checkpoint.every={every}"))
-    estimate = plan.plan(swept, jaxloop.api.task_of(swept))["disk_bytes"]
+    estimate = plan.plan(swept, jaxloop.api.task_of(swept)).disk_bytes
     run = jaxloop.run(swept, out=tmp_path / "run").path
     taken = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
     copies = sum(path.stat().st_size for path in run.glob("members/*/checkpoint/**/*") if path.is_file())

@@ -52,7 +52,7 @@ def test_a_golden_run_goes_on(golden):
     """To the same values, but for rounding on other machines and versions of JAX."""
     run, expected = golden
     with jaxloop.resume(run, allow_drift=True) as resumed:
-        assert resumed.summary["finished"] == 4
+        assert resumed.summary.finished == 4
         for metric, rows in expected["curves"].items():
             np.testing.assert_allclose(
                 resumed.curves(metric), np.array(rows, np.float32), rtol=1e-3, atol=1e-3, err_msg=metric

@@ -11,7 +11,7 @@ import jaxloop
 from jaxloop.errors import LockedError
 from jaxloop.readers.verify import verify
 from jaxloop.storage import lock, run_folder
-from jaxloop.storage.ranking import run_json
+from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 
 
@@ -36,7 +36,7 @@ def test_a_damaged_owner_is_nobody(whole, text):
     (whole / run_folder.OWNER).write_text(text.replace("HOST", socket.gethostname()))
     assert not lock.is_held(whole)
     with Store(whole) as store:
-        assert run_json(store)["status"] == "finished"
+        assert state(store).status == "finished"
     (whole / run_folder.OWNER).unlink()
 
 
@@ -46,17 +46,17 @@ def test_what_another_host_began_to_train_cannot_be_told_from_here(whole, tmp_pa
         owner = (run / run_folder.OWNER).read_text()
         with Store(run) as store:
             store.put(status="running")
-            assert run_json(store)["status"] == "running"
+            assert state(store).status == "running"
             copy = shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns(run_folder.LOCK))
             (run / run_folder.OWNER).write_text(json.dumps({**json.loads(owner), "host": "node-a"}))
             assert re.fullmatch(
                 r"running on node-a as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(cannot be told from here\)",
-                run_json(store)["status"],
+                state(store).told(),
             )
         with Store(copy) as store:  # a copy is trained by nobody
-            assert run_json(store)["status"] == "interrupted"
+            assert state(store).status == "interrupted"
     owner = {**json.loads(owner), "host": "node-a"}
     (run / run_folder.OWNER).write_text(json.dumps(owner))
     assert verify(run)["problems"] == []
     with jaxloop.resume(run) as resumed:
-        assert run_json(resumed.store)["status"] == "finished"
+        assert state(resumed.store).status == "finished"

@@ -49,16 +49,16 @@ def bad_run(folder, value="jnp.inf", mode="max", overrides=()):
 def test_infinities_and_nan_come_last_and_their_neighbours_keep_their_parameters(tmp_path, value, mode):
     run = bad_run(tmp_path, value, mode)
     finite = [0.0, 0.25] if mode == "max" else [0.25, 0.0]
-    rows = ranked(run.store)
-    assert [row["hparams"]["bad"] for row in rows] == [*finite, 2.0, 1.0]
-    assert [row["mean"] for row in rows] == [1.0 - bad for bad in finite] + [None, None]
-    assert [row["complete"] for row in rows] == [True, True, False, False]
-    (told,) = not_finite(rows, "validation/score")
+    configs = ranked(run.store)
+    assert [config.hparams["bad"] for config in configs] == [*finite, 2.0, 1.0]
+    assert [config.mean for config in configs] == [1.0 - bad for bad in finite] + [None, None]
+    assert [config.complete for config in configs] == [True, True, False, False]
+    (told,) = not_finite(configs, "validation/score")
     assert told == "members 0-3 finished without a finite validation/score: their values are not ranked"
     assert run.summary is not None
-    assert told in run.summary["notes"]
-    assert len(run.summary["best"]) == 2
-    winners = rows[0]["members"]
+    assert told in run.summary.notes
+    assert len(run.summary.best) == 2
+    winners = configs[0].members
     assert all(jax.tree.leaves(run.params(number)) for number in winners)
     with pytest.raises(NotFoundError):
         run.params(next(number for number in range(8) if number not in winners))
@@ -68,7 +68,7 @@ def test_where_nothing_is_finite_nothing_is_deleted(tmp_path, jaxloop_command):
     run = bad_run(tmp_path, overrides=("axes.bad.values=[1.0, 2.0]",))
     assert with_finite_mean(ranked(run.store)) == []
     assert run.summary is not None
-    assert any("`keep` deletes no final parameters" in note for note in run.summary["notes"])
+    assert any("`keep` deletes no final parameters" in note for note in run.summary.notes)
     assert jax.tree.leaves(run.params(3))
     shown = jaxloop_command("best", run.path, "--json")
     assert [row["mean"] for row in json.loads(shown.stdout)] == [None, None]
@@ -78,7 +78,7 @@ def test_where_nothing_is_finite_nothing_is_deleted(tmp_path, jaxloop_command):
 def test_a_config_with_one_seed_that_is_not_finite_is_incomplete(tmp_path):
     with_seed = BAD.replace('score(hparams["bad"])', "score(jnp.where(hparams['seed'] > 0, hparams['bad'], 0.0))")
     file = line.written(tmp_path, task=with_seed.replace("VALUE", "jnp.inf"), sweep=SWEEP)
-    rows = ranked(jaxloop.run(file, out=tmp_path / "run").store)
-    assert [row["complete"] for row in rows] == [True, True, False, False]
-    assert [row["mean"] for row in rows] == [1.0, 0.875, 1.0, 1.0]
-    assert all(row["standard_error"] is None for row in rows[2:])
+    configs = ranked(jaxloop.run(file, out=tmp_path / "run").store)
+    assert [config.complete for config in configs] == [True, True, False, False]
+    assert [config.mean for config in configs] == [1.0, 0.875, 1.0, 1.0]
+    assert all(config.standard_error is None for config in configs[2:])

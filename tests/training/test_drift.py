@@ -53,7 +53,7 @@ def test_drift_is_shown_and_refused(mine, tmp_path, changed):
     with pytest.raises(Stopped):
         jaxloop.resume(run, allow_drift=True, observe=crash_at(2))
     with jaxloop.resume(run) as resumed:  # accepted once, it is no drift any more
-        assert resumed.summary["finished"] == 6
+        assert resumed.summary.finished == 6
         (drift,) = resumed.store.drift
     assert drift["turn"] == 2
     assert verify(run)["problems"] == []
@@ -71,7 +71,7 @@ def test_a_task_that_gains_an_hparam_has_drifted_and_is_still_read(mine, tmp_pat
     with pytest.raises(DamagedError, match="code: was"):
         jaxloop.resume(run)
     with jaxloop.resume(run, allow_drift=True) as resumed:
-        assert resumed.summary["finished"] == 12
+        assert resumed.summary.finished == 12
     assert verify(run)["problems"] == []
 
 
@@ -99,4 +99,4 @@ def test_to_a_finished_run_drift_matters_once_it_grows(mine, tmp_path):
         jaxloop.resume(run, overrides=("axes.seed.count=3",))
     with jaxloop.resume(run, overrides=("axes.seed.count=3",), allow_drift=True) as grown:
         assert [each["changes"][0][:10] for each in grown.store.drift] == ["code: was "]
-        assert grown.summary["finished"] == 9
+        assert grown.summary.finished == 9

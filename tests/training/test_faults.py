@@ -271,7 +271,7 @@ def test_a_disk_that_is_full_indeed(commands, whole, tmp_path):
             codes.append(done["code"])
             assert done["code"] in (0, 5), done
             assert "Traceback" not in done["said"]
-            size += 120
+            size += 240
             subprocess.run(["mount", "-o", f"remount,size={size}k", str(disk)], check=True)
         assert codes.count(5) > 2
         same(told(disk / "run"), whole[0])

@@ -62,7 +62,7 @@ def test_a_tuned_run_has_the_same_bits(tmp_path, monkeypatch):
     plain = jaxloop.run(swept, out=tmp_path / "plain")
     monkeypatch.setattr(group_tuner, "tuned", lambda *arguments: 2)
     tuned = jaxloop.run(swept, out=tmp_path / "tuned")
-    assert plain.summary["group_size"] != tuned.summary["group_size"] == 2
+    assert plain.summary.group_size != tuned.summary.group_size == 2
     for metric in plain.store.metric_names():
         np.testing.assert_array_equal(plain.curves(metric), tuned.curves(metric))
     ours, theirs = (jax.tree.leaves(run.params(5)) for run in (plain, tuned))

@@ -49,7 +49,7 @@ def test_a_run_goes_on_at_other_capacities(tmp_path, whole):
     found = verify(run)
     assert (found["problems"], found["checked"]["checkpoints"]) == ([], 2)
     with jaxloop.resume(run, overrides=("population.capacity=32",)) as resumed:
-        assert resumed.summary["capacity"] == 8
+        assert resumed.summary.capacity == 8
     same(run, whole, range(6), rtol=0, atol=0)
     assert verify(run)["problems"] == []
 
@@ -80,15 +80,15 @@ def test_training_that_a_killed_process_saved_is_counted(tmp_path):
     assert before["seconds"] > 0
     with jaxloop.resume(run) as resumed:
         assert resumed.store.member_steps == 6 * 60
-        assert resumed.store.seconds == pytest.approx(resumed.summary["seconds"], abs=1e-3)
-        assert resumed.summary["seconds"] > before["seconds"]
+        assert resumed.store.seconds == pytest.approx(resumed.summary.seconds, abs=1e-3)
+        assert resumed.summary.seconds > before["seconds"]
 
 
 @pytest.mark.slow
 def test_another_metric_is_told_of(tmp_path):
     jaxloop.run(sweep.parse(TINY), out=tmp_path / "run").close()
     with jaxloop.resume(tmp_path / "run", overrides=("evaluate.metric=test/loss",)) as resumed:
-        (note,) = resumed.summary["notes"]
+        (note,) = resumed.summary.notes
     assert note == "members are ranked by test/loss min from now on; it was by validation/accuracy max"
 
 
@@ -121,8 +121,8 @@ def test_a_finished_run_gets_more_members(tmp_path):
         rates = sorted({member.hparams["learning_rate"] for member in loaded.members})
     grown = ("axes.seed.count=3", f"axes.learning_rate.values={[*rates, 0.03]}")
     with jaxloop.resume(run, overrides=grown) as resumed:
-        assert resumed.summary["finished"] == 12
-        assert resumed.summary["status"] == "finished"
+        assert resumed.summary.finished == 12
+        assert resumed.summary.status == "finished"
         numbers = [member.number for member in resumed.members]
         assert numbers == list(range(12))
         assert len({member.id for member in resumed.members}) == 12
@@ -196,7 +196,7 @@ def test_no_turn_ends_past_the_interval_between_checkpoints(tmp_path, monkeypatc
 
     monkeypatch.setattr(Stream, "begin", begin)
     overrides = (f"checkpoint.every={every}", "run.steps=240", "axes.seed.count=1", "population.capacity=3")
-    assert jaxloop.run(sweep.parse(TINY, overrides), out=tmp_path / "run").summary["finished"] == 3
+    assert jaxloop.run(sweep.parse(TINY, overrides), out=tmp_path / "run").summary.finished == 3
     assert len(lost) == 13  # the last finds nobody left
     assert max(lost) == max(20, int(every) // 20 * 20)
 

@@ -57,7 +57,7 @@ def assert_same_members(run, whole, numbers):
 @pytest.mark.parametrize("capacity", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_member_that_pauses_and_goes_on_has_the_bits_of_one_that_never_paused(capacity, tmp_path, whole):
     run = trained(tmp_path / "run", PauseAt(20, [0, 3, 5]), f"population.capacity={capacity}")
-    assert run.summary["finished"] == 6
+    assert run.summary.finished == 6
     assert_same_members(run, jaxloop.load(whole), range(6))
     paused = run.store.connection.execute("select member, paused from pauses order by member, turn").fetchall()
     assert paused == [(number, state) for number in (0, 3, 5) for state in (1, 0)]
@@ -70,15 +70,15 @@ def test_a_stopped_member_keeps_its_curve_and_parameters_and_is_not_ranked(tmp_p
     assert (statuses.count(Status.STOPPED), statuses.count(Status.FINISHED)) == (3, 3)
     stopped = [member.number for member in run.members if member.status == Status.STOPPED]
     assert_same_members(run, alone, set(range(6)) - set(stopped))
-    assert run.summary["stopped"] == 3
-    assert run.summary["share_done"] == 1.0
+    assert run.summary.stopped == 3
+    assert run.summary.share_done == 1.0
     for number in stopped:
         assert {step for _, step in run.store.points(number)} == {20}
         assert run.store.points(number).items() <= alone.store.points(number).items()
         assert run.params(number)
     again = replay.train_alone(*run.sweep_and_task, run.store, stopped[0])
     assert (again["largest_difference"], again["missing"], again["steps"]) == (0.0, 0, 20)
-    complete = {number for row in ranked(run.store) if row["complete"] for number in row["members"]}
+    complete = {number for config in ranked(run.store) if config.complete for number in config.members}
     assert complete
     assert not complete & set(stopped)
     assert verify(run.path)["problems"] == []
@@ -96,7 +96,7 @@ def test_members_still_paused_when_nobody_is_left_are_stopped(tmp_path):
     assert [m.number for m in run.members if m.status == Status.STOPPED] == [1, 2]
     assert [m.step for m in run.members] == [60, 40, 40, 60, 60, 60]
     assert run.params(1)
-    assert run.summary["share_done"] == 1.0
+    assert run.summary.share_done == 1.0
     assert verify(run.path)["problems"] == []
 
 
@@ -111,7 +111,7 @@ def test_a_crash_while_members_are_paused_resumes_to_the_same_bits(turn, paused,
         assert [m.number for m in store.members() if m.status == Status.PAUSED] == paused
     assert verify(folder)["problems"] == []
     resumed = jaxloop.resume(folder)  # the default scheduler resumes paused members
-    assert resumed.summary["finished"] == 6
+    assert resumed.summary.finished == 6
     assert_same_members(resumed, jaxloop.load(whole), range(6))
     assert verify(folder)["problems"] == []
 

@@ -136,7 +136,7 @@ def test_a_member_that_cannot_take_one_more_step_keeps_its_last_point(tiny, tmp_
 def test_best_folders_and_what_keep_drops(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "best", overrides=("checkpoint.keep='best:1'",))
     kept = [m.number for m in run.members if list((run.path / "members").glob(f"{m.number:04d}-*/checkpoint"))]
-    assert kept == ranked(run.store)[0]["members"]
+    assert kept == ranked(run.store)[0].members
     assert jax.tree.leaves(run.params(kept[0]))
     assert not (run.path / "finished").exists()
     with pytest.raises(NotFoundError, match="no final parameters"):
@@ -149,10 +149,10 @@ def test_best_folders_and_what_keep_drops(tiny, tmp_path):
 @pytest.mark.slow
 def test_ranking_by_a_loss_takes_the_least(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "run", overrides=("evaluate.metric=validation/loss",))
-    means = [row["mean"] for row in ranked(run.store)]
+    means = [config.mean for config in ranked(run.store)]
     assert means == sorted(means)
     assert run.summary is not None
-    assert run.summary["best"][0]["mean"] == min(means)
+    assert run.summary.best[0].mean == min(means)
 
 
 def test_divergence_is_an_outcome(tiny, tmp_path):
@@ -161,8 +161,8 @@ def test_divergence_is_an_outcome(tiny, tmp_path):
     assert {m.status for m in sick} == {"diverged"}
     assert all(m.step < 60 and np.isfinite(m.metrics["train/loss"]) for m in sick)
     assert run.summary is not None
-    assert run.summary["diverged"] == 2
-    assert run.summary["finished"] == 4 - 2
+    assert run.summary.diverged == 2
+    assert run.summary.finished == 4 - 2
     for member in sick:
         assert all(np.isfinite(leaf).all() for leaf in [run.params(member)["out"]["kernel"]])
 
@@ -171,8 +171,8 @@ def test_divergence_is_an_outcome(tiny, tmp_path):
 def test_static_hparams_train_in_programs_of_their_own(tiny, tmp_path):
     run = jaxloop.run(tiny, out=tmp_path / "run", overrides=("axes.optimizer.values=['adam', 'lion']",))
     assert run.summary is not None
-    assert run.summary["programs"] == 2
-    assert run.summary["finished"] == 12
+    assert run.summary.programs == 2
+    assert run.summary.finished == 12
     assert run.params(11)["out"]["kernel"].shape == (16, 10)
 
 

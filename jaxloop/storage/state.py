@@ -1,0 +1,74 @@
+"""Where a run stands, as far as its folder can tell."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from jaxloop.storage import lock
+from jaxloop.storage.facts import Drift
+from jaxloop.storage.store import Store
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands.
+
+    Attributes:
+      run: its folder.
+      status: created, running, interrupted or finished.
+      host: another one that began to train it: whether it still does cannot be determined from here.
+      counts: of members, by status.
+      metric: that members are ranked by.
+      notes, drift: what a reader of its results should know.
+    """
+
+    run: str
+    name: str
+    status: str
+    host: str | None
+    counts: dict[str, int]
+    metric: str
+    notes: list[str]
+    drift: list[Drift]
+    last_written: float  # seconds since the epoch
+
+    def told(self) -> str:
+        """Return the status in words."""
+        if self.host is None:
+            return self.status
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.last_written))
+        return f"{self.status} on {self.host} as of {when} (cannot be told from here)"
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "name": self.name,
+            "status": self.status,
+            "host": self.host,
+            "members": sum(self.counts.values()),
+            **self.counts,
+            "metric": self.metric,
+            "notes": self.notes,
+            "drift": self.drift,
+        }
+
+
+def state(store: Store) -> RunState:
+    """Return where a run stands; one marked running whose process is gone was interrupted."""
+    run, status, host = store.path.parent, store.status, None
+    if status == "running" and not lock.is_held(run):
+        host = lock.other_host(run)
+        if host is None:
+            status = "interrupted" if store.status == "running" else store.status  # it may have just ended
+    files = (store.path, store.path.with_name(f"{store.path.name}-wal"))
+    return RunState(
+        run=str(run),
+        name=store.name,
+        status=status,
+        host=host,
+        counts=store.counts(),
+        metric=store.metric,
+        notes=store.notes,
+        drift=store.drift,
+        last_written=max(file.stat().st_mtime for file in files if file.exists()),
+    )
