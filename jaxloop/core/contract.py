@@ -40,9 +40,8 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
                     f"{_place(task.init)}`init` needs to give float arrays, params{where} is {leaf.dtype}"
                 )
         if (count := sum(leaf.size for leaf in jax.tree.leaves(params))) > MOST_PARAMETERS:
-            raise _BrokenError(
-                f"a member has {count:,} parameters, and at most {MOST_PARAMETERS:,} can be trained"
-            )
+            rule = f"gives a member {count:,} parameters, and at most {MOST_PARAMETERS:,} can be trained"
+            raise _BrokenError(f"{_place(task.init)}`init` {rule}")
         found = _traced("loss", task.loss, bucket, example, params, batch, key)
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
             rule = f"`loss` needs to return (scalar, {{metric: scalar}}), got {_kind(found)}"

@@ -53,6 +53,7 @@ def test_what_another_host_began_to_train_cannot_be_told_from_here(whole, tmp_pa
                 r"running on node-a as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(cannot be told from here\)",
                 state(store).told(),
             )
+            assert (state(store).json()["status"], state(store).json()["host"]) == ("running", "node-a")
         with Store(copy) as store:  # a copy is trained by nobody
             assert state(store).status == "interrupted"
     owner = {**json.loads(owner), "host": "node-a"}
