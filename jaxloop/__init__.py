@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
     from jaxloop.sweep.sizes import Choice, Size, choice, size
-    from jaxloop.training.scheduler import Decisions, Measured, Scheduler
+    from jaxloop.training.scheduler import Decisions, Join, Measured, Scheduler
 
     __version__: str
 
@@ -16,6 +16,7 @@ __all__ = [
     "Data",
     "Decisions",
     "JaxloopError",
+    "Join",
     "Measured",
     "Run",
     "Scheduler",
@@ -33,7 +34,7 @@ _HOMES = {
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
     "core.task": ("Data", "Task"),
-    "training.scheduler": ("Decisions", "Measured", "Scheduler"),
+    "training.scheduler": ("Decisions", "Join", "Measured", "Scheduler"),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxloop.sweep.catalog import TRACED_INTS
 from jaxloop.sweep.optimizer_arguments import UNPADDABLE
-from jaxloop.sweep.sizes import Choice, Size
+from jaxloop.sweep.sizes import Choice, Size, plain
 from jaxloop.sweep.sweep import Sweep
 
 DTYPES = {**dict.fromkeys(TRACED_INTS, np.int32), "seed": np.uint32}  # of traced numbers that are no float32
@@ -26,7 +26,7 @@ class Bucket:
       traced: the others, with the dtype of one slot's value.
       sizes: of those, what is padded, with what the arrays have.
       choices: of those, what is switched, with what the program computes.
-      numbers: its members' numbers in the sweep, in order.
+      numbers: its members' numbers in the sweep, in order; it grows as members join.
       classes: its members by size, where the program has more than one branch to compute them with: each a bucket
         padded to less than the whole.
     """
@@ -57,6 +57,26 @@ class Bucket:
     def class_of(self) -> dict[int, int]:
         """The index of each member's size class, by the member's number."""
         return {number: index for index, part in enumerate(self.size_classes) for number in part.numbers}
+
+    def add(self, number: int, hparams: Mapping[str, Any]) -> bool:
+        """Add a member that joins the run, if the program as it is can train it; return whether it can."""
+        for index, part in enumerate(self.size_classes):
+            if part.holds(hparams):
+                self.class_of[number] = index
+                part.numbers.append(number)
+                if part is not self:
+                    self.numbers.append(number)
+                return True
+        return False
+
+    def holds(self, hparams: Mapping[str, Any]) -> bool:
+        """Return whether a member with these hparams is computed as the bucket's own members are."""
+        return (
+            hparams.keys() == self.static.keys() | self.traced.keys()
+            and all(hparams[name] == plain(value) for name, value in self.static.items())
+            and all(0 < hparams[name] <= largest for name, largest in self.sizes.items())
+            and all(hparams[name] in names for name, names in self.choices.items())
+        )
 
     def columns(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
         """Return a member's traced hparams, as they stand in a slot's columns."""

@@ -49,7 +49,7 @@ def buckets(sweep: Sweep, task: Task, members: Iterable[int] | None = None) -> l
 
 def numbers(buckets: list[Bucket]) -> list[list[list[int]]]:
     """Return the members of each size class of each bucket: what a run's store keeps of a plan."""
-    return [[part.numbers for part in bucket.size_classes] for bucket in buckets]
+    return [[list(part.numbers) for part in bucket.size_classes] for bucket in buckets]
 
 
 def recorded(sweep: Sweep, numbers: list[list[list[int]]]) -> list[Bucket]:

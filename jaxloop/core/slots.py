@@ -64,6 +64,12 @@ class Slots:
         """Let a member wait for a seat, behind those that wait already."""
         self.queues[self.bucket.class_of[number]].append(number)
 
+    def reseat(self, slot: int, number: int) -> None:
+        """Let a member take the place of another, which it is a copy of."""
+        steps = self.steps[slot]
+        self._seat(slot, number)
+        self.steps[slot] = steps
+
     def admit(self) -> np.ndarray:
         """Admit waiting members, in order, in the free slots; return (M,) bool of the newly taken ones."""
         fresh = np.zeros(len(self.members), bool)

@@ -94,8 +94,12 @@ def _members(store: Store, members: list[Member]) -> Iterator[str | None]:
     """Check that each member's hparams give its id: neither has changed since the run began."""
     document = parse(store.sweep, folder=Path(store.folder)).document
     origins = store.origins
+    ids = {member.number: member.id for member in members}
     for member in members:
-        wanted = {identity.member(member.hparams, document, each["code"], each["data"]) for each in origins}
+        parent = None if member.parent is None else identity.Parent(ids[member.parent], member.parent_step)
+        wanted = {
+            identity.member(member.hparams, document, each["code"], each["data"], parent) for each in origins
+        }
         fits = member.id in wanted and member.config == identity.config(member.hparams)
         yield None if fits else f"member {member.number}: its hparams are not those of its id {member.id}"
 
@@ -105,8 +109,11 @@ def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
     every = parse(store.sweep, folder=Path(store.folder)).document.run.evaluate_every
     for member in members:
         steps, budget = store.steps(member.number).tolist(), member.hparams["steps"]
-        nowhere = set() if member.status == Status.DIVERGED else {0}  # who diverged at once has its point there
-        wanted = sorted({*range(every, member.step + 1, every), member.step} - nowhere)
+        start = member.parent_step
+        # a member that diverged at once has its point there
+        nowhere = set() if member.status == Status.DIVERGED else {start}
+        first = (start // every + 1) * every
+        wanted = sorted({*range(first, member.step + 1, every), member.step} - nowhere)
         if steps != wanted:
             yield f"member {member.number}: has points at steps {steps}, its {member.step} steps need {wanted}"
         elif (member.status == Status.FINISHED) != (member.step == budget):

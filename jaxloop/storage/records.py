@@ -29,6 +29,8 @@ class NewMember(NamedTuple):
     config: str
     hparams: dict[str, Any]
     folder: str
+    parent: int | None = None
+    parent_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,14 @@ class Member:
     folder: str  # of its own, in the run's `members`
     final_folder: str | None  # of its final parameters, relative to the run's folder
     metrics: dict[str, float]
+    joined: int | None  # the turn after which it joined; None for the members that a sweep gives
+    parent: int | None  # of a copy: the member that it began as
+    parent_step: int  # and the steps that this one had taken
 
 
-def from_row(names, number, id, config, hparams, status, step, folder, final_folder, *values) -> Member:
+def from_row(
+    names, number, id, config, hparams, status, step, folder, final_folder, joined, parent, parent_step, *values
+) -> Member:
     """Return a member from its row in the store, the last value of each metric behind it.
 
     Raises:
@@ -66,6 +73,9 @@ def from_row(names, number, id, config, hparams, status, step, folder, final_fol
         _within(folder),
         final_folder and _within(final_folder),
         metrics,
+        joined,
+        parent,
+        parent_step or 0,
     )
 
 

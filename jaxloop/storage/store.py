@@ -18,9 +18,13 @@ from jaxloop.storage import facts, run_folder
 from jaxloop.storage.records import Member, NewMember, Status, from_row
 from jaxloop.sweep.suggest import nearest
 
-FORMAT, READABLE = 4, (2, 3, 4)
-# of members that a scheduler paused or had go on again, after which turn
-PAUSES = "pauses(member integer, turn integer, paused integer not null, primary key(member, turn)) without rowid"
+FORMAT, READABLE = 5, (2, 3, 4, 5)
+TABLES = {  # that runs of earlier formats lack
+    # which members a scheduler paused or resumed, after which turn
+    "pauses": "(member integer, turn integer, paused integer not null, primary key(member, turn)) without rowid",
+    # which members joined after a turn; copies have a parent, and the steps that this had taken
+    "joins": "(member integer primary key, turn integer not null, parent integer, step integer)",
+}
 PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
@@ -72,7 +76,7 @@ class Store(facts.Facts):
     def _create(self) -> None:
         self.connection.executescript(
             f"""begin;
-            create table {PAUSES};
+            {"".join(f"create table {name}{columns};" for name, columns in TABLES.items())}
             create table facts(key text primary key, value text not null);
             create table members(number integer primary key, id text unique not null, config text not null,
               hparams text not null, folder text not null, status text not null, step integer not null,
@@ -184,6 +188,26 @@ class Store(facts.Facts):
             rows,
         )
 
+    def join(self, turn: int, members: Sequence[NewMember], size_classes: list[list[list[int]]]) -> None:
+        """Record members that join after a turn, within a transaction; copies have begun.
+
+        Args:
+          size_classes: as the fact of that name, with the new members.
+        """
+        if not members:
+            return
+        self._add_tables()
+        self.add_members(members)
+        self.connection.executemany(
+            "insert into joins(member, turn, parent, step) values(?, ?, ?, ?)",
+            [(new.number, turn, new.parent, new.parent_step) for new in members],
+        )
+        self.connection.executemany(
+            "update members set status = ?, step = ?, admitted = ? where number = ?",
+            [(Status.RUNNING, new.parent_step, turn, new.number) for new in members if new.parent is not None],
+        )
+        self.put(size_classes=size_classes)
+
     def add_metrics(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self.metric_names():
@@ -222,7 +246,7 @@ class Store(facts.Facts):
         changes = [(number, True) for number in paused] + [(number, False) for number in going_on]
         if not changes:
             return
-        self._prepare_pauses()
+        self._add_tables()
         self.connection.executemany(
             "insert or replace into pauses(member, turn, paused) values(?, ?, ?)",
             [(number, turn, is_paused) for number, is_paused in changes],
@@ -230,9 +254,10 @@ class Store(facts.Facts):
         statuses = [(Status.PAUSED if is_paused else Status.RUNNING, number) for number, is_paused in changes]
         self.connection.executemany("update members set status = ? where number = ?", statuses)
 
-    def _prepare_pauses(self) -> None:
-        """Make room for pauses in a run of an earlier format, which an earlier jaxloop then reads no more."""
-        self.connection.execute(f"create table if not exists {PAUSES}")
+    def _add_tables(self) -> None:
+        """Add what a run of an earlier format lacks; an earlier jaxloop then reads it no more."""
+        for name, columns in TABLES.items():
+            self.connection.execute(f"create table if not exists {name}{columns}")
         if self.format != FORMAT:
             self.put(format=FORMAT)
 
@@ -245,6 +270,7 @@ class Store(facts.Facts):
         with self.transaction():
             execute = self.connection.execute
             self.put(checkpoint=checkpoint)
+            self._rewind_joins(turn)
             execute("delete from curves where turn > ?", (turn,))
             execute("update members set status = ? where status = ?", (Status.RUNNING, Status.PAUSED))
             execute(
@@ -256,15 +282,37 @@ class Store(facts.Facts):
                 (Status.WAITING, turn),
             )
             execute(
-                "update members set step = coalesce((select max(step) from curves where member = number), 0) "
-                "where status = ?",
+                "update members set step = coalesce((select max(step) from curves where member = number), "
+                f"(select step from {self._joins} where member = number), 0) where status = ?",
                 (Status.RUNNING,),
             )
             self._rewind_pauses(turn)
 
+    def _has(self, table: str) -> bool:
+        return bool(self._rows("select 1 from sqlite_master where name = ?", (table,)))
+
+    @property
+    def _joins(self) -> str:
+        """The table of joins; where an earlier format has none, an empty one."""
+        return "joins" if self._has("joins") else "(select 0 member, 0 turn, 0 parent, 0 step where false)"
+
+    def _rewind_joins(self, turn: int) -> None:
+        """Forget the members that joined after a turn."""
+        later = {member for (member,) in self._rows(f"select member from {self._joins} where turn > ?", (turn,))}
+        if later:
+            self.connection.execute(
+                "delete from members where number in (select member from joins where turn > ?)", (turn,)
+            )
+            self.connection.execute("delete from joins where turn > ?", (turn,))
+            left = [[[n for n in part if n not in later] for part in parts] for parts in self.size_classes]
+            self.put(size_classes=[parts for parts in left if any(parts)])
+            for bucket in range(len(left)):
+                if not any(left[bucket]):
+                    self.put_layout(bucket, None)
+
     def _rewind_pauses(self, turn: int) -> None:
         """Forget the pauses after a turn; those that were paused then are so again."""
-        if not self._rows("select 1 from sqlite_master where name = 'pauses'"):
+        if not self._has("pauses"):
             return
         self.connection.execute("delete from pauses where turn > ?", (turn,))
         self.connection.execute(
@@ -292,7 +340,8 @@ class Store(facts.Facts):
         # The last value of each metric: the point at the member's own step holds all of them.
         last = "".join(f", c.{_quoted(name)}" for name in names)
         rows = self._rows(
-            f"select number, id, config, hparams, status, m.step, folder, finished{last} from members m "
+            f"select number, id, config, hparams, status, m.step, folder, finished, j.turn, parent, j.step{last} "
+            f"from members m left join {self._joins} j on j.member = m.number "
             f"left join curves c on c.member = m.number and c.step = m.step where {where} order by number",
             parameters,
         )
@@ -341,7 +390,8 @@ class Store(facts.Facts):
     def trained_at(self, turn: int) -> dict[int, int]:
         """Return the steps of each member that was being trained at the end of a turn, by number."""
         rows = self._rows(
-            "select number, coalesce(max(c.step), 0) from members m "
+            f"select number, coalesce(max(c.step), j.step, 0) from members m "
+            f"left join {self._joins} j on j.member = m.number "
             "left join curves c on c.member = m.number and c.turn <= ?1 "
             "where admitted <= ?1 and (retired is null or retired > ?1) group by number",
             (turn,),

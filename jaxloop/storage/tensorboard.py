@@ -95,9 +95,10 @@ class MemberSummaries:
       hparams: shown in TensorBoard's HPARAMS tab, in one row with all members of the same `config`.
     """
 
-    def __init__(self, folder: Path, hparams: dict[str, Any], config: str, *, announce: bool):
+    def __init__(self, folder: Path, hparams: dict[str, Any], config: str):
+        is_new = not _files(folder)
         self.events = _Events(folder)
-        if announce:
+        if is_new:
             start = plugin_hparams_pb2.SessionStartInfo(group_name=config, start_time_secs=time.time())
             for name, value in hparams.items():
                 if isinstance(value, bool):

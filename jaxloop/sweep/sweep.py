@@ -32,7 +32,7 @@ class Sweep:
 
     Attributes:
       document: the file's sections, every default filled in.
-      members: each member's hparams, by name, in the order of their numbers.
+      members: each member's hparams, by name, in the order of their numbers; it grows as members join.
       declared: the hparams that its members may have, as the engine and the task declare them.
       folder: what relative paths in the file are relative to.
       name: of the file, without its suffix.

@@ -163,7 +163,9 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     if recorded == sweep.members[: len(recorded)]:
         return sweep
     wanted = {digest(hparams): hparams for hparams in sweep.members}
-    lost = [hparams for hparams in recorded if wanted.pop(digest(hparams), None) is None]
+    originals = [member for member in store.members() if member.parent is None]
+    missing_here = [member for member in originals if wanted.pop(digest(member.hparams), None) is None]
+    lost = [member.hparams for member in missing_here if member.joined is None]
     if lost:
         run = store.path.parent
         raise SweepError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxloop.storage import checkpoints, run_folder, tensorboard
-from jaxloop.storage.records import Status
+from jaxloop.storage.records import Member, NewMember, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes
@@ -23,7 +23,7 @@ class Recorder:
 
     def __init__(self, run: Path, sweep: Sweep, store: Store):
         self.run, self.sweep, self.store = run, sweep, store
-        self.members = {member.number: member for member in store.members()}
+        self.members: dict[int, Member | NewMember] = {member.number: member for member in store.members()}
         self.summaries: dict[int, tensorboard.MemberSummaries] = {}
         self.uncommitted: list[Turn] = []
         self.flushed_at = self.committed_at = time.monotonic()
@@ -44,6 +44,7 @@ class Recorder:
         for folder, finals in turn.finals:
             checkpoints.save_finals(self.run / folder, finals)
         self._write_summaries(turn)
+        self.members |= {new.number: new for new in turn.new_members}
         if turn.parts is not None or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
             self._flush()
         if turn.snapshot:
@@ -63,6 +64,7 @@ class Recorder:
                 self.store.record(each.number, each.members.tolist(), each.steps.tolist(), each.metrics)
                 self.store.pause(each.number, each.paused, each.going_on)
                 self.store.retire(each.number, each.leavers, each.folders)
+                self.store.join(each.number, each.new_members, each.size_classes)
             if turn.parts is not None:
                 checkpoint = {"turn": turn.number, "parts": turn.parts}
                 if turn.parts:  # else none is needed, and none is kept
@@ -79,18 +81,18 @@ class Recorder:
             writer.flush()
 
     def _write_summaries(self, turn: Turn) -> None:
-        admitted, rows = set(turn.admitted), np.flatnonzero(turn.own)
+        rows = np.flatnonzero(turn.own)
         metrics = {name: values[rows] for name, values in turn.metrics.items()}
         records = tensorboard.scalar_records(turn.steps[rows], metrics)
         for number, record in zip(turn.members[rows].tolist(), records, strict=True):
             if number not in self.summaries:  # it starts, or was admitted before this process resumed the run
-                self.summaries[number] = self._open(number, announce=number in admitted)
+                self.summaries[number] = self._open(number)
             self.summaries[number].append(record)
         for number in turn.paused:
             self._close(number)
         for number, status in turn.leavers.items():
             if number not in self.summaries and number not in turn.members and processes.leads():  # was paused
-                self.summaries[number] = self._open(number, announce=False)
+                self.summaries[number] = self._open(number)
             if number in self.summaries:
                 self.summaries[number].end(success=status != Status.DIVERGED)
                 self._close(number)
@@ -100,7 +102,7 @@ class Recorder:
         if writer := self.summaries.pop(number, None):
             writer.flush()
 
-    def _open(self, number: int, *, announce: bool) -> tensorboard.MemberSummaries:
+    def _open(self, number: int) -> tensorboard.MemberSummaries:
         member = self.members[number]
         folder = run_folder.member(self.run, member.folder)
-        return tensorboard.MemberSummaries(folder, member.hparams, member.config, announce=announce)
+        return tensorboard.MemberSummaries(folder, member.hparams, member.config)

@@ -12,7 +12,7 @@ from jaxloop.core.program import CompiledProgram, compiled, shared
 from jaxloop.core.slots import Slots
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
-from jaxloop.storage.records import Status
+from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import drift
@@ -32,7 +32,8 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     recorded = store.points(number)
     if not recorded:
         raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
-    (member,) = store.members("number = ?", (number,))
+    lineage = _lineage(store, number)
+    member, start = lineage[-1], lineage[-1].parent_step
     last = sweep.members[number]["steps"] if member.status in (Status.FINISHED, Status.DIVERGED) else member.step
     mesh = member_mesh(store.devices)
     program = _program(sweep, task, store, number, mesh)
@@ -40,6 +41,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     slots = Slots(bucket, sweep.members, program.capacity, program.group_size, [number], mesh.size)
     fresh, data = program.place(slots.admit()), shared(task, bucket, mesh)
     (seat,) = slots.seated
+    slots.reseat(seat, lineage[0].number)
     hparams, state = program.place(slots.columns), program.empty()
     nobody = program.place(np.zeros(program.capacity, bool))
     curves: dict[tuple[str, int], float] = {}
@@ -47,9 +49,14 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         state, record = program.advance(hparams, state, fresh, data)
         mine = {name: float(values[seat]) for name, values in jax.device_get(record).items()}
         step, fresh = int(mine["step"]), nobody
-        curves |= {(name, step): mine[name] for name in program.metrics if not np.isnan(mine[name])}
+        if step > start:
+            curves |= {(name, step): mine[name] for name in program.metrics if not np.isnan(mine[name])}
         if mine["diverged"] or step >= last:
             break
+        while len(lineage) > 1 and step >= lineage[1].parent_step:
+            lineage = lineage[1:]
+            slots.reseat(seat, lineage[0].number)
+            hparams = program.place(slots.columns)
     both = curves.keys() & recorded.keys()
     # equal infinities differ by nothing
     gaps = [abs(curves[at] - recorded[at]) for at in both if curves[at] != recorded[at]]
@@ -61,6 +68,12 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         "largest_difference": max(gaps, default=0.0),
         "drift": drift.changes(store, drift.origin(sweep, task)),
     }
+
+
+def _lineage(store: Store, number: int) -> list[Member]:
+    """Return a member behind those that it began as a copy of, the first of which has no parent."""
+    (member,) = store.members("number = ?", (number,))
+    return [*([] if member.parent is None else _lineage(store, member.parent)), member]
 
 
 def _program(sweep: Sweep, task: Task, store: Store, number: int, mesh: Mesh) -> CompiledProgram:

@@ -40,6 +40,10 @@ def rewind(run: Path, store: Store, checkpoint: Shards) -> list[str]:
     store.rewind(turn, checkpoint)
     checkpoints.keep_only(run, range(turn + 1))
     notes = []
+    known = {member.folder for member in store.members()}
+    for folder in run_folder.members(run).glob("[0-9]*"):
+        if folder.name not in known:  # of a member that joined after the checkpoint
+            shutil.rmtree(folder)
     for member in store.members():
         folder = run_folder.member(run, member.folder)
         if member.status == Status.WAITING and folder.exists():
@@ -68,7 +72,7 @@ def _damage(folder: Path, member: Member, store: Store) -> str | None:
 def _rewrite(folder: Path, member: Member, store: Store) -> None:
     """Write a member's events from its recorded points; killed on the way, the next resume does it again."""
     tensorboard.delete(folder)
-    writer = tensorboard.MemberSummaries(folder, member.hparams, member.config, announce=True)
+    writer = tensorboard.MemberSummaries(folder, member.hparams, member.config)
     points = store.points(member.number)
     steps = sorted({step for _, step in points})
     metrics = {name: np.array([points.get((name, step), np.nan) for step in steps]) for name, _ in sorted(points)}

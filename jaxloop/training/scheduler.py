@@ -1,47 +1,71 @@
-"""A scheduler decides from what was measured which members stop, pause or resume at the end of a chunk."""
+"""A scheduler decides from what was measured which members stop, pause, resume or join at the end of a chunk."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a turn measured of the members that have steps left; nothing, before the first turn.
+    """What a turn measured of the members that trained in it; nothing, before the first turn.
 
     Attributes:
       members: (K,) int32 numbers.
       steps: (K,) int64 steps that each has taken.
       metrics: by name, (K,) float32 values; NaN where nothing was measured.
+      diverged: (K,) bool.
+      goes_on: (K,) bool, members that have steps left and have not diverged.
       paused: members out of their slots, in order of their numbers.
+      hparams: of all members of the run, by number; read-only.
     """
 
     members: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     metrics: Mapping[str, np.ndarray] = field(default_factory=dict)
+    diverged: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    goes_on: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     paused: Sequence[int] = ()
+    hparams: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Join:
+    """A member that joins the run: it waits for a slot behind all others.
+
+    Attributes:
+      like: number of a member whose hparams it has, but for `hparams`.
+      hparams: what differs.
+      copy: whether it begins with all that the other has learned by the end of this turn, in which that trained;
+        sizes, choices and static hparams cannot differ then.
+    """
+
+    like: int
+    hparams: Mapping[str, Any] = field(default_factory=dict)
+    copy: bool = False
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """Which members stop, pause or resume; those that are not named go on, or stay paused.
+    """Which members stop, pause, resume or join; those that are not named go on, or stay paused.
 
     Attributes:
       stop: members that end here; they keep their parameters and have no test metrics.
       pause: members whose slots are freed; they keep all they need to go on.
       resume: paused members that get a slot again, in this order.
+      join: new members; they get the run's next numbers, in this order.
     """
 
     stop: AbstractSet[int] = frozenset()
     pause: AbstractSet[int] = frozenset()
     resume: Sequence[int] = ()
+    join: Sequence[Join] = ()
 
 
 class Scheduler(Protocol):
-    """Decides at the end of each chunk which members stop, pause or resume.
+    """Decides at the end of each chunk which members stop, pause, resume or join.
 
     Each process of a run asks its own scheduler, and all need to give the same answers: let them follow from what
     was measured alone. A resumed run begins with a new one, which has not seen the chunks before.
@@ -57,3 +81,24 @@ class RunToBudget:
 
     def decide(self, measured: Measured) -> Decisions:
         return Decisions(resume=measured.paused)
+
+
+def decide(scheduler: Scheduler, measured: Measured) -> Decisions:
+    """Return a scheduler's decisions.
+
+    Raises:
+      ValueError: it names members that have ended, or that it was not shown.
+    """
+    decisions = scheduler.decide(measured)
+    going = set(measured.members[measured.goes_on].tolist())
+    finite = set(measured.members[~measured.diverged].tolist())
+    copied = {join.like for join in decisions.join if join.copy}
+    wrong = {
+        *({*decisions.stop, *decisions.pause} - going - set(measured.paused)),
+        *(set(decisions.resume) - set(measured.paused)),
+        *({join.like for join in decisions.join} - set(range(len(measured.hparams)))),
+        *(copied - finite),
+    }
+    if wrong:
+        raise ValueError(f"the scheduler names members that have ended, or were not shown to it: {sorted(wrong)}")
+    return decisions

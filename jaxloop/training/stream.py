@@ -15,8 +15,9 @@ from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes, retire
+from jaxloop.training.joins import Joined, hparams_of
 from jaxloop.training.parked import Parked
-from jaxloop.training.scheduler import Decisions, Measured, Scheduler
+from jaxloop.training.scheduler import Join, Measured, Scheduler, decide
 from jaxloop.training.turn import Turn
 
 
@@ -67,7 +68,8 @@ class Stream:
             program.mesh.size * processes.count(),
         )
         if self.paused:
-            self._seat_again(scheduler.decide(Measured(paused=sorted(self.paused))).resume)
+            measured = Measured(paused=sorted(self.paused), hparams=sweep.members)
+            self._seat_again(decide(scheduler, measured).resume)
         self.first = program.capacity * processes.index()
         self.own = slice(self.first, self.first + program.capacity)
         self.state = program.empty()
@@ -98,64 +100,83 @@ class Stream:
         return processes.gathered(self.record)
 
     def turn(self, number: int, record: dict[str, np.ndarray]) -> Turn:
-        """Read a turn's record: who has a new point, and who ends or pauses; free the slots of these."""
+        """Read a turn's record: who has a new point, who ends, pauses or joins; free the slots of these."""
         slots, seated = self.slots, self.slots.seated
-        members, steps = slots.members[seated], record["step"][seated].astype(np.int64)
-        before = slots.steps[seated]
+        before, own = slots.steps[seated], (seated >= self.own.start) & (seated < self.own.stop)
+        measured = self._measured(record, seated)
+        members, steps = measured.members, measured.steps
         slots.steps[seated] = steps
-        diverged = record["diverged"][seated]
-        budgets = np.array([self.sweep.members[member]["steps"] for member in members])
-        stood = (steps == before) & (steps > 0)  # diverged at once: its point is recorded already
-        metrics = {
-            name: np.where(stood & name.startswith("validation/"), np.nan, record[name][seated])
-            for name in self.program.metrics
-        }
-        at_end = diverged | (steps >= budgets)
-        decisions = self._decisions(members, steps, metrics, ~at_end)
-        stopped = ~at_end & np.isin(members, list(decisions.stop))
-        pausing = ~at_end & ~stopped & np.isin(members, list(decisions.pause))
+        decisions = decide(self.scheduler, measured)
+        stopped = measured.goes_on & np.isin(members, list(decisions.stop))
+        pausing = measured.goes_on & ~stopped & np.isin(members, list(decisions.pause))
+        joined = self._join(decisions.join)
         self._pause(seated[pausing])
         self._seat_again(decisions.resume)
-        leaving = at_end | stopped
+        leaving = stopped | ~measured.goes_on
         held_until_now = sorted(self.paused & set(decisions.stop))
         if not slots.waiting and (leaving | pausing).all():  # no running or waiting member is left to wait for
             held_until_now = sorted(self.paused)
-        given_up = self._steps_left(held_until_now)
+        given_up = self._steps_left(held_until_now) + self._budgets(members[leaving]) - int(steps[leaving].sum())
         folders, ended = self._finals(number, seated[leaving], held_until_now)
         slots.free(seated[leaving | pausing])
         self.paused -= set(held_until_now)
-        kinds = np.where(diverged, Status.DIVERGED, np.where(stopped, Status.STOPPED, Status.FINISHED))
+        kinds = np.where(measured.diverged, Status.DIVERGED, np.where(stopped, Status.STOPPED, Status.FINISHED))
         leavers = {int(members[at]): Status(kinds[at]) for at in np.flatnonzero(leaving)}
         going_on, self.going_on = self.going_on, []
-        left = (budgets - steps)[diverged | stopped].sum()
         return Turn(
             number=number,
             admitted=self.admitted,
             members=members,
-            own=(seated >= self.own.start) & (seated < self.own.stop),
+            own=own,
             steps=steps,
             taken=int((steps - before).sum()),
-            given_up=int(left) + given_up,
-            metrics=metrics,
+            given_up=given_up,
+            metrics=dict(measured.metrics),
             leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
             finals=ended,
             paused=members[pausing].tolist(),
             going_on=going_on,
+            joined=joined,
             settled=not slots.waiting and not len(slots.seated),
         )
 
-    def _decisions(
-        self, members: np.ndarray, steps: np.ndarray, metrics: dict[str, np.ndarray], trains: np.ndarray
-    ) -> Decisions:
-        """Ask the scheduler, who sees the members that have steps left."""
-        seen = {name: values[trains] for name, values in metrics.items()}
-        measured = Measured(members[trains], steps[trains], seen, sorted(self.paused))
-        decisions = self.scheduler.decide(measured)
-        named = {*decisions.stop, *decisions.pause, *decisions.resume}
-        if unknown := named - self.paused - set(measured.members.tolist()):
-            raise ValueError(f"the scheduler names members that it was not shown: {sorted(unknown)}")
-        return decisions
+    def _measured(self, record: dict[str, np.ndarray], seated: np.ndarray) -> Measured:
+        """Return what the turn measured of those who sit, before their steps are set."""
+        members, steps = self.slots.members[seated], record["step"][seated].astype(np.int64)
+        diverged = record["diverged"][seated]
+        # those that diverged at once have this point recorded already
+        stood = (steps == self.slots.steps[seated]) & (steps > 0)
+        metrics = {
+            name: np.where(stood & name.startswith("validation/"), np.nan, record[name][seated])
+            for name in self.program.metrics
+        }
+        budgets = np.array([self.sweep.members[member]["steps"] for member in members])
+        goes_on = ~diverged & (steps < budgets)
+        return Measured(members, steps, metrics, diverged, goes_on, sorted(self.paused), self.sweep.members)
+
+    def _budgets(self, members: np.ndarray) -> int:
+        """Return the steps that some members would take in all."""
+        return sum(self.sweep.members[number]["steps"] for number in members.tolist())
+
+    def _join(self, joins: Sequence[Join]) -> list[Joined]:
+        """Give members that join their numbers, and let them wait for a slot; copies have what they copy."""
+        seats = {number: slot for slot, number in enumerate(self.slots.members.tolist())}
+        joined, copies = [], []
+        for join in joins:
+            hparams, number = hparams_of(self.sweep, self.program.bucket, join), len(self.sweep.members)
+            step = int(self.slots.steps[seats[join.like]]) if join.copy else 0
+            if hparams["steps"] <= step:
+                raise ValueError(f"a copy of member {join.like} after {step} steps needs more to take")
+            self.sweep.members.append(hparams)
+            is_placed = self.program.bucket.add(number, hparams)
+            joined.append(Joined(number, join.like if join.copy else None, step, is_placed))
+            copies += [number] if join.copy else []
+        self._park(np.array([seats[join.like] for join in joins if join.copy], int), np.array(copies, np.int32))
+        for member in joined:
+            if member.is_placed:
+                self.slots.wait(member.number)
+        return joined
 
     def _steps_left(self, members: list[int]) -> int:
         """Return the steps that parked members have not taken."""
@@ -164,12 +185,15 @@ class Stream:
 
     def _pause(self, slots: np.ndarray) -> None:
         """Take members out of their slots, with all that they need to go on."""
-        if not len(slots):
-            return
-        state = jax.tree.map(lambda leaf: np.array(leaf[slots]), processes.gathered(self.state))
         members = self.slots.members[slots].copy()
-        self.parked.add(Snapshot(members, state))
+        self._park(slots, members)
         self.paused |= set(members.tolist())
+
+    def _park(self, slots: np.ndarray, members: np.ndarray) -> None:
+        """Hold the states in some slots for these members, (K,) each."""
+        if len(slots):
+            state = jax.tree.map(lambda leaf: np.array(leaf[slots]), processes.gathered(self.state))
+            self.parked.add(Snapshot(members, state))
 
     def _seat_again(self, members: Sequence[int]) -> None:
         """Let paused members wait for a slot."""

@@ -23,7 +23,17 @@ from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
-from jaxloop.training import diagnosis, drift, group_tuner, host, placement, processes, provenance, retention
+from jaxloop.training import (
+    diagnosis,
+    drift,
+    group_tuner,
+    host,
+    joins,
+    placement,
+    processes,
+    provenance,
+    retention,
+)
 from jaxloop.training.checkpoint_policy import CheckpointPolicy, Due
 from jaxloop.training.failures import failures_told
 from jaxloop.training.progress import Observer, Progress
@@ -76,7 +86,9 @@ def train(
         else:  # SQLite's file is for one host
             stack.enter_context(failures_told(run))
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
-        return _Training(run, sweep, task, store, observe, interrupt, notes, scheduler or RunToBudget()).train()
+        growing = replace(sweep, members=list(sweep.members))
+        decides = scheduler or RunToBudget()
+        return _Training(run, growing, task, store, origin, observe, interrupt, notes, decides).train()
 
 
 class _Training:
@@ -88,12 +100,13 @@ class _Training:
         sweep: Sweep,
         task: Task,
         store: Store,
+        origin: dict[str, str],
         observe: Observer,
         interrupt: Interrupt,
         notes: list[str],
         scheduler: Scheduler,
     ):
-        self.scheduler = scheduler
+        self.scheduler, self.origin = scheduler, origin
         self.run, self.sweep, self.task, self.store = run, sweep, task, store
         self.observe, self.interrupt = observe, interrupt
         self.signal: int | None = None  # of any process
@@ -114,12 +127,12 @@ class _Training:
             self._note()
         checkpoint = self.store.checkpoint
         self.turn = checkpoint["turn"]
-        members = self.store.members()
-        for member in members:
+        for member in self.store.members():
             self.earlier_member_steps += member.step
             if member.status not in ENDED:
                 self.remaining_member_steps += member.hparams["steps"] - member.step
-        for index, bucket in enumerate(self.buckets):
+        for index, bucket in enumerate(self.buckets):  # more come as members join
+            members = self.store.members()
             waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
             begun = {n: members[n].step for n in bucket.numbers if members[n].status in BEGUN}
             paused = [number for number in begun if members[number].status == Status.PAUSED]
@@ -215,7 +228,7 @@ class _Training:
                 stream.wait()
             record = stream.end()
             self.turn += 1
-            pending = stream.turn(self.turn, record)
+            pending = self._with_new_members(stream.turn(self.turn, record))
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
             count_seconds()
@@ -228,6 +241,17 @@ class _Training:
                 self._write(pending, index)
                 pending = None
             count_seconds()
+
+    def _with_new_members(self, turn: Turn) -> Turn:
+        """Return a turn with what is to be recorded of members that join; those without a program get one."""
+        if not turn.joined:
+            return turn
+        if unplaced := [joined.number for joined in turn.joined if not joined.is_placed]:
+            self.buckets += size_classes.buckets(self.sweep, self.task, unplaced)
+        for joined in turn.joined:
+            self.remaining_member_steps += self.sweep.members[joined.number]["steps"] - joined.step
+        new = list(joins.new_members(self.sweep, self.origin, turn.joined, self.recorder.members))
+        return replace(turn, new_members=new, size_classes=size_classes.numbers(self.buckets))
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """Return a signal that any process received, and whether the first finds a checkpoint due."""

@@ -1,11 +1,13 @@
 """What one turn of a program leaves to be recorded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from jaxloop.storage.records import Status
+from jaxloop.storage.records import NewMember, Status
 from jaxloop.storage.snapshot import Finals, Snapshot
+from jaxloop.training.joins import Joined
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,12 @@ class Turn:
       finals: the contents of those folders that this process writes.
       paused: members whose slots it freed.
       going_on: paused ones that wait for a slot again.
+      joined: members that join after it.
       settled: nobody of the program's members sits or waits any more.
       parts: where a checkpoint is due, the processes that have a part of it; none, where nobody is in training.
       snapshot: this process's part.
+      new_members: those that join, as the store records them.
+      size_classes: of all members then, where some join.
       totals: where a checkpoint is due, what the run has taken so far, as facts of its store.
     """
 
@@ -44,7 +49,10 @@ class Turn:
     finals: list[tuple[str, Finals]]
     paused: list[int]
     going_on: list[int]
+    joined: list[Joined]
     settled: bool
     parts: list[int] | None = None
     snapshot: Snapshot | None = None
+    new_members: Sequence[NewMember] = ()
+    size_classes: list[list[list[int]]] = field(default_factory=list)
     totals: dict[str, float] = field(default_factory=dict)
