@@ -137,7 +137,7 @@ def _same(first: list[Any], second: list[Any]) -> bool:
     )
 
 
-def beside_a_bare_loop(_: bool) -> Iterator[dict[str, Any]]:
+def beside_a_bare_loop(_quick: bool) -> Iterator[dict[str, Any]]:
     """Whole runs of jaxloop and of the loop of `overhead.py`, in turn."""
     steps, decays, rounds = 20_000, 32, 3
     text = overhead.SWEEP.format(steps=steps, decays=decays).replace("group_size = 4", "")
@@ -204,7 +204,7 @@ def _torch_rates(name: str) -> dict[str, float] | str:
         stacked.train(3)
         torch.cuda.synchronize()
 
-        def twenty():
+        def twenty() -> Any:
             stacked.train(20)
             torch.cuda.synchronize()
 
@@ -220,7 +220,7 @@ COVERED = (steps, beside_a_bare_loop)  # by the quick forms of `throughput.py` a
 
 
 def main() -> None:
-    parser = measure.parser(__doc__.splitlines()[0])
+    parser = measure.parser(str(__doc__).splitlines()[0])
     parser.add_argument("--only", choices=[check.__name__ for check in CHECKS], help="one kind of check")
     arguments = parser.parse_args()
     host.prepare()

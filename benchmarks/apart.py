@@ -5,6 +5,7 @@ Both programs are compiled and timed in turn in one process, so that what distur
 
 import statistics
 import time
+from typing import Any
 
 import jax
 import measure
@@ -16,6 +17,7 @@ from jaxloop.core import devices, size_classes
 from jaxloop.core.chunk import chunked
 from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
 from jaxloop.core.shapes import one_member, resident
+from jaxloop.core.task import Hparams
 from jaxloop.training import group_tuner, host
 
 MEMBERS, FEW, ROUNDS = 64, 8, 15
@@ -24,7 +26,7 @@ MEMBERS, FEW, ROUNDS = 64, 8, 15
 class Evaluation(group_tuner.Step):
     """The evaluation of the same members on the validation split, timed as a step is."""
 
-    def __init__(self, sweep, task, bucket, mesh, width, members):
+    def __init__(self, sweep: Any, task: Any, bucket: Any, mesh: Any, width: Any, members: Any) -> None:
         super().__init__(sweep, task, bucket, mesh, width, 1, members // (width * mesh.size))
         one, shapes = one_member(sweep, task, bucket)
         program = chunked(one, 1)
@@ -32,7 +34,7 @@ class Evaluation(group_tuner.Step):
             program = kept_apart(program, shapes, jax.eval_shape(one.init, shapes), resident(task, bucket))
         validate = populated(program).validate
 
-        def turn(hparams, state, fresh, data):
+        def turn(hparams: Hparams, state: Any, fresh: jax.Array, data: Any) -> Any:
             return state, validate(hparams, state, data)
 
         by_slot = jax.sharding.NamedSharding(mesh, MEMBER)
@@ -43,7 +45,7 @@ class Evaluation(group_tuner.Step):
         self.rate()
 
 
-def merged(make):
+def merged(make: Any) -> Any:
     """What `make` gives where vmap may merge members, as it does by itself."""
     group_tuner.kept_apart = lambda program, *shapes: program
     try:
@@ -80,7 +82,7 @@ def compared(name: str, members: int, rounds: int) -> dict:
 
 
 def main() -> None:
-    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
+    arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     host.use_every_core()
     began = time.monotonic()
     names, members, rounds = (["mlp-tiny"], FEW, 3) if arguments.quick else (list(WORKLOADS), MEMBERS, ROUNDS)

@@ -57,7 +57,7 @@ def rate(call: Callable[[], Any], work: float) -> float:
 class Clock:
     """Seconds that a process has run, without those in which it was stopped."""
 
-    def __init__(self, stopped):
+    def __init__(self, stopped: Any) -> None:
         self.stopped, self.wall = stopped, time.perf_counter
 
     def running(self) -> float:
@@ -82,7 +82,7 @@ def in_turns(first: Callable, second: Callable, arguments: tuple, turn: float = 
             process.start()
             stack.callback(process.kill)
             pipes[len(since)][1].close()  # so that its death is an error here
-            os.kill(process.pid, signal.SIGSTOP)
+            _send(process, signal.SIGSTOP)
             since.append(time.perf_counter())
         answers: dict[int, Any] = {}
         while len(answers) < 2:
@@ -90,12 +90,18 @@ def in_turns(first: Callable, second: Callable, arguments: tuple, turn: float = 
                 if which in answers:
                     continue
                 stopped[which].value += time.perf_counter() - since[which]
-                os.kill(process.pid, signal.SIGCONT)
+                _send(process, signal.SIGCONT)
                 if pipes[which][0].poll(turn):
                     answers[which] = pipes[which][0].recv()
-                os.kill(process.pid, signal.SIGSTOP)
+                _send(process, signal.SIGSTOP)
                 since[which] = time.perf_counter()
         return [answers[0], answers[1]]
+
+
+def _send(process: Any, number: int) -> None:
+    if process.pid is None:
+        raise RuntimeError("the process has not been started")
+    os.kill(process.pid, number)
 
 
 def _answer(function: Callable, stopped: Any, pipe: Any, arguments: tuple) -> None:

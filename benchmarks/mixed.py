@@ -8,6 +8,7 @@ Both are the same number of members, side by side in one process.
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from jaxloop import api
 from jaxloop.core.bucket import alone
@@ -34,7 +35,7 @@ MIXES = {  # widths and depths: far apart, and near to each other
 }
 
 
-def trained(sizes: str, steps: int):
+def trained(sizes: str, steps: int) -> Any:
     """The summary of a run, and its sweep and task."""
     swept = sweep.parse(SWEEP.format(steps=steps, sizes=sizes))
     task = api.task_of(swept)
@@ -44,12 +45,12 @@ def trained(sizes: str, steps: int):
         return train.train(run, swept, task), swept, task
 
 
-def flops(swept, task, number: int) -> float:
+def flops(swept: Any, task: Any, number: int) -> float:
     return step_flops(swept, task, alone(swept, number))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer steps")
     steps = 50 if parser.parse_args().quick else 200
     use_every_core()
@@ -65,7 +66,7 @@ def main() -> None:
             twelve = "warmup_steps = { range = [0, 12] }"
             return f"width = {{ values = [{width}] }}\ndepth = {{ values = [{depth}] }}\n{twelve}"
 
-        def at(width: int, task=task) -> float:
+        def at(width: int, task: Any = task) -> float:
             return flops(sweep.parse(SWEEP.format(steps=steps, sizes=uniform(width))), task, 0)
 
         width = min(range(min(widths), max(widths) + 1, 2), key=lambda width: abs(at(width) - mean))

@@ -11,6 +11,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from jax.sharding import PartitionSpec
 import jaxloop
 from jaxloop.core import devices, population
 from jaxloop.core.batches import batch_index
+from jaxloop.core.task import Hparams
 from jaxloop.sweep import sweep
 from jaxloop.sweep.sizes import Size
 from jaxloop.tasks import mnist1d
@@ -48,30 +50,30 @@ every = 1000
 BATCH, EVERY, SIZES, WIDTH = 100, 100, (40, 100, 100, 10), 4
 
 
-def bare_loop(members: list[dict], width: int):
+def bare_loop(members: list[dict], width: int) -> Any:
     """`(state, data) -> (state, losses)`, one chunk of all members; and the state to start from."""
 
-    def init(seed):
+    def init(seed: Any) -> Any:
         keys = jax.random.split(jax.random.key(seed), 3)
         shapes = zip(keys, SIZES[:-1], SIZES[1:], strict=True)
         return [{"w": jax.random.normal(k, (a, b)) / a**0.5, "b": jnp.zeros(b)} for k, a, b in shapes]
 
     _, unravel = ravel_pytree(init(0))
 
-    def loss(flat, x, y):
+    def loss(flat: Any, x: jax.Array, y: Any) -> Any:
         for i, layer in enumerate(layers := unravel(flat)):
             x = x @ layer["w"] + layer["b"]
             x = jax.nn.relu(x) if i < len(layers) - 1 else x
         return optax.softmax_cross_entropy_with_integer_labels(x, y).mean()
 
-    def chunk(hparams, state, data):
+    def chunk(hparams: Hparams, state: Any, data: Any) -> Any:
         tx = optax.adamw(hparams["learning_rate"], weight_decay=hparams["weight_decay"])
         key = jax.random.fold_in(jax.random.key(hparams["seed"]), 1)
 
-        def index(count):
+        def index(count: Any) -> Any:
             return batch_index(key, count, Size(BATCH, BATCH), len(data["train"]["y"]))
 
-        def step(carry, index):
+        def step(carry: Any, index: jax.Array) -> Any:
             params, opt_state = carry
             value, grads = jax.value_and_grad(loss)(params, data["train"]["x"][index], data["train"]["y"][index])
             updates, opt_state = tx.update(grads, opt_state, params)
@@ -87,7 +89,7 @@ def bare_loop(members: list[dict], width: int):
 
     @partial(jax.jit, donate_argnums=1, compiler_options=population.EXACT_ON_CPU)
     @partial(jax.shard_map, mesh=mesh, in_specs=(member, member, shared), out_specs=member, check_vma=False)
-    def population_chunk(hparams, state, data):
+    def population_chunk(hparams: Hparams, state: Any, data: Any) -> Any:
         grouped = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (hparams, state))
         out = jax.lax.map(lambda group: jax.vmap(lambda h, s: chunk(h, s, data))(*group), grouped)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), out)
@@ -98,7 +100,7 @@ def bare_loop(members: list[dict], width: int):
         "seed": np.array([m["seed"] for m in members], np.uint32),
     }
 
-    def start(seed):
+    def start(seed: jax.Array) -> Any:
         params = ravel_pytree(init(seed))[0]
         return params, optax.adamw(0.1).init(params), jnp.int32(0)
 
@@ -133,7 +135,7 @@ def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:
 
 
 def main() -> None:
-    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
+    arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     steps, decays, rounds = (200, 8, 1) if arguments.quick else (2000, 32, 3)
     host.use_every_core()
     ratios, found = [], {}

@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 class Alone:
     """One member on one device, `length` steps a call."""
 
-    def __init__(self, workload: Workload, length: int):
+    def __init__(self, workload: Workload, length: int) -> None:
         sweep, task = workload.read(1)
         (bucket,) = size_classes.buckets(sweep, task)
         one, _ = one_member(sweep, task, bucket)
@@ -136,7 +136,7 @@ def end_to_end(trials: int, length: int) -> dict:
 
 
 def main() -> None:
-    parser = measure.parser(__doc__.splitlines()[0])
+    parser = measure.parser(str(__doc__).splitlines()[0])
     parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS), help="steps alone")
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 256, 700], help="end to end")
     arguments = parser.parse_args()

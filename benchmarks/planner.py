@@ -10,6 +10,7 @@ import argparse
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import measure
 import numpy as np
@@ -39,7 +40,7 @@ keep = "none"
 WIDTHS = [8, 32, 64, 100, 128, 256]
 
 
-def read(widths: list[int], steps: int):
+def read(widths: list[int], steps: int) -> Any:
     """The sweep, its task and the one program of its members."""
     swept = sweep.parse(SWEEP.format(steps=steps, widths=widths))
     task = api.task_of(swept)
@@ -59,7 +60,7 @@ def compile_seconds(steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer steps")
     steps = 50 if parser.parse_args().quick else 400
     use_every_core()
@@ -75,7 +76,7 @@ def main() -> None:
         rows.append((flops, seconds))
         print(
             f"width {width:4}: {flops / 1e6:7.2f} MFLOP, {1e6 * seconds:7.1f} us a member-step, "
-            f"{flops / seconds / 1e9:5.1f} GFLOP/s, compiled in {found['compile_seconds']:.1f} s"
+            f"{flops / seconds / 1e9:5.1f} GFLOP/s, compiled in {found.compile_seconds:.1f} s"
         )
     flops, seconds = np.array(rows).T
     (slope, beside), *_ = np.linalg.lstsq(np.stack([flops, np.ones(len(rows))], 1), seconds, rcond=None)

@@ -74,7 +74,7 @@ def in_two_processes(folder: Path, members: int, steps: int, out: Path) -> dict:
 
 
 def main() -> None:
-    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
+    arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     steps = 50 if arguments.quick else 200
     counts = [256] if arguments.quick else [64, 256, 1024, 4096, 16_384]
     meshes = [1, 2] if arguments.quick else [1, 2, 4, 8]

@@ -34,7 +34,7 @@ seed = {{ count = {seeds} }}
 
 
 def main() -> None:
-    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
+    arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     small = {"steps": 100, "every": 50, "rates": 7, "seeds": 4}
     whole = {"steps": 6000, "every": 500, "rates": 35, "seeds": 20}
     swept = sweep.parse(SWEEP.format(**(small if arguments.quick else whole)), name="seven_hundred")

@@ -7,6 +7,7 @@ measures what they cost. The matmul peak is measured in the same run; the FLOPs 
 import functools
 import math
 import statistics
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +35,12 @@ def matmul_peak() -> float:
     return max(_matmul_rate(mesh, member, size) for size in sizes)
 
 
-def _matmul_rate(mesh, member, size: int) -> float:
+def _matmul_rate(mesh: Any, member: Any, size: int) -> float:
     work = 2e9 if size in MATRICES else 2e12
     count = max(1, round(work / (2 * size**3)))
 
-    def products(a, b):
-        def product(x, _):
+    def products(a: Any, b: Any) -> Any:
+        def product(x: jax.Array, _: Any) -> Any:
             return 0.01 * jnp.dot(a[0], x), None
 
         return jax.lax.scan(product, b[0], None, length=count)[0][None]
@@ -109,7 +110,7 @@ def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]
 
 
 def main() -> None:
-    arguments = measure.parser(__doc__.splitlines()[0]).parse_args()
+    arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     host.use_every_core()
     peak = matmul_peak()
     names = ["mlp-tiny"] if arguments.quick else list(WORKLOADS)

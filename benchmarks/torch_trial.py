@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,7 +48,7 @@ def rotated(x_BxHxTxD: torch.Tensor) -> torch.Tensor:
 class Block(nn.Module):
     """Attention and a two-layer MLP, each behind an RMS norm."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.RMSNorm(WIDTH) for _ in range(2))
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
@@ -67,7 +68,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """A decoder with tied embeddings."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.symbols = nn.Embedding(SYMBOLS, WIDTH)
         self.blocks = nn.Sequential(*(Block() for _ in range(DEPTH)))
@@ -101,7 +102,7 @@ def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 class Trial:
     """One member: model, fused AdamW and examples, ready to step."""
 
-    def __init__(self, workload: str, learning_rate: float = 1e-3):
+    def __init__(self, workload: str, learning_rate: float = 1e-3) -> None:
         self.model = MODELS[workload]()
         self.x, self.y = examples(workload)
         self.batches = self._batches(BATCH[workload])
@@ -126,7 +127,7 @@ class Trial:
 class Stacked:
     """Many members as one: `torch.func.vmap` of the gradient over stacked parameters."""
 
-    def __init__(self, workload: str, members: int):
+    def __init__(self, workload: str, members: int) -> None:
         models = [MODELS[workload]() for _ in range(members)]
         params, _ = torch.func.stack_module_state(models)
         self.params = {name: nn.Parameter(leaf.detach()) for name, leaf in params.items()}
@@ -134,7 +135,7 @@ class Stacked:
         self.members, self.batch, base = members, BATCH[workload], models[0]
         self.optimizer = torch.optim.AdamW(self.params.values(), lr=1e-3, fused=True)
 
-        def member_loss(params, x, y):
+        def member_loss(params: Any, x: Any, y: Any) -> Any:
             return loss(torch.func.functional_call(base, params, (x,)), y)
 
         self.gradients = torch.func.vmap(torch.func.grad(member_loss))

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from typing import Any
 
 import torch
 from torch_trial import Trial
@@ -19,7 +20,7 @@ def trained(learning_rate: float, steps: int) -> float:
     return Trial("mlp-tiny", learning_rate).train(steps)
 
 
-def storage(folder: str):
+def storage(folder: str) -> Any:
     """Where the processes of a study meet, as Optuna's documentation advises on one machine."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -60,20 +61,20 @@ def with_ray(trials: int, steps: int, workers: int) -> int:
     from ray import tune
 
     class Searched(tune.Trainable):
-        def setup(self, config):
+        def setup(self, config: dict[str, Any]) -> None:
             self.settings = config
 
-        def step(self):
+        def step(self) -> Any:
             return {"loss": trained(self.settings["learning_rate"], steps), "done": True}
 
-        def reset_config(self, new_config):
+        def reset_config(self, new_config: Any) -> Any:
             self.settings = new_config
             return True
 
-        def save_checkpoint(self, checkpoint_dir):
+        def save_checkpoint(self, checkpoint_dir: Any) -> Any:
             return {}
 
-        def load_checkpoint(self, checkpoint):
+        def load_checkpoint(self, checkpoint: Any) -> Any:
             return None
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxloop.core.task import Task
-from jaxloop.errors import DamagedError, SweepError
+from jaxloop.errors import DamagedError, NotFoundError, SweepError
 from jaxloop.storage import final_parameters, run_folder
 from jaxloop.storage.disk import RUNS
 from jaxloop.storage.records import Member
@@ -130,7 +130,7 @@ def resume(
       LockedError: another process trains the run.
     """
     run, ready = resumed(path, overrides, folder)
-    run.summary = ready.train(observe, allow_drift=allow_drift, scheduler=scheduler)
+    run._summary = ready.train(observe, allow_drift=allow_drift, scheduler=scheduler)
     return run
 
 
@@ -193,7 +193,6 @@ class Run:
 
     Attributes:
       path: the folder.
-      summary: how it ended, where this process trained it.
       folder: where the sweep's task and data are now, if that has been said.
     """
 
@@ -203,8 +202,8 @@ class Run:
         summary: Summary | None = None,
         store: Store | None = None,
         folder: str | Path | None = None,
-    ):
-        self.path, self.summary = Path(path), summary
+    ) -> None:
+        self.path, self._summary = Path(path), summary
         self.folder = Path(folder).absolute() if folder else None
         self.store = store or Store(self.path)
 
@@ -215,8 +214,19 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def summary(self) -> Summary:
+        """How the run has ended.
+
+        Raises:
+          NotFoundError: this process has not trained it.
+        """
+        if self._summary is None:
+            raise NotFoundError(f"{self.path}: was loaded, and only the process that trains a run has its summary")
+        return self._summary
 
     @cached_property
     def sweep_and_task(self) -> tuple[Sweep, Task]:

@@ -8,6 +8,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -46,7 +47,7 @@ def make(folder: Path) -> None:
     swept = sweep.parse(SWEEP)
     turns = []
 
-    def stop(progress):
+    def stop(progress: Any) -> None:
         turns.append(progress)
         if len(turns) == 4:
             raise Stopped

@@ -52,7 +52,7 @@ def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
 def strict_json(document: Any) -> str:
     """Strict JSON: what is not finite was not measured, null."""
 
-    def plain(value):
+    def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
         if isinstance(value, list | tuple):

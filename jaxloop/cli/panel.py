@@ -39,7 +39,7 @@ def console(*, stderr: bool = False) -> Console:
 class Panel:
     """An observer of a run; a context that leaves the terminal as it was."""
 
-    def __init__(self, varied: list[str], *, to_stderr: bool = False):
+    def __init__(self, varied: list[str], *, to_stderr: bool = False) -> None:
         self.varied = varied
         self.console = console(stderr=to_stderr)
         self.live = (
@@ -52,7 +52,7 @@ class Panel:
             self.live.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.live:
             self.live.stop()
 

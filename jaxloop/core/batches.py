@@ -28,7 +28,7 @@ def permuted(key: jax.Array, index: jax.Array, length: Any) -> jax.Array:
     shifts, salts = jax.random.bits(key, (2, ROUNDS))
     shifts = shifts % length
 
-    def swapped(index, keyed):
+    def swapped(index: jax.Array, keyed: Any) -> Any:
         shift, salt = keyed
         partner = jnp.where(shift >= index, shift - index, shift + length - index)
         coin = jnp.maximum(index, partner) ^ salt

@@ -33,18 +33,18 @@ def chunked(member: TrainingRun, length: int) -> Program:
     member's time (benchmarks/LOG.md). A member that stands still needs none of it.
     """
 
-    def step(hparams, state, data):
-        def drawn(first, count):
+    def step(hparams: Any, state: Any, data: Any) -> Any:
+        def drawn(first: Any, count: Any) -> Any:
             return jax.vmap(lambda ahead: member.draw(hparams, first + ahead, data))(jnp.arange(count))
 
-        def body(carry, draw):
+        def body(carry: Any, draw: Any) -> Any:
             state, total = carry
             after, metrics = member.step(hparams, state, draw, data)
             taken = after.step > state.step
             total = jax.tree.map(lambda t, m: t + jnp.where(taken, m, 0).astype(t.dtype), total, metrics)
             return (after, total), None
 
-        def block(carry, number):
+        def block(carry: Any, number: Any) -> Any:
             return jax.lax.scan(body, carry, drawn(state.step + number * together, together))
 
         one = jax.eval_shape(member.draw, hparams, state.step, data)

@@ -61,7 +61,7 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
 def _traced(name: str, function: Callable, bucket: Bucket, example: dict[str, Any], *args: Any) -> Any:
     """Return the shapes of what one of the task's functions returns; its hparams come last."""
 
-    def call(traced, *args):
+    def call(traced: Any, *args: Any) -> Any:
         return function(*args, bucket.hparams(traced))
 
     try:

@@ -49,7 +49,7 @@ def unmerged(function: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:
 class _Rewriter:
     """Rewrites a jaxpr and those inside it, each once: equations that share one go on sharing it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.known: dict[
             int, tuple[Any, Any]
         ] = {}  # by identity; the original is kept so that its id is not reused

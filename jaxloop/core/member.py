@@ -60,16 +60,16 @@ def raveled(task: Task, params: Any) -> Task:
     """
     restore = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))[1]
 
-    def init(key, hparams):
+    def init(key: jax.Array, hparams: Hparams) -> Any:
         return ravel_pytree(task.init(key, hparams))[0]
 
-    def loss(params, batch, key, hparams):
+    def loss(params: Any, batch: Any, key: jax.Array, hparams: Hparams) -> Any:
         return task.loss(restore(params), batch, key, hparams)
 
-    def metrics(params, batch, hparams):
+    def metrics(params: Any, batch: Any, hparams: Hparams) -> Any:
         return task.metrics(restore(params), batch, hparams)
 
-    def learning_rate_multipliers(params, hparams):
+    def learning_rate_multipliers(params: Any, hparams: Hparams) -> Any:
         found = task.learning_rate_multipliers(restore(params), hparams)
         return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
 
@@ -112,21 +112,21 @@ class _Member:
     evaluation_batch: int
     layout: Callable[[Hparams], optimizer.Layout] | None
 
-    def init(self, hparams):
+    def init(self, hparams: Hparams) -> Any:
         hparams = self.whole(hparams)
         params = self.task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
         tx, _ = self._transformation(hparams, jnp.int32(0))
         average = params if "ema_decay" in hparams else ()
         return TrainState(params, tx.init(params), jnp.int32(0), jnp.bool_(False), average)
 
-    def draw(self, hparams, step, data):
+    def draw(self, hparams: Hparams, step: jax.Array, data: Any) -> Any:
         hparams = self.whole(hparams)
         own = subsets.training(stream_key(hparams, KeyStream.SUBSET), hparams, length(data["train"]))
         batch_size = as_size(hparams["batch_size"])
         place = batches.batch_index(stream_key(hparams, KeyStream.DATA), step, batch_size, own.count)
         return Draw(own.at(place), jax.random.fold_in(stream_key(hparams, KeyStream.LOSS), step))
 
-    def step(self, hparams, state, draw, data):
+    def step(self, hparams: Hparams, state: TrainState, draw: Any, data: Any) -> Any:
         hparams = self.whole(hparams)
         batch, batch_size = batches.take(data["train"], draw.examples), as_size(hparams["batch_size"])
         if isinstance(hparams["batch_size"], Size):
@@ -159,53 +159,53 @@ class _Member:
         state = TrainState(params, opt_state, state.step + taken, diverged, average)
         return state, {**metrics, "loss": value, "learning_rate": rate, "grad_norm": grad_norm}
 
-    def validate(self, hparams, state, data):
+    def validate(self, hparams: Hparams, state: TrainState, data: Any) -> Any:
         if "validation" in data:
             return self._over_split(hparams, state, data["validation"])
         return self._over_fold(hparams, state, data["train"])
 
-    def test(self, hparams, state, data):
+    def test(self, hparams: Hparams, state: TrainState, data: Any) -> Any:
         return self._over_split(hparams, state, data["test"])
 
-    def _transformation(self, hparams: Hparams, step: jax.Array):
+    def _transformation(self, hparams: Hparams, step: jax.Array) -> Any:
         factor = schedules.schedule(step, hparams)
         rates = {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
         layout = self.layout and self.layout(hparams)
         return optimizer.optimizer({**hparams, **rates}, layout), rates["learning_rate"]
 
-    def _loss(self, params, batch, key, hparams):
+    def _loss(self, params: Any, batch: Any, key: jax.Array, hparams: Hparams) -> Any:
         with jax.default_matmul_precision(hparams["matmul_precision"]):
             value, metrics = self.task.loss(computed(params, hparams), batch, key, hparams)
         return jnp.asarray(value, jnp.float32), metrics
 
-    def _over_split(self, hparams, state, split):
+    def _over_split(self, hparams: Hparams, state: TrainState, split: Any) -> Any:
         hparams = self.whole(hparams)
 
-        def part(start, size):
+        def part(start: Any, size: Any) -> Any:
             return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), split)
 
         examples = length(split)
         return self._measured(hparams, state, lambda metrics: mean(metrics, part, examples, self.evaluation_batch))
 
-    def _over_fold(self, hparams, state, pool):
+    def _over_fold(self, hparams: Hparams, state: TrainState, pool: Any) -> Any:
         hparams = self.whole(hparams)
         index, last, has_last = subsets.held_out(hparams, length(pool))
 
-        def part(start, size):
+        def part(start: Any, size: Any) -> Any:
             return batches.take(pool, jax.lax.dynamic_slice_in_dim(index, start, size))
 
-        def average_over(metrics):
+        def average_over(metrics: Any) -> Any:
             most = mean(metrics, part, len(index), self.evaluation_batch)
             one = metrics(batches.take(pool, last[None]))
             return jax.tree.map(lambda m, o: jnp.where(has_last, m + (o - m) / (len(index) + 1), m), most, one)
 
         return self._measured(hparams, state, average_over)
 
-    def _measured(self, hparams, state, average_over: Callable[..., Metrics]) -> Metrics:
+    def _measured(self, hparams: Hparams, state: TrainState, average_over: Callable[..., Metrics]) -> Metrics:
         """Return the metrics of a member's parameters, and as "ema/..." of their average."""
 
-        def of(params):
-            def metrics(batch):
+        def of(params: Any) -> Any:
+            def metrics(batch: Any) -> Any:
                 with jax.default_matmul_precision(hparams["matmul_precision"]):
                     found = self.task.metrics(computed(params, hparams), batch, hparams)
                 return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)

@@ -96,7 +96,7 @@ def _total(x: jax.Array) -> jax.Array:
 def clip_by_global_norm(most: jax.Array) -> optax.GradientTransformation:
     """`optax.clip_by_global_norm` over this file's norm, which the step computes once for both."""
 
-    def update(updates, state, params=None):
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
         scale = jnp.minimum(1.0, most / global_norm(updates))
         return jax.tree.map(lambda leaf: leaf * scale, updates), state
 
@@ -109,7 +109,17 @@ def of_optax(name: str) -> Callable[..., optax.GradientTransformation]:
 
 
 def _muon(
-    rate, adam_rate, layout: Layout, *, ns_steps, beta, eps, nesterov, adaptive, weight_decay, **arguments
+    rate: Any,
+    adam_rate: Any,
+    layout: Layout,
+    *,
+    ns_steps: int,
+    beta: Any,
+    eps: Any,
+    nesterov: bool,
+    adaptive: bool,
+    weight_decay: Any,
+    **arguments: Any,
 ) -> optax.GradientTransformation:
     """optax.contrib.muon with the scale of an update from each matrix's true shape, not its padded one.
 
@@ -132,7 +142,7 @@ def _muon(
 
     dimensions, factors = of_hidden(_matrix_axes), of_hidden(_width_transfer)
 
-    def scale(updates, state, params=None):
+    def scale(updates: Any, state: Any, params: Any = None) -> Any:
         return jax.tree.map(jnp.multiply, updates, factors), state
 
     return optax.partition(

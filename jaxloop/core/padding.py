@@ -45,7 +45,7 @@ def extents(shapes_of: Callable[[Mapping[str, int]], Shapes], sizes: Mapping[str
     grown = {name: by_path(shapes_of({**sizes, name: largest + 1})) for name, largest in sizes.items()}
     all_grown = by_path(shapes_of({name: largest + 1 for name, largest in sizes.items()}))
 
-    def of(path, leaf):
+    def of(path: Any, leaf: Any) -> Any:
         slopes = (
             {name: slope for name, found in grown.items() if (slope := found[path].shape[axis] - length)}
             for axis, length in enumerate(leaf.shape)
@@ -81,7 +81,7 @@ def padded(tree: Any, largest: Shapes) -> Any:
     """Return the inverse of `cropped`: a member's own arrays in the first corners of larger ones, zeros beyond."""
     found = by_path(tree)
 
-    def filled(path, leaf):
+    def filled(path: Any, leaf: Any) -> Any:
         if path not in found:
             return jnp.zeros(leaf.shape, leaf.dtype)
         beyond = [(0, more - own, 0) for more, own in zip(leaf.shape, found[path].shape, strict=True)]

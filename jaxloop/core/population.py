@@ -38,17 +38,17 @@ def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
       own, largest: the program's state and the larger one, as shapes.
     """
 
-    def init(hparams):
+    def init(hparams: Any) -> Any:
         return padding.padded(program.init(hparams), largest)
 
-    def step(hparams, state, data):
+    def step(hparams: Any, state: Any, data: Any) -> Any:
         state, metrics = program.step(hparams, padding.cropped(state, own), data)
         return padding.padded(state, largest), metrics
 
-    def validate(hparams, state, data):
+    def validate(hparams: Any, state: Any, data: Any) -> Any:
         return program.validate(hparams, padding.cropped(state, own), data)
 
-    def test(hparams, state, data):
+    def test(hparams: Any, state: Any, data: Any) -> Any:
         return program.test(hparams, padding.cropped(state, own), data)
 
     return Program(init, step, validate, test)
@@ -87,8 +87,8 @@ def streamed(program: Program) -> Advance:
     chunk (NaN for others), `step` and `diverged`.
     """
 
-    def turn(hparams, state, fresh, data):
-        def admitted():
+    def turn(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
+        def admitted() -> Any:
             return jax.tree.map(
                 lambda new, old: jnp.where(fresh.reshape(-1, *[1] * (new.ndim - 1)), new, old),
                 program.init(hparams),
@@ -125,7 +125,7 @@ def by_size_class(turns: Sequence[Advance]) -> Advance:
     if len(turns) == 1:
         return turns[0]
 
-    def turn(hparams, state, fresh, data):
+    def turn(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
         return jax.lax.switch(hparams[SIZE_CLASS][0], turns, hparams, state, fresh, data)
 
     return turn
@@ -135,8 +135,8 @@ def rested(turn: Advance) -> Advance:
     """Return the turn, skipped for groups without a member that has a step to take: their state stays as it is."""
     turn = traced_once(turn)
 
-    def turn_or_rest(hparams, state, fresh, data):
-        def rest():
+    def turn_or_rest(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
+        def rest() -> Any:
             shapes = jax.eval_shape(turn, hparams, state, fresh, data)[1]
             floats = {name: leaf for name, leaf in shapes.items() if name not in ("step", "diverged")}
             return state, {**_unmeasured(floats), "step": state.step, "diverged": state.diverged}
@@ -153,10 +153,10 @@ def grouped(turn: Advance, group_size: int) -> Advance:
     A group's state stays in cache for a whole chunk; `group_size` is the trade of vector length against it.
     """
 
-    def advance(hparams, state, fresh, data):
+    def advance(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
         groups = jax.tree.map(lambda x: x.reshape(-1, group_size, *x.shape[1:]), (hparams, state, fresh))
 
-        def of_group(group):
+        def of_group(group: Any) -> Any:
             hparams, state, fresh = group
             return turn(hparams, state, fresh, data)
 

@@ -215,7 +215,7 @@ def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mes
     """Return the turn's arguments (hparams, state, fresh, data) as shapes with shardings."""
     by_slot, on_all = NamedSharding(mesh, MEMBER), NamedSharding(mesh, SHARED)
 
-    def column(dtype):
+    def column(dtype: Any) -> Any:
         return jax.ShapeDtypeStruct((capacity,), dtype, sharding=by_slot)
 
     hparams = {name: column(dtype) for name, dtype in {**bucket.traced, SIZE_CLASS: np.int32}.items()}

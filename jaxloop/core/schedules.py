@@ -25,19 +25,19 @@ def schedule(step: jax.Array, hparams: Hparams) -> jax.Array:
     return jnp.where(step < warmup, step / jnp.maximum(warmup, 1.0), end + (1.0 - end) * shape)
 
 
-def _constant(progress, hparams):
+def _constant(progress: jax.Array, hparams: Hparams) -> Any:
     return jnp.ones_like(progress)
 
 
-def _linear(progress, hparams):
+def _linear(progress: jax.Array, hparams: Hparams) -> Any:
     return 1.0 - progress
 
 
-def _cosine(progress, hparams):
+def _cosine(progress: jax.Array, hparams: Hparams) -> Any:
     return 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
 
 
-def _warmup_stable_decay(progress, hparams):
+def _warmup_stable_decay(progress: jax.Array, hparams: Hparams) -> Any:
     """Flat, then linear over the last `decay_fraction` (Hu et al. 2024, MiniCPM, section 4.2)."""
     return jnp.minimum((1.0 - progress) / jnp.maximum(hparams["decay_fraction"], 1e-6), 1.0)
 

@@ -36,7 +36,7 @@ def _once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
 def params_shapes(task: Task, bucket: Bucket) -> Any:
     """Return the shapes of one member's parameters, in the task's own structure."""
 
-    def shapes():
+    def shapes() -> Any:
         return jax.eval_shape(
             lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
         )
@@ -95,7 +95,7 @@ def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
 def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
     """Return what XLA counts of one member's step, before it is compiled."""
 
-    def costs():
+    def costs() -> Any:
         one, hparams = one_member(sweep, task, bucket)
         state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
         step = jax.jit(one.step).lower(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
@@ -108,7 +108,7 @@ def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, d
     """Return the program of one member, and its traced hparams as shapes."""
     batch = sweep.document.evaluate.batch_size
 
-    def found():
+    def found() -> Any:
         if is_elementwise(bucket):
             return member(raveled(task, params_shapes(task, bucket)), bucket.hparams, batch)
         return member(task, bucket.hparams, batch, _layout(task, bucket))

@@ -36,7 +36,7 @@ class Slots:
         group_size: int,
         waiting: Iterable[int] = (),
         devices: int = 1,
-    ):
+    ) -> None:
         self.bucket, self.hparams, self.group_size = bucket, hparams, group_size
         self.members = np.full(capacity, IDLE, np.int32)
         self.steps = np.zeros(capacity, np.int64)

@@ -69,7 +69,7 @@ def _fold(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array]:
     fold, folds = jnp.asarray(hparams["fold"], jnp.uint32), hparams["folds"]
     each, longer = divmod(examples, folds)  # the first `longer` folds have one more; no product overflows
 
-    def begin(number):
+    def begin(number: jax.Array) -> Any:
         return number * each + jnp.minimum(number, jnp.uint32(longer))
 
     return begin(fold), begin(fold + 1)

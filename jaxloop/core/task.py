@@ -31,7 +31,7 @@ class Data:
     validation: Mapping[str, np.ndarray]
     test: Mapping[str, np.ndarray]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
             if not isinstance(split, Mapping):
@@ -130,7 +130,7 @@ class Task:
     # what `core.shapes` has traced: it refers to the task, and is kept here so that both are freed together
     traced: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         models = {model: _plain_values(table) for model, table in self.models.items()}
         object.__setattr__(self, "hparams", _plain_values(self.hparams))
         object.__setattr__(self, "models", models)

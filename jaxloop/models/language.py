@@ -1,12 +1,13 @@
 """Prediction of the next symbol of a sequence, as the pure functions a `Task` is made of."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxloop.core.task import Data, Task
+from jaxloop.core.task import Data, Hparams, Task
 from jaxloop.models.network import DECODERS, network
 from jaxloop.models.supervised import weighted
 from jaxloop.sweep.catalog import LANGUAGE, LANGUAGE_MODELS
@@ -19,16 +20,16 @@ def language_model(data: Data, symbols: int) -> Task:
     """
     model = network(DECODERS, (data.train["x"].shape[1] - 1,), symbols)
 
-    def predicted(params, batch, hparams, key=None) -> jax.Array:
+    def predicted(params: Any, batch: Any, hparams: Hparams, key: jax.Array | None = None) -> jax.Array:
         return model.apply(params, batch["x"][:, :-1], hparams, key).astype(jnp.float32)
 
-    def losses_BxT(logits_BxTxS: jax.Array, batch) -> jax.Array:
+    def losses_BxT(logits_BxTxS: jax.Array, batch: Any) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(logits_BxTxS, batch["x"][:, 1:])
 
-    def loss(params, batch, key, hparams):
+    def loss(params: Any, batch: Any, key: jax.Array, hparams: Hparams) -> Any:
         return weighted(losses_BxT(predicted(params, batch, hparams, key), batch).mean(1), batch), {}
 
-    def metrics(params, batch, hparams):
+    def metrics(params: Any, batch: Any, hparams: Hparams) -> Any:
         logits_BxTxS = predicted(params, batch, hparams)
         nats = losses_BxT(logits_BxTxS, batch).mean()
         right = logits_BxTxS.argmax(-1) == batch["x"][:, 1:]

@@ -66,7 +66,7 @@ def in_depth(
       scanned: as one `scan` over stacked parameters, compiled once for all; unrolled they compute faster.
     """
 
-    def own(layer, x, number):
+    def own(layer: Any, x: jax.Array, number: Any) -> Any:
         new = call(layer, x, number)
         return jnp.where(number < depth.value, new, x) if depth.is_padded else new
 
@@ -122,7 +122,7 @@ class Dense(nnx.Module):
         scale: Any = 1.0,
         bias: bool = True,
         active: jax.Array | bool = True,
-    ):
+    ) -> None:
         stddev = scale / jnp.sqrt(jnp.asarray(true_product(inputs), jnp.float32))
         self.inputs = len(inputs)
         self.kernel = nnx.Param(drawn(rngs.params(), [*inputs, *outputs], stddev, active))
@@ -150,7 +150,7 @@ class Conv(nnx.Module):
         pad: int,
         rngs: nnx.Rngs,
         scale: Any = 1.0,
-    ):
+    ) -> None:
         self.space, self.stride, self.pad = space, stride, pad
         self.dense = Dense([*[fixed(kernel)] * space, inputs], [outputs], rngs=rngs, scale=scale)
 
@@ -163,7 +163,7 @@ class Conv(nnx.Module):
 class Norm(nnx.Module):
     """Layer norm (Ba et al. 2016, with `centered`) or RMS norm (Zhang and Sennrich 2019) over the last axis."""
 
-    def __init__(self, size: Size, *, centered: bool, active: jax.Array | bool = True):
+    def __init__(self, size: Size, *, centered: bool, active: jax.Array | bool = True) -> None:
         self.centered = centered
         self.scale = nnx.Param(jnp.where(active, masked(jnp.ones(size.max), [size]), 0.0))
         self.bias = nnx.Param(jnp.zeros(size.max)) if centered else None
@@ -180,7 +180,7 @@ class Norm(nnx.Module):
 class Embedding(nnx.Module):
     """A vector for each of `count` symbols: (...) integers to (..., size)."""
 
-    def __init__(self, count: int, size: Size, *, rngs: nnx.Rngs, stddev: Any):
+    def __init__(self, count: int, size: Size, *, rngs: nnx.Rngs, stddev: Any) -> None:
         self.table = nnx.Param(drawn(rngs.params(), [fixed(count), size], stddev))
 
     def __call__(self, symbols: jax.Array) -> jax.Array:
@@ -206,8 +206,8 @@ class Attention(nnx.Module):
 
     def __init__(
         self, width: Size, heads: Size, head_width: Size, *, rngs: nnx.Rngs, scale: Any = 1.0, active: Any = True
-    ):
-        def project(inputs, outputs):
+    ) -> None:
+        def project(inputs: Any, outputs: Any) -> Any:
             return Dense(inputs, outputs, rngs=rngs, scale=scale, bias=False, active=active)
 
         self.query, self.key, self.value = (project([width], [heads, head_width]) for _ in range(3))
@@ -234,14 +234,14 @@ class Attention(nnx.Module):
 class GRU(nnx.Module):
     """A gated recurrent layer (Cho et al. 2014, in the form of PyTorch and cuDNN): (B, T, F) to (B, T, width)."""
 
-    def __init__(self, inputs: Size, width: Size, *, rngs: nnx.Rngs, scale: Any = 1.0):
+    def __init__(self, inputs: Size, width: Size, *, rngs: nnx.Rngs, scale: Any = 1.0) -> None:
         self.inputs = Dense([inputs], [fixed(3), width], rngs=rngs, scale=scale)
         self.recurrent = Dense([width], [fixed(3), width], rngs=rngs, scale=scale)
 
     def __call__(self, x_BxTxF: jax.Array) -> jax.Array:
         seen_TxBx3xW = jnp.moveaxis(self.inputs(x_BxTxF), 1, 0)
 
-        def cell(state_BxW, seen_Bx3xW):
+        def cell(state_BxW: jax.Array, seen_Bx3xW: jax.Array) -> Any:
             told_Bx3xW = self.recurrent(state_BxW)
             reset, update = jnp.moveaxis(jax.nn.sigmoid(seen_Bx3xW + told_Bx3xW)[:, :2], 1, 0)
             new = jnp.tanh(seen_Bx3xW[:, 2] + reset * told_Bx3xW[:, 2])

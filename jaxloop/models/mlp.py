@@ -16,7 +16,7 @@ from jaxloop.models.mup import Role
 class Linear(nnx.Module):
     """One affine map from features to outputs."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs):
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
         features = fixed(math.prod(shape))
         self.out = Dense([features], [fixed(outputs)], rngs=rngs, scale=hparams["init_scale"])
 
@@ -31,7 +31,7 @@ class Linear(nnx.Module):
 class MLP(nnx.Module):
     """`depth` hidden layers of `width`; with `residual`, every hidden layer after the first adds its input."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs):
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
         width, depth, scale = hparams["width"], hparams["depth"], hparams["init_scale"]
         sizes = [fixed(math.prod(shape))] + [width] * depth.max
         out_scale = scale * jnp.sqrt(mup.width_factor(hparams))
@@ -42,11 +42,11 @@ class MLP(nnx.Module):
         )
 
     def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
-        def hidden(layer, x_BxF, number):
+        def hidden(layer: Any, x_BxF: jax.Array, number: Any) -> Any:
             h_BxW = activate(layer(x_BxF), hparams["activation"])
             return dropout(h_BxW, hparams["dropout"], key if key is None else jax.random.fold_in(key, number))
 
-        def further(layer, x_BxW, number):
+        def further(layer: Any, x_BxW: jax.Array, number: Any) -> Any:
             h_BxW = hidden(layer, x_BxW, number)
             return h_BxW + x_BxW if hparams["residual"] else h_BxW
 

@@ -61,10 +61,10 @@ def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: 
     def build(hparams: Hparams, rngs: nnx.Rngs) -> Any:
         return models[hparams["model"]](shape, outputs, hparams, rngs=rngs)
 
-    def init(key, hparams):
+    def init(key: jax.Array, hparams: Hparams) -> Any:
         return nnx.to_pure_dict(nnx.state(build(hparams, nnx.Rngs(params=key)), nnx.Param))
 
-    def apply(params, x, hparams, key=None):
+    def apply(params: Any, x: jax.Array, hparams: Hparams, key: jax.Array | None = None) -> Any:
         abstract = nnx.eval_shape(lambda: build(hparams, nnx.Rngs(params=threefry(0))))
         graph, state = nnx.split(abstract, nnx.Param)
         nnx.replace_by_pure_dict(state, params)
@@ -75,17 +75,17 @@ def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: 
     def roles(params: Params, hparams: Hparams, of: Callable[..., Any]) -> Any:
         role = models[hparams["model"]].role
 
-        def at(path, leaf):
+        def at(path: Any, leaf: Any) -> Any:
             return of(*role(tuple(part.key for part in path)), leaf)
 
         return jax.tree_util.tree_map_with_path(at, params)
 
-    def learning_rate_multipliers(params, hparams):
+    def learning_rate_multipliers(params: Any, hparams: Hparams) -> Any:
         if hparams.get("parametrization", "standard") == "standard":
             return None
         return roles(params, hparams, lambda role, inputs, leaf: mup.rate(role, hparams))
 
-    def hidden(params, hparams):
+    def hidden(params: Any, hparams: Hparams) -> Any:
         return roles(
             params,
             hparams,

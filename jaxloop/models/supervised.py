@@ -1,19 +1,20 @@
 """From "x" to "y": classification and regression by a named model, as the pure functions a `Task` is made of."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxloop.core.task import Data, Task
+from jaxloop.core.task import Data, Hparams, Task
 from jaxloop.models.layers import is_off
 from jaxloop.models.network import READERS, network
 from jaxloop.sweep.catalog import CLASSIFIER, MODELS, REGRESSOR
 
 
-def weighted(values_B: jax.Array, batch) -> jax.Array:
+def weighted(values_B: jax.Array, batch: Any) -> jax.Array:
     """Return the mean over a batch's own examples: those of weight 1."""
     return jnp.sum(values_B * batch["weight"]) / jnp.sum(batch["weight"])
 
@@ -29,11 +30,11 @@ def classifier(data: Data, classes: int, shape: tuple[int, ...], noise_seed: int
     """
     model = network(READERS, shape, classes)
 
-    def logits(params, batch, hparams, key=None):
+    def logits(params: Any, batch: Any, hparams: Hparams, key: jax.Array | None = None) -> Any:
         x = batch["x"].reshape(-1, *shape)
         return model.apply(params, x, hparams, key).astype(jnp.float32)
 
-    def loss(params, batch, key, hparams):
+    def loss(params: Any, batch: Any, key: jax.Array, hparams: Hparams) -> Any:
         y_B, logits_BxC = batch["y"], logits(params, batch, hparams, key)
         if not is_off(hparams["label_noise"]):
             y_B = jnp.where(batch["noise_place"] < hparams["label_noise"], batch["noisy_y"], y_B)
@@ -44,12 +45,12 @@ def classifier(data: Data, classes: int, shape: tuple[int, ...], noise_seed: int
             losses_B = optax.softmax_cross_entropy(logits_BxC, y_BxC)
         return weighted(losses_B, batch), {}
 
-    def metrics(params, batch, hparams):
+    def metrics(params: Any, batch: Any, hparams: Hparams) -> Any:
         logits_BxC = logits(params, batch, hparams)
         losses_B = optax.softmax_cross_entropy_with_integer_labels(logits_BxC, batch["y"])
         return {"loss": losses_B.mean(), "accuracy": jnp.mean(logits_BxC.argmax(-1) == batch["y"])}
 
-    def noisy(split, seed):
+    def noisy(split: Any, seed: int) -> Any:
         return {**split, **label_noise(split["y"], classes, seed)}
 
     data = replace(data, train=noisy(data.train, noise_seed), validation=noisy(data.validation, noise_seed + 1))
@@ -65,15 +66,15 @@ def regressor(data: Data, outputs: int, shape: tuple[int, ...]) -> Task:
     """
     model = network(READERS, shape, outputs)
 
-    def squared_errors(params, batch, hparams, key=None) -> jax.Array:
+    def squared_errors(params: Any, batch: Any, hparams: Hparams, key: jax.Array | None = None) -> jax.Array:
         x = batch["x"].reshape(-1, *shape)
         predicted_BxO = model.apply(params, x, hparams, key).astype(jnp.float32)
         return jnp.mean((predicted_BxO - batch["y"].reshape(-1, outputs)) ** 2, -1)
 
-    def loss(params, batch, key, hparams):
+    def loss(params: Any, batch: Any, key: jax.Array, hparams: Hparams) -> Any:
         return weighted(squared_errors(params, batch, hparams, key), batch), {}
 
-    def metrics(params, batch, hparams):
+    def metrics(params: Any, batch: Any, hparams: Hparams) -> Any:
         return {"loss": squared_errors(params, batch, hparams).mean()}
 
     return Task(

@@ -63,7 +63,7 @@ class Fact(Generic[T]):
       default: its value where nothing is recorded; without one, the fact is required.
     """
 
-    def __init__(self, kind: Any, *default: Any):
+    def __init__(self, kind: Any, *default: Any) -> None:
         self.adapter, self.default = TypeAdapter(kind), default
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -52,7 +52,19 @@ class Member:
 
 
 def from_row(
-    names, number, id, config, hparams, status, step, folder, final_folder, joined, parent, parent_step, *values
+    names: list[str],
+    number: int,
+    id: str,
+    config: str,
+    hparams: str,
+    status: str,
+    step: int,
+    folder: str,
+    final_folder: str | None,
+    joined: int | None,
+    parent: int | None,
+    parent_step: int | None,
+    *values: Any,
 ) -> Member:
     """Return a member from its row in the store, the last value of each metric behind it.
 
@@ -62,12 +74,11 @@ def from_row(
     metrics = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     if not all(isinstance(value, float) for value in metrics.values()) or not isinstance(step, int):
         raise TypeError(f"member {number}: its step or metrics are no numbers")
-    hparams = dict(json.loads(hparams))
     return Member(
         number,
         id,
         config,
-        hparams,
+        dict(json.loads(hparams)),
         Status(status),
         step,
         _within(folder),

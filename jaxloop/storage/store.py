@@ -32,7 +32,7 @@ READERS = {1: "format 1 was never released"}  # of earlier formats: which versio
 class Store(facts.Facts):
     """One run's file. A turn's records are one transaction; readers never wait for the writer (WAL)."""
 
-    def __init__(self, run: Path, *, create: bool = False, content: bytes | None = None):
+    def __init__(self, run: Path, *, create: bool = False, content: bytes | None = None) -> None:
         """Open a run's file.
 
         Args:
@@ -94,7 +94,7 @@ class Store(facts.Facts):
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # facts of the run

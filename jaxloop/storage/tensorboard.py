@@ -28,7 +28,7 @@ MARKERS = np.array([0x11111111, 0x22222222], np.uint32).view(np.float32).tolist(
 class _Events:
     """An event file that is open only while it is flushed, so that thousands can be written to."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
         self.pending = bytearray()
@@ -95,7 +95,7 @@ class MemberSummaries:
       hparams: shown in TensorBoard's HPARAMS tab, in one row with all members of the same `config`.
     """
 
-    def __init__(self, folder: Path, hparams: dict[str, Any], config: str):
+    def __init__(self, folder: Path, hparams: dict[str, Any], config: str) -> None:
         is_new = not _files(folder)
         self.events = _Events(folder)
         if is_new:

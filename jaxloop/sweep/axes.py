@@ -43,16 +43,16 @@ class Axis(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=False)
 
-    values: list[Value] | None = Field(None, min_length=1)
+    values: list[Value] | None = Field(default=None, min_length=1)
     log: tuple[Number, Number] | None = None
     linear: tuple[Number, Number] | None = None
     range: tuple[StrictInt, StrictInt] | tuple[StrictInt, StrictInt, StrictInt] | None = None
-    count: StrictInt | None = Field(None, ge=1)
-    num: StrictInt | None = Field(None, ge=1)
+    count: StrictInt | None = Field(default=None, ge=1)
+    num: StrictInt | None = Field(default=None, ge=1)
     kind: str | None = None
 
     @model_validator(mode="after")
-    def _one_form(self):
+    def _one_form(self) -> Any:
         forms = [name for name in FORMS if getattr(self, name) is not None]
         if len(forms) != 1:
             raise ValueError(f"needs exactly one of {', '.join(FORMS)}, got {forms or 'none'}")

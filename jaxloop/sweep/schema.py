@@ -12,7 +12,7 @@ from jaxloop.sweep.suggest import not_one_of
 
 
 def _one_of(*choices: str) -> BeforeValidator:
-    def check(value):
+    def check(value: Any) -> Any:
         if value not in choices:
             raise ValueError(not_one_of(value, choices))
         return value

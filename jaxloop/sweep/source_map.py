@@ -15,7 +15,7 @@ class SourceMap:
     `tomllib` keeps no lines, so they are found again by pattern; a key inside an inline table has its table's.
     """
 
-    def __init__(self, source: str, text: str):
+    def __init__(self, source: str, text: str) -> None:
         self.source = source
         self.lines: dict[tuple[str, ...], int] = {}
         self.sets: dict[tuple[str, ...], str] = {}

@@ -1,5 +1,7 @@
 """A user's own arrays, from an .npz file with x and y."""
 
+from typing import Any
+
 import numpy as np
 
 from jaxloop.core.task import Task
@@ -8,7 +10,7 @@ from jaxloop.sweep.catalog import DATA
 from jaxloop.tasks.splits import split
 
 
-def arrays(**options) -> Task:
+def arrays(**options: Any) -> Task:
     """Predicts y from x: classes if y holds integers, from 0 on; else numbers, by least squares.
 
     Args:

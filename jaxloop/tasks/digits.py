@@ -3,6 +3,7 @@
 import gzip
 from dataclasses import replace
 from importlib import resources
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from jaxloop.sweep.catalog import DATA
 from jaxloop.tasks.splits import noisy_labels, split
 
 
-def digits(**options) -> Task:
+def digits(**options: Any) -> Task:
     """Classifies 64 pixels, scaled to 0..1, into ten digits.
 
     Args:

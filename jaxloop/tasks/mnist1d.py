@@ -12,7 +12,7 @@ from jaxloop.tasks.generated import remembered
 from jaxloop.tasks.splits import noisy_labels
 
 
-def mnist1d(**options) -> Task:
+def mnist1d(**options: Any) -> Task:
     """Classifies 40-point signals into ten digits.
 
     Args:

@@ -1,5 +1,7 @@
 """Arithmetic modulo a prime, the task on which grokking was found (Power et al. 2022, arXiv:2201.02177)."""
 
+from typing import Any
+
 import numpy as np
 
 from jaxloop.core.task import Task
@@ -10,7 +12,7 @@ from jaxloop.tasks.splits import split
 OPERATIONS = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply}
 
 
-def modular_addition(**options) -> Task:
+def modular_addition(**options: Any) -> Task:
     """Predicts (a operation b) mod p from the pair of one-hot (a, b); half of what is not trained on is the test.
 
     Args:

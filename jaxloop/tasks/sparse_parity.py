@@ -1,5 +1,7 @@
 """Sparse parity (Barak et al. 2022, arXiv:2207.08799): the product of a few of many random signs."""
 
+from typing import Any
+
 import numpy as np
 
 from jaxloop.core.task import Task
@@ -8,7 +10,7 @@ from jaxloop.sweep.catalog import DATA
 from jaxloop.tasks.splits import split
 
 
-def sparse_parity(**options) -> Task:
+def sparse_parity(**options: Any) -> Task:
     """Predicts whether the product of the first `relevant` of `bits` signs is positive.
 
     Args:

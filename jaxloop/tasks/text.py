@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from jaxloop.models.language import language_model
 from jaxloop.sweep.catalog import DATA
 
 
-def text(**options) -> Task:
+def text(**options: Any) -> Task:
     """Predicts each byte of a text from those before it in the same window.
 
     The text's first part is for training, then validation, then test; windows do not overlap, and a trained

@@ -24,7 +24,7 @@ class CheckpointPolicy:
       turn: of the checkpoint that the run begins from.
     """
 
-    def __init__(self, document: Document, turn: int):
+    def __init__(self, document: Document, turn: int) -> None:
         self.seconds, self.steps = document.checkpoint.seconds(), document.checkpoint.every
         self.steps_a_turn = document.run.evaluate_every
         self.taken(turn)

@@ -40,14 +40,14 @@ class Step:
 
     def __init__(
         self, sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, group_size: int, length: int, groups: int = 1
-    ):
+    ) -> None:
         one, shapes = one_member(sweep, task, bucket)
         state, program = jax.eval_shape(one.init, shapes), chunked(one, length)
         if devices.on_cpu(mesh):
             program = kept_apart(program, shapes, state, resident(task, bucket))
         program = populated(program)
 
-        def turn(hparams, state, fresh, data):
+        def turn(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
             return program.step(hparams, state, data)
 
         self.members, self.length = group_size * groups * mesh.size, length
@@ -76,10 +76,10 @@ def _some(state: Any, members: int) -> Any:
     """Return a state to take steps from, of any values: small parameters, all else zero."""
     generator = np.random.default_rng(0)
 
-    def small(leaf):
+    def small(leaf: Any) -> Any:
         return generator.normal(0, 0.05, (members, *leaf.shape)).astype(leaf.dtype)
 
-    def zeros(leaf):
+    def zeros(leaf: Any) -> Any:
         return np.zeros((members, *leaf.shape), leaf.dtype)
 
     return jax.tree.map(zeros, state)._replace(params=jax.tree.map(small, state.params))

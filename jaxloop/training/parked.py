@@ -8,7 +8,7 @@ from jaxloop.storage.snapshot import Snapshot, joined
 class Parked:
     """Members and their states; a member taken out again continues with the same bits."""
 
-    def __init__(self, snapshot: Snapshot | None):
+    def __init__(self, snapshot: Snapshot | None) -> None:
         self._hold(snapshot)
 
     def _hold(self, snapshot: Snapshot | None) -> None:

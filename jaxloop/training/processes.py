@@ -82,7 +82,7 @@ def is_launched() -> bool:
 class _Witness:
     """A shell that tells why, if this process is killed, or aborted by JAX as the first one is gone."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         told = f"jaxloop: this process or another of its run was ended; {SAVED}"
         command = ["/bin/sh", "-c", 'read -r word || echo "$0" >&2', told]
         self.shell = subprocess.Popen(command, stdin=subprocess.PIPE)

@@ -21,7 +21,7 @@ COMMIT_SECONDS = 0.2
 class Recorder:
     """The writer of one run's folder."""
 
-    def __init__(self, run: Path, sweep: Sweep, store: Store):
+    def __init__(self, run: Path, sweep: Sweep, store: Store) -> None:
         self.run, self.sweep, self.store = run, sweep, store
         self.members: dict[int, Member | NewMember] = {member.number: member for member in store.members()}
         self.summaries: dict[int, tensorboard.MemberSummaries] = {}

@@ -25,7 +25,7 @@ class Interrupt:
     a device may never get there. So a thread reads the signals, as bytes in a pipe (`signal.set_wakeup_fd`).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: int | None = None
         self.seen = False
         self.first = 0.0  # when it came

@@ -54,7 +54,7 @@ class Stream:
         members: Members,
         resumed: Snapshot | None,
         scheduler: Scheduler,
-    ):
+    ) -> None:
         self.sweep, self.task, self.program, self.data = sweep, task, program, data
         self.scheduler, self.parked = scheduler, Parked(resumed)
         self.paused = set(members.paused)
@@ -233,7 +233,7 @@ class Stream:
         here = [at for at, slot in enumerate(places) if self.own.start <= slot < self.own.stop]
         slots = np.array(places, int)[here] - self.first
 
-        def put(leaf, row):
+        def put(leaf: Any, row: np.ndarray) -> Any:
             changed = np.array(leaf)
             changed[slots] = row[here]
             return changed

@@ -105,7 +105,7 @@ class _Training:
         interrupt: Interrupt,
         notes: list[str],
         scheduler: Scheduler,
-    ):
+    ) -> None:
         self.scheduler, self.origin = scheduler, origin
         self.run, self.sweep, self.task, self.store = run, sweep, task, store
         self.observe, self.interrupt = observe, interrupt

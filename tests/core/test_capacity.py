@@ -142,4 +142,4 @@ def test_what_is_halved(setting, turn, capacity, tmp_path, monkeypatch):
             jaxloop.run(swept, out=tmp_path / "run")
     else:
         summary = jaxloop.run(swept, out=tmp_path / "run").summary
-        assert (summary["capacity"], summary["group_size"]) == (capacity, 4)
+        assert (summary.capacity, summary.group_size) == (capacity, 4)

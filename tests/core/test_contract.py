@@ -81,4 +81,7 @@ def test_a_broken_rule_names_the_function_and_the_place(tmp_path, text, by, says
 
 def test_a_static_axis_may_branch(tmp_path):
     branching = TASK.replace('hparams["l2"], {', '(1.0 if hparams["l2"] > 0 else 0.0), {')
-    assert checked(tmp_path, branching, SWEEP.replace("0.1]", '0.1], kind = "static"'))
+    assert checked(tmp_path, branching, SWEEP.replace("0.1]", '0.1], kind = "static"')) == (
+        "validation/mse",
+        "min",
+    )
