@@ -19,11 +19,13 @@ ORDER = [
     "tasks",
     "storage",
     "training",
+    "loop",
     "readers",
     "api",
     "cli",
     "__main__",
 ]
+APART = {"loop": "readers", "readers": "loop"}  # neither imports the other
 WITHOUT_JAX = {"errors", "formatting", "sweep"}
 PURE = {"core", "models"}
 # What reads or changes something outside of the program: a disk, a clock, the environment, a signal.
@@ -65,7 +67,7 @@ def upward(source: str, here: str) -> list[str]:
     """The imports of a source in a room that point to a later one."""
     rooms = {name: name.split(".")[1] for name in imports(source) if name.startswith("jaxloop.")}
     later = ORDER[ORDER.index(here) + 1 :]
-    return [name for name, other in rooms.items() if other in later]
+    return [name for name, other in rooms.items() if other in later or other == APART.get(here)]
 
 
 def impure(source: str) -> list[str]:

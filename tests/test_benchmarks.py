@@ -11,6 +11,7 @@ from conftest import ROOT
 KEYS = {  # a figure that each must give
     "accelerator": "rows",
     "apart": "rows",
+    "calibration": "power",
     "overhead": "ratio",
     "peers": "rows",
     "scaling": "devices",

@@ -106,7 +106,7 @@ def test_a_run_that_jax_was_up_before_says_that_cores_are_idle(tiny, tmp_path):
     code = (
         "import jax, jaxloop; jax.devices()\n"
         f"run = jaxloop.run({str(tiny)!r}, out={str(tmp_path / 'run')!r})\n"
-        "print(run.summary['devices'], run.summary['notes'])"
+        "print(run.summary.devices, run.summary.notes)"
     )
     plain = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
     done = subprocess.run([sys.executable, "-c", code], env=plain, stdout=subprocess.PIPE, text=True, check=True)
