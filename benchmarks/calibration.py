@@ -12,8 +12,8 @@ import measure
 import numpy as np
 from scipy import stats
 
-from jaxloop.loop.spending import Spending, power
-from jaxloop.loop.verdict import Criteria, Outcome, judge
+from jaxloop.experiments.spending import Spending, power
+from jaxloop.experiments.verdict import Criteria, Outcome, judge
 
 ROUNDS, CHALLENGERS = 3, 4
 EXPERIMENTS = 96  # of a sequential loop

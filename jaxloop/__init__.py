@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxloop.api import Run, fork, load, resume, run
+    from jaxloop.api import Run, fork, load, loop, resume, run
     from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
     from jaxloop.sweep.sizes import Choice, Size, choice, size
@@ -25,12 +25,13 @@ __all__ = [
     "choice",
     "fork",
     "load",
+    "loop",
     "resume",
     "run",
     "size",
 ]
 _HOMES = {
-    "api": ("Run", "fork", "load", "resume", "run"),
+    "api": ("Run", "fork", "load", "loop", "resume", "run"),
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
     "core.task": ("Data", "Task"),

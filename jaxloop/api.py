@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
+from jaxloop.experiments.driver import Driver
 from jaxloop.storage import final_parameters, run_folder
 from jaxloop.storage.disk import RUNS
 from jaxloop.storage.records import Member
@@ -23,7 +24,7 @@ from jaxloop.tasks import load as tasks
 from jaxloop.training import create, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
-from jaxloop.training.scheduler import Scheduler
+from jaxloop.training.scheduler import Scheduler, SchedulerOf
 from jaxloop.training.summary import Summary
 
 
@@ -74,9 +75,12 @@ class Ready(NamedTuple):
         scheduler: Scheduler | None = None,
     ) -> Summary:
         """Train all members that have not ended; see `training.train`. All commands and functions end here."""
-        return train.train(
-            self.folder, self.sweep, self.task, observe, allow_drift=allow_drift, scheduler=scheduler
-        )
+        decides: SchedulerOf | None = None
+        if scheduler is not None:
+            decides = lambda store: scheduler  # noqa: E731
+        elif self.sweep.document.loop:
+            decides = partial(Driver, self.sweep)
+        return train.train(self.folder, self.sweep, self.task, observe, allow_drift=allow_drift, scheduler=decides)
 
 
 def run(
@@ -102,6 +106,28 @@ def run(
     """
     ready = created(swept, out, overrides)
     return Run(ready.folder, ready.train(observe, scheduler=scheduler))
+
+
+def loop(
+    file: str | Path,
+    *,
+    out: str | Path | None = None,
+    overrides: tuple[str, ...] = (),
+    observe: Observer = lambda progress: None,
+) -> "Run":
+    """Run a loop to its end: propose, screen, confirm and judge in rounds, then audit the winner.
+
+    Args:
+      file: a sweep with a [loop], whose [axes] are the search space.
+      out: the run's own folder; by default a new one under runs/.
+      overrides: such as "loop.rounds=5".
+      observe: called after each turn with its `Progress`.
+
+    Raises:
+      SweepError: the file breaks a rule, or the folder is taken; nothing was written.
+      ResourceError: memory or disk ran out; what was saved is whole, and `resume` continues the loop.
+    """
+    return run(file, out=out, overrides=overrides, observe=observe)
 
 
 def resume(
@@ -299,6 +325,11 @@ class Run:
         except SweepError:
             return False
         return True
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        """What a loop has recorded, in order: proposals, experiments with their verdicts, rounds, the audit."""
+        return self.store.ledger()
 
     @property
     def members(self) -> list[Member]:

@@ -19,13 +19,13 @@ ORDER = [
     "tasks",
     "storage",
     "training",
-    "loop",
+    "experiments",
     "readers",
     "api",
     "cli",
     "__main__",
 ]
-APART = {"loop": "readers", "readers": "loop"}  # neither imports the other
+APART = {"experiments": "readers", "readers": "experiments"}  # neither imports the other
 WITHOUT_JAX = {"errors", "formatting", "sweep"}
 PURE = {"core", "models"}
 # What reads or changes something outside of the program: a disk, a clock, the environment, a signal.

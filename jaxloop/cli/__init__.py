@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from jaxloop.cli import reading, training
+from jaxloop.cli import loop, reading, training
 from jaxloop.cli.output import is_unread, replace_unencodable, silence
 from jaxloop.errors import (
     INTERRUPTED,
@@ -36,7 +36,7 @@ def cli() -> None:
     """Hundreds of training runs as one XLA program."""
 
 
-for command in (*training.COMMANDS, *reading.COMMANDS):
+for command in (*training.COMMANDS, *loop.COMMANDS, *reading.COMMANDS):
     cli.add_command(command)
 
 

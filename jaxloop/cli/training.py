@@ -69,15 +69,17 @@ def population(
     from jaxloop import api
 
     start_jax(together)
-    _train(api.created(file, chosen, overrides), as_json)
+    train(api.created(file, chosen, overrides), as_json)
 
 
 def _checked_without_jax(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
     """Check a sweep file before JAX is loaded, so that its errors come at once; return all its overrides."""
+    from jaxloop.errors import SweepError
     from jaxloop.sweep.sweep import load
 
     overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
-    load(file, overrides)
+    if load(file, overrides).document.loop is not None:
+        raise SweepError(f"{file}: has a [loop]: `jaxloop loop {file}` runs it")
     return overrides
 
 
@@ -120,7 +122,7 @@ def resume(
         counts = loaded.store.counts()
     if len(ready.sweep.members) == sum(counts[status] for status in ENDED):
         click.echo(f"{run}: nothing is left to train", err=True)
-    _train(ready, as_json, allow_drift=allow_drift)
+    train(ready, as_json, allow_drift=allow_drift)
 
 
 @click.command()
@@ -139,10 +141,10 @@ def fork(
     from jaxloop import api
 
     start_jax(together)
-    _train(api.forked(run, out, overrides, folder), as_json)
+    train(api.forked(run, out, overrides, folder), as_json)
 
 
-def _train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
+def train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
     """Train a run with a live panel, print how it ended, and exit with the code that says so."""
     from jaxloop.cli.output import ignoring_broken_pipe
     from jaxloop.cli.panel import Panel

@@ -103,7 +103,7 @@ def compatible(sweep: Sweep, members: Iterable[int] | None = None) -> list[list[
 
 def undivided(sweep: Sweep) -> list[Bucket]:
     """Return a sweep in as few programs as can be, each padded to its largest sizes."""
-    return [bucket_of(sweep, numbers) for numbers in compatible(sweep)]
+    return [bucket_of(sweep, numbers, sweep.space) for numbers in compatible(sweep)]
 
 
 def alone(sweep: Sweep, number: int) -> Bucket:
@@ -120,12 +120,19 @@ def _must_agree(sweep: Sweep, hparams: dict[str, Any]) -> tuple:
     return tuple(static), tuple(absent), tuple(hparams)
 
 
-def bucket_of(sweep: Sweep, numbers: list[int]) -> Bucket:
-    """Return the program of compatible members: sizes that differ are padded, choices that differ switched."""
+def bucket_of(sweep: Sweep, numbers: list[int], space: Mapping[str, list[Any]] | None = None) -> Bucket:
+    """Return the program of compatible members: sizes that differ are padded, choices that differ switched.
+
+    Args:
+      space: values, by hparam, that members which join later may have.
+    """
+    exact = sweep.members[numbers[0]]["optimizer"] in UNPADDABLE
     members = [sweep.members[number] for number in numbers]
     static, traced, sizes, choices = {}, {}, {}, {}
     for name, first in members[0].items():
         kind, values = sweep.kinds[name], dict.fromkeys(member[name] for member in members)
+        if space and name in space and not (kind == "padded" and (exact or not first)):
+            values |= dict.fromkeys(value for value in space[name] if kind != "padded" or value > 0)
         if name in OFF_AT_ZERO and set(values) == {0.0}:
             static[name] = 0.0
         elif kind == "traced":

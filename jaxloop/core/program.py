@@ -200,11 +200,13 @@ def _slots(
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
     if capacity is None and isinstance(settings.capacity, int):
         capacity = math.ceil(settings.capacity / processes)
-    slots = devices.choose_slots(math.ceil(len(bucket.numbers) / processes), capacity, cpu=cpu)
+    loop = sweep.document.loop
+    expected = max(len(bucket.numbers), loop.configs if loop else 0)  # of a loop, more will join
+    slots = devices.choose_slots(math.ceil(expected / processes), capacity, cpu=cpu)
     group_size = group_size or (settings.group_size if isinstance(settings.group_size, int) else None)
     if group_size is None:
         # a group holds members of one class
-        alike = math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
+        alike = slots if loop else math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
         most = devices.largest_group(min(slots, alike), mesh.size, cpu=cpu)
         first = devices.choose_group_size(working_set(sweep, task, bucket), most) if cpu else most
         group_size = tuned(first, most)

@@ -42,7 +42,7 @@ def buckets(sweep: Sweep, task: Task, members: Iterable[int] | None = None) -> l
       members: numbers of those to train, instead of all.
     """
     return [
-        divided(sweep, bucket_of(sweep, numbers), sorted(_parts(sweep, task, numbers)))
+        divided(sweep, bucket_of(sweep, numbers, sweep.space), sorted(_parts(sweep, task, numbers)))
         for numbers in compatible(sweep, members)
     ]
 
@@ -61,7 +61,7 @@ def recorded(sweep: Sweep, numbers: list[list[list[int]]]) -> list[Bucket]:
     listed = sorted(chain.from_iterable(chain.from_iterable(numbers)))
     if listed != list(range(len(sweep.members))):
         raise DamagedError(f"the run's size classes hold members {listed}, the sweep has {len(sweep.members)}")
-    return [divided(sweep, bucket_of(sweep, sorted(chain(*parts))), parts) for parts in numbers]
+    return [divided(sweep, bucket_of(sweep, sorted(chain(*parts)), sweep.space), parts) for parts in numbers]
 
 
 def with_one(buckets: list[Bucket], number: int) -> Bucket:
@@ -72,6 +72,8 @@ def with_one(buckets: list[Bucket], number: int) -> Bucket:
 
 def _parts(sweep: Sweep, task: Task, numbers: list[int]) -> list[list[int]]:
     """Compatible members in parts: from one for each mix of sizes, merged while that saves time."""
+    if sweep.space:  # members of all its sizes will join
+        return [numbers]
     free = [name for name in sweep.sizes(numbers[0]) if not sweep.is_padded_by_wish(name)]
     mixes: dict[tuple, list[int]] = {}
     for number in numbers:

@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ TABLES = {  # that runs of earlier formats lack
     "pauses": "(member integer, turn integer, paused integer not null, primary key(member, turn)) without rowid",
     # which members joined after a turn; copies have a parent, and the steps that this had taken
     "joins": "(member integer primary key, turn integer not null, parent integer, step integer)",
+    # what a loop has decided, in order, each after a turn
+    "ledger": "(number integer primary key, turn integer not null, record text not null)",
 }
 PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
@@ -208,6 +210,13 @@ class Store(facts.Facts):
         )
         self.put(size_classes=size_classes)
 
+    def append(self, turn: int, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append records to the loop's ledger after a turn, within a transaction."""
+        if records:
+            self._add_tables()
+            rows = [(turn, json.dumps(record)) for record in records]
+            self.connection.executemany("insert into ledger(turn, record) values(?, ?)", rows)
+
     def add_metrics(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self.metric_names():
@@ -271,6 +280,8 @@ class Store(facts.Facts):
             execute = self.connection.execute
             self.put(checkpoint=checkpoint)
             self._rewind_joins(turn)
+            if self._has("ledger"):
+                execute("delete from ledger where turn > ?", (turn,))
             execute("delete from curves where turn > ?", (turn,))
             execute("update members set status = ? where status = ?", (Status.RUNNING, Status.PAUSED))
             execute(
@@ -360,6 +371,12 @@ class Store(facts.Facts):
             why = f"the ids of members {fits} begin so: more letters are needed" if found else rule
             raise NotFoundError(f"{self.path.parent}: no member {label!r}: {why}")
         return found[0]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return the records of the loop's ledger, in order."""
+        rows = self._rows("select record from ledger order by number") if self._has("ledger") else []
+        with self._damage_told():
+            return [dict(json.loads(record)) for (record,) in rows]
 
     def counts(self) -> dict[str, int]:
         found = dict(self._rows("select status, count(*) from members group by status"))

@@ -8,7 +8,15 @@ from pydantic import ValidationError
 from jaxloop.sweep import catalog
 from jaxloop.sweep.axes import Axis, extremes, length, single
 from jaxloop.sweep.hparams import Namespace, kind_of, namespace
-from jaxloop.sweep.schema import CheckpointSection, Document, EvaluateSection, PopulationSection, RunSection
+from jaxloop.sweep.schema import (
+    CheckpointSection,
+    Document,
+    EvaluateSection,
+    LoopSection,
+    PopulationSection,
+    RunSection,
+    VerdictSection,
+)
 from jaxloop.sweep.sizes import plain
 from jaxloop.sweep.source_map import SourceMap
 from jaxloop.sweep.suggest import nearest, not_one_of, unknown
@@ -32,6 +40,8 @@ SECTIONS = {
     "population": PopulationSection,
     "evaluate": EvaluateSection,
     "checkpoint": CheckpointSection,
+    "loop": LoopSection,
+    "verdict": VerdictSection,
 }
 
 
@@ -97,6 +107,7 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
         yield from _broken_entry(document, path, entry, names, source_map)
     if names:
         yield from _shared_names(document, names, source_map)
+    yield from _broken_loop(document, source_map)
     population = document.population
     if population.members and population.sampler not in DRAWING:
         yield source_map.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
@@ -130,6 +141,28 @@ def _broken_entry(
         yield source_map.say(path, "the step budget belongs in `run.steps` (or is an axis)")
 
 
+def _broken_loop(document: Document, source_map: SourceMap) -> Iterator[str]:
+    """Yield what is wrong with a loop's search space, or with what goes with a loop alone."""
+    loop = document.loop
+    if loop is None:
+        for section in ("verdict", "baseline"):
+            if getattr(document, section):
+                yield source_map.say((section,), "goes with a [loop]")
+        return
+    if not document.axes:
+        yield source_map.say(("loop",), "needs [axes], the space that it searches")
+    for name, axis in document.axes.items():
+        if name in catalog.REPLICATES or axis.count:
+            yield source_map.say(("axes", name), "a loop chooses seeds itself, and searches no replicates")
+    for name in document.baseline.keys() - document.axes.keys():
+        yield source_map.say(("baseline", name), unknown("axis", name, document.axes))
+    if document.cases:
+        yield source_map.say(("cases",), "cannot be searched by a loop yet")
+    if loop.promote > loop.configs:
+        rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
+        yield source_map.say(("loop", "promote"), rule)
+
+
 def _broken_ranking(task: str, evaluate: EvaluateSection, source_map: SourceMap) -> Iterator[str]:
     """Yield what is wrong with the metric to rank by, as far as it can be known before the task is loaded."""
     metric, known = evaluate.metric, catalog.measured(task)
@@ -158,7 +191,7 @@ def _broken_axis(
     natural, sampler = kind_of(path[-1], default), document.population.sampler
     if axis.kind not in (None, natural, "static"):
         yield source_map.say((*path, "kind"), f"needs {natural} or static, got {axis.kind!r}")
-    if (axis.log or axis.linear) and not axis.num and sampler not in DRAWING:
+    if (axis.log or axis.linear) and not axis.num and sampler not in DRAWING and not document.loop:
         yield source_map.say(path, f"needs `num`, how many points, with {sampler}")
 
 

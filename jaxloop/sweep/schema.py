@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from jaxloop.sweep.axes import Axis, Value, size
 from jaxloop.sweep.suggest import not_one_of
@@ -78,6 +78,36 @@ class CheckpointSection(Section):
         return _seconds(self.every) if isinstance(self.every, str) else None
 
 
+class LoopSection(Section):
+    """How a loop proposes configs and screens them."""
+
+    proposer: Annotated[str, _one_of("random", "sobol", "evolution", "tpe")] = "random"
+    rounds: int = Field(default=3, ge=1, le=1000)
+    configs: int = Field(default=32, ge=2, le=10_000)  # proposed in a round
+    promote: int = Field(default=4, ge=1, le=100)  # of these, to be confirmed
+    control: Annotated[str, _one_of("loop", "round")] = "loop"
+    seed: int = Field(default=0, ge=0)  # of the proposer
+    floor_seeds: int = Field(default=16, ge=4, le=1000)
+    audit_seeds: int = Field(default=32, ge=2, le=1000)
+
+
+class VerdictSection(Section):
+    """By which criteria a loop judges; fixed before its first round."""
+
+    smallest_effect: float = Field(default=0.0, ge=0)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    looks: list[int] = Field(default=[8, 16, 32], min_length=1)
+    shares: list[float] = Field(default=[0.2, 0.3, 0.5], min_length=1)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Any:
+        if self.looks != sorted(set(self.looks)) or self.looks[0] < 2:
+            raise ValueError(f"`looks` needs ascending numbers of seeds from 2 on, got {self.looks}")
+        if len(self.shares) != len(self.looks) or min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"`shares` needs one share above 0 for each look, 1 in all, got {self.shares}")
+        return self
+
+
 def _finite(value: Any) -> Any:
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, float) and not math.isfinite(each):
@@ -104,13 +134,16 @@ class Document(Section):
     hparams: dict[str, Value] = {}
     axes: dict[str, Axis] = {}
     cases: dict[str, dict[str, Annotated[Any, BeforeValidator(_value_or_axis)]]] = {}
+    baseline: dict[str, Value] = {}
+    loop: LoopSection | None = None
+    verdict: VerdictSection | None = None
     population: PopulationSection = Field(default_factory=lambda: PopulationSection.model_validate({}))
     evaluate: EvaluateSection = Field(default_factory=lambda: EvaluateSection.model_validate({}))
     checkpoint: CheckpointSection = Field(default_factory=lambda: CheckpointSection.model_validate({}))
 
     def entries(self) -> Iterator[tuple[tuple[str, ...], Any]]:
         """Yield every hparam that the file names, by its path: a value, or an `Axis`."""
-        for section in ("hparams", "axes"):
+        for section in ("hparams", "axes", "baseline"):
             yield from (((section, name), entry) for name, entry in getattr(self, section).items())
         for case, entries in self.cases.items():
             yield from ((("cases", case, name), entry) for name, entry in entries.items())
@@ -122,10 +155,17 @@ class Document(Section):
 
     def varied(self) -> list[str]:
         """Return the hparams in which members may differ."""
-        return list({**self.axes, **{name: None for entries in self.cases.values() for name in entries}})
+        seeds = {"seed": None} if self.loop else {}
+        return list({**self.axes, **{name: None for entries in self.cases.values() for name in entries}, **seeds})
 
     def grids(self) -> list[Grid]:
-        """Return what the members are drawn from: one grid a case; without cases, one."""
+        """Return what the members are drawn from: one grid a case; without cases, one.
+
+        A loop begins with its baseline, and proposes all other members as it goes.
+        """
+        if self.loop:
+            seeds = Axis.model_validate({"values": list(range(self.loop.floor_seeds))})
+            return [Grid({**self.hparams, **self.baseline}, {"seed": seeds})]
         return [
             Grid(
                 {**self.hparams, **{name: entry for name, entry in case.items() if not isinstance(entry, Axis)}},

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from jaxloop.errors import SweepError
 from jaxloop.sweep import catalog, rules
-from jaxloop.sweep.axes import sample
+from jaxloop.sweep.axes import extremes, sample
 from jaxloop.sweep.hparams import Namespace, kind_of, namespace
 from jaxloop.sweep.overrides import override
 from jaxloop.sweep.schema import Document
@@ -67,6 +67,14 @@ class Sweep:
         """Return whether the sweep itself asks for padding, so that nothing is estimated."""
         axis = self.document.all_axes().get(name)
         return axis is not None and axis.kind == "padded"
+
+    @cached_property
+    def space(self) -> dict[str, list[Any]]:
+        """What members that join may have: of each axis of a loop's search space, its values or its two ends."""
+        if self.document.loop is None:
+            return {}
+        floats = {name for name, default in self.declared.items() if isinstance(default, float)}
+        return {name: extremes(axis, name not in floats) for name, axis in self.document.axes.items()}
 
     @property
     def varied(self) -> list[str]:

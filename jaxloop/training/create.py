@@ -277,6 +277,10 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
         "evaluate.batch_size": (before.evaluate.batch_size, after.evaluate.batch_size),
         "population.deterministic": (before.population.deterministic, after.population.deterministic),
         "data": (before.data, after.data),
+        "loop": (before.loop, after.loop),
+        "verdict": (before.verdict, after.verdict),
+        "baseline": (before.baseline, after.baseline),
+        **({"axes": (before.axes, after.axes)} if before.loop else {}),
     }
     for key, (was, wanted) in shared.items():
         if was != wanted:

@@ -65,6 +65,7 @@ class Recorder:
                 self.store.pause(each.number, each.paused, each.going_on)
                 self.store.retire(each.number, each.leavers, each.folders)
                 self.store.join(each.number, each.new_members, each.size_classes)
+                self.store.append(each.number, each.records)
             if turn.parts is not None:
                 checkpoint = {"turn": turn.number, "parts": turn.parts}
                 if turn.parts:  # else none is needed, and none is kept

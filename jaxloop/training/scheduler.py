@@ -1,11 +1,13 @@
 """A scheduler decides from what was measured which members stop, pause, resume or join at the end of a chunk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+
+from jaxloop.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Decisions:
       pause: members whose slots are freed; they keep all they need to go on.
       resume: paused members that get a slot again, in this order.
       join: new members; they get the run's next numbers, in this order.
+      records: to append to the run's ledger, as plain data.
     """
 
     stop: AbstractSet[int] = frozenset()
     pause: AbstractSet[int] = frozenset()
     resume: Sequence[int] = ()
     join: Sequence[Join] = ()
+    records: Sequence[Mapping[str, Any]] = ()
 
 
 class Scheduler(Protocol):
@@ -81,6 +85,9 @@ class RunToBudget:
 
     def decide(self, measured: Measured) -> Decisions:
         return Decisions(resume=measured.paused)
+
+
+SchedulerOf = Callable[[Store], Scheduler]  # of a run, once it is ready to be trained
 
 
 def decide(scheduler: Scheduler, measured: Measured) -> Decisions:

@@ -138,6 +138,7 @@ class Stream:
             paused=members[pausing].tolist(),
             going_on=going_on,
             joined=joined,
+            records=decisions.records,
             settled=not slots.waiting and not len(slots.seated),
         )
 

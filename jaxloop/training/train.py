@@ -39,7 +39,7 @@ from jaxloop.training.failures import failures_told
 from jaxloop.training.progress import Observer, Progress
 from jaxloop.training.recorder import Recorder
 from jaxloop.training.resume import prepared
-from jaxloop.training.scheduler import RunToBudget, Scheduler
+from jaxloop.training.scheduler import RunToBudget, Scheduler, SchedulerOf
 from jaxloop.training.signals import Interrupt
 from jaxloop.training.stream import Members, Stream
 from jaxloop.training.summary import Summary
@@ -56,14 +56,14 @@ def train(
     observe: Observer = lambda progress: None,
     *,
     allow_drift: bool = False,
-    scheduler: Scheduler | None = None,
+    scheduler: SchedulerOf | None = None,
 ) -> Summary:
     """Train every member that has not ended, from the last checkpoint on.
 
     Args:
       sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
       allow_drift: to go on although code, data or libraries have changed since the run was last started.
-      scheduler: decides at each chunk's end which members stop or pause; by default all take all their steps.
+      scheduler: gives, of the run's store, who decides at each chunk's end; by default all take all their steps.
 
     Raises:
       LockedError: another process trains this run.
@@ -87,7 +87,7 @@ def train(
             stack.enter_context(failures_told(run))
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
         growing = replace(sweep, members=list(sweep.members))
-        decides = scheduler or RunToBudget()
+        decides = scheduler(store) if scheduler else RunToBudget()
         return _Training(run, growing, task, store, origin, observe, interrupt, notes, decides).train()
 
 

@@ -1,7 +1,8 @@
 """What one turn of a program leaves to be recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Turn:
       paused: members whose slots it freed.
       going_on: paused ones that wait for a slot again.
       joined: members that join after it.
+      records: to append to the run's ledger.
       settled: nobody of the program's members sits or waits any more.
       parts: where a checkpoint is due, the processes that have a part of it; none, where nobody is in training.
       snapshot: this process's part.
@@ -50,6 +52,7 @@ class Turn:
     paused: list[int]
     going_on: list[int]
     joined: list[Joined]
+    records: Sequence[Mapping[str, Any]]
     settled: bool
     parts: list[int] | None = None
     snapshot: Snapshot | None = None

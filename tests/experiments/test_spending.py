@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from jaxloop.loop.spending import Spending, power, seeds_needed
+from jaxloop.experiments.spending import Spending, power, seeds_needed
 
 
 @given(st.one_of(st.none(), st.integers(1, 20)), st.integers(1, 40), st.floats(0.001, 0.2))

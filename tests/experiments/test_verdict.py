@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from jaxloop.loop.verdict import Criteria, Outcome, judge
+from jaxloop.experiments.verdict import Criteria, Outcome, judge
 
 BETTER, WORSE = Criteria("max", 0.1), Criteria("min", 0.1)
 RANDOM = np.random.default_rng(0)

@@ -1,0 +1,263 @@
+"""The loop's protocol as a coroutine: what it asks for and what it records, without running anything.
+
+It yields requests and gets their answers: `Ask` gets proposals, `Train` the values of the metric, `Note` nothing.
+All that it does follows from those answers, so that a loop which was killed is brought back by giving the recorded
+ones again.
+"""
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxloop.experiments.proposers.base import Known, Proposal
+from jaxloop.experiments.space import Config
+from jaxloop.experiments.spending import Spending, power, seeds_needed
+from jaxloop.experiments.verdict import Criteria, Outcome, Verdict, judge
+
+# Streams of seeds that never meet: screening from 0 on, each round's confirmation, the audit.
+CONFIRMATION, OF_A_ROUND, AUDIT = 1_000_000, 10_000, 4_000_000_000
+
+
+class Ask(NamedTuple):
+    """Asks for configs to try in a round; answered with a list of `Proposal`."""
+
+    round: int
+    known: list[Known]
+    incumbent: Config
+
+
+class Train(NamedTuple):
+    """Asks for trainings; answered with (configs, seeds) values of the metric, NaN where one is not finite."""
+
+    stage: str
+    round: int
+    configs: list[Config]
+    seeds: list[int]
+    split: str = "validation"
+
+
+class Note(NamedTuple):
+    """A record for the ledger."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A loop's criteria and sizes, fixed before its first round.
+
+    Attributes:
+      baseline: the first incumbent.
+      rounds, configs, promote: how many rounds, proposals in each, and challengers of these.
+      floor_seeds, audit_seeds: how many the baseline and the closing audit are trained on.
+      member_steps: that one training takes.
+    """
+
+    baseline: Config
+    criteria: Criteria
+    spending: Spending
+    rounds: int
+    configs: int
+    promote: int
+    floor_seeds: int
+    audit_seeds: int
+    member_steps: int
+
+
+@dataclass
+class _Loop:
+    plan: Plan
+    incumbent: Config
+    known: list[Known] = field(default_factory=list)
+    recycled: float = 0.0
+    experiments: int = 0
+    trainings: int = 0
+
+
+Requests = Generator[Ask | Train | Note, Any, None]
+
+
+def research(plan: Plan) -> Requests:
+    """Measure the noise floor, then propose, screen, confirm and judge in rounds, then audit the winner."""
+    loop = _Loop(plan, plan.baseline)
+    yield from _floor(loop)
+    for number in range(1, plan.rounds + 1):
+        proposed: list[Proposal] = yield Ask(number, loop.known, loop.incumbent)
+        if not proposed:
+            yield Note({"kind": "end", "round": number, "why": "the space has no config that was not tried"})
+            break
+        screened = yield from _screened(loop, number, proposed)
+        yield from _confirmed(loop, number, proposed, screened)
+    yield from _audit(loop)
+
+
+def _floor(loop: _Loop) -> Requests:
+    """Train the baseline on several seeds: what they differ by is noise, and says what the loop can see."""
+    plan = loop.plan
+    values = yield Train("floor", 0, [plan.baseline], list(range(plan.floor_seeds)))
+    loop.trainings += values.size
+    finite = values[np.isfinite(values)]
+    deviation = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
+    smallest, looks = plan.criteria.smallest_effect, plan.spending.looks
+    level = plan.spending.level(plan.spending.of_round(1), len(looks) - 1, plan.promote)
+    in_deviations = smallest / (deviation * math.sqrt(2)) if smallest and deviation else math.nan
+    yield Note(
+        {
+            "kind": "floor",
+            "seeds": plan.floor_seeds,
+            "finite": len(finite),
+            "mean": float(finite.mean()) if len(finite) else math.nan,
+            "sd": deviation,
+            # for independent seeds, the worst case: paired ones need fewer
+            "seeds_needed": seeds_needed(in_deviations, level) if in_deviations > 0 else None,
+            "power_at_last_look": power(in_deviations, looks[-1], level) if in_deviations > 0 else None,
+        }
+    )
+
+
+class _Screened(NamedTuple):
+    """What screening saw of a proposal: its mean on so many seeds."""
+
+    mean: float
+    seeds: int
+
+
+def _screened(
+    loop: _Loop, number: int, proposed: Sequence[Proposal]
+) -> Generator[Ask | Train | Note, Any, list[_Screened]]:
+    """Train all on one seed, half of them on one more, a quarter on two more; return the means of all."""
+    sign = 1.0 if loop.plan.criteria.mode == "max" else -1.0
+    values: list[list[float]] = [[] for _ in proposed]
+    left, seed = list(range(len(proposed))), 0
+    for part, seeds in ((1, 1), (2, 1), (4, 2)):
+        keep = max(math.ceil(len(proposed) / part), min(loop.plan.promote, len(proposed)))
+        left = sorted(sorted(left, key=lambda at: -_mean(values[at]))[:keep])
+        measured = yield Train(
+            "screen", number, [proposed[at].config for at in left], list(range(seed, seed + seeds))
+        )
+        for at, row in zip(left, measured, strict=True):
+            values[at] += [sign * value if math.isfinite(value) else -math.inf for value in row]
+        loop.trainings += len(left) * seeds
+        seed += seeds
+    found = [_Screened(_mean(row), len(row)) for row in values]
+    loop.known += [
+        Known(proposal.config, each.mean if math.isfinite(each.mean) else None)
+        for proposal, each in zip(proposed, found, strict=True)
+    ]
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened: Sequence[_Screened]) -> Requests:
+    """Judge the best proposals beside the incumbent on fresh paired seeds; the best success succeeds it."""
+    plan, spending = loop.plan, loop.plan.spending
+    # who was measured on most seeds first, then by their means
+    ranking = sorted(range(len(proposed)), key=lambda at: (-screened[at].seeds, -screened[at].mean))
+    promoted = [at for at in ranking[: plan.promote] if math.isfinite(screened[at].mean)]
+    verdicts, seeds = yield from _judged(loop, number, [proposed[at].config for at in promoted])
+    of_round = spending.of_round(number, loop.recycled)
+    incumbent, successes = loop.incumbent, []
+    for at, proposal in enumerate(proposed):
+        loop.experiments += 1
+        verdict = verdicts[promoted.index(at)] if at in promoted else None
+        if verdict and verdict.outcome == Outcome.SUCCESS:
+            successes.append((verdict.effect, proposal.config))
+        changed = {name: value for name, value in proposal.config.items() if value != incumbent.get(name)}
+        yield Note(
+            {
+                "kind": "experiment",
+                "id": loop.experiments,
+                "round": number,
+                **proposal.json(),
+                "incumbent": incumbent,
+                "changed": changed,
+                "screening_mean": abs(screened[at].mean)
+                if not screened[at].mean
+                else _unsigned(loop, screened[at]),
+                "screening_seeds": screened[at].seeds,
+                "verdict": str(verdict.outcome) if verdict else "not promoted",
+                **(_told(verdict, seeds) if verdict else {}),
+            }
+        )
+    loop.recycled = spending.recycled(of_round, len(successes), len(promoted))
+    if successes:
+        loop.incumbent = max(successes, key=lambda success: success[0])[1]
+    yield Note(
+        {
+            "kind": "round",
+            "round": number,
+            "alpha": of_round,
+            "recycled": loop.recycled,
+            "alpha_left": sum(spending.of_round(later) for later in range(number + 1, plan.rounds + 1))
+            + loop.recycled,
+            "experiments": loop.experiments,
+            "trainings": loop.trainings,
+            "member_steps": loop.trainings * plan.member_steps,
+            "incumbent": loop.incumbent,
+        }
+    )
+
+
+def _unsigned(loop: _Loop, screened: _Screened) -> float:
+    """Return a mean of screening in units of the metric."""
+    return screened.mean if loop.plan.criteria.mode == "max" else -screened.mean
+
+
+def _told(verdict: Verdict, seeds: Sequence[int]) -> dict[str, Any]:
+    names = ("effect", "low", "high", "p", "level", "n", "rho", "not_finite")
+    return {**{name: getattr(verdict, name) for name in names}, "seeds": list(seeds[: verdict.n])}
+
+
+def _judged(
+    loop: _Loop, number: int, challengers: Sequence[Config]
+) -> Generator[Ask | Train | Note, Any, tuple[list[Verdict], list[int]]]:
+    """Train challengers and incumbent on the same seeds, look by look, until each comparison is decided."""
+    spending, first = loop.plan.spending, CONFIRMATION + OF_A_ROUND * number
+    of_round = spending.of_round(number, loop.recycled)
+    verdicts: dict[int, Verdict] = {}
+    values = np.zeros((1 + len(challengers), 0))
+    for look, n in enumerate(spending.looks):
+        is_open = [at for at in range(len(challengers)) if at not in verdicts or verdicts[at].outcome is None]
+        if not is_open:
+            break
+        seeds = list(range(first + values.shape[1], first + n))
+        configs = [loop.incumbent, *(challengers[at] for at in is_open)]
+        measured = yield Train("confirm", number, configs, seeds)
+        loop.trainings += len(configs) * len(seeds)
+        more = np.full((1 + len(challengers), len(seeds)), np.nan)
+        more[[0, *(1 + at for at in is_open)]] = measured
+        values = np.concatenate([values, more], 1)
+        for at in is_open:
+            level = spending.level(of_round, look, len(challengers))
+            is_last = look == len(spending.looks) - 1
+            verdicts[at] = judge(values[1 + at], values[0], loop.plan.criteria, level=level, is_last=is_last)
+    return [verdicts[at] for at in range(len(challengers))], list(range(first, first + values.shape[1]))
+
+
+def _audit(loop: _Loop) -> Requests:
+    """Compare the last incumbent with the baseline, once, on fresh seeds and the test split: the headline."""
+    plan = loop.plan
+    if loop.incumbent == plan.baseline:
+        yield Note({"kind": "audit", "verdict": "no success to audit", "incumbent": loop.incumbent})
+        return
+    seeds = list(range(AUDIT, AUDIT + plan.audit_seeds))
+    values = yield Train("audit", plan.rounds, [plan.baseline, loop.incumbent], seeds, "test")
+    loop.trainings += 2 * len(seeds)
+    verdict = judge(values[1], values[0], plan.criteria, level=plan.spending.alpha, is_last=True)
+    yield Note(
+        {
+            "kind": "audit",
+            "verdict": str(verdict.outcome),
+            "incumbent": loop.incumbent,
+            "baseline_mean": float(np.nanmean(values[0])),
+            "incumbent_mean": float(np.nanmean(values[1])),
+            "trainings": loop.trainings,
+            **_told(verdict, seeds),
+        }
+    )

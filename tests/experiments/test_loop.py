@@ -1,0 +1,165 @@
+"""A loop end to end: its verdicts follow from what the store holds, its seeds never meet, and a kill changes nothing."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from conftest import TINY
+from stopping import Stopped, crash_at
+
+import jaxloop
+from jaxloop.errors import SweepError
+from jaxloop.experiments.verdict import Criteria, judge
+from jaxloop.readers.verify import verify
+from jaxloop.sweep import sweep
+
+LOOP = """
+[run]
+task = "digits"
+steps = 40
+evaluate_every = 20
+[hparams]
+batch_size = 32
+depth = 1
+[baseline]
+learning_rate = 1e-4
+width = 8
+[axes]
+learning_rate = { log = [1e-5, 1e-1] }
+width = { log = [4, 16] }
+activation = { values = ["relu", "tanh"] }
+[evaluate]
+metric = "validation/loss"
+[loop]
+rounds = 2
+configs = 8
+promote = 2
+floor_seeds = 4
+audit_seeds = 4
+[verdict]
+looks = [3, 6]
+shares = [0.4, 0.6]
+smallest_effect = 0.01
+[checkpoint]
+every = 20
+keep = "none"
+"""
+
+
+@pytest.fixture(scope="module")
+def looped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("looped")
+    (folder / "loop.toml").write_text(LOOP)
+    return jaxloop.loop(folder / "loop.toml", out=folder / "run")
+
+
+def records(run, kind):
+    return [record for record in run.ledger if record["kind"] == kind]
+
+
+def test_a_loop_finds_a_better_config_and_audits_it(looped):
+    assert [record["kind"] for record in looped.ledger if record["kind"] != "experiment"] == [
+        *("floor", "proposals", "round", "proposals", "round", "audit"),
+    ]
+    (audit,) = records(looped, "audit")
+    assert audit["verdict"] == "success"
+    assert audit["incumbent"]["learning_rate"] > 1e-3
+    assert len(records(looped, "experiment")) == 16
+    assert looped.summary.programs == 1  # of all widths and activations that may come
+    assert verify(looped.path)["problems"] == []
+
+
+def test_each_verdict_follows_from_the_members_values(looped):
+    values = {}
+    for member in looped.members:
+        config = tuple(member.hparams[name] for name in ("learning_rate", "width", "activation"))
+        values[config, member.hparams["seed"]] = member.metrics.get("validation/loss", math.nan)
+    judged = [record for record in records(looped, "experiment") if record["verdict"] != "not promoted"]
+    assert len(judged) == 4
+    for record in judged:
+        challenger, incumbent = (
+            [values[tuple(record[whose].values()), seed] for seed in record["seeds"]]
+            for whose in ("config", "incumbent")
+        )
+        again = judge(challenger, incumbent, Criteria("min", 0.01), level=record["level"], is_last=True)
+        assert str(again.outcome) == record["verdict"]
+        assert (again.effect, again.p, again.n) == (record["effect"], record["p"], record["n"])
+
+
+def test_seeds_of_screening_confirmation_and_audit_never_meet(looped):
+    confirmation = [set(record["seeds"]) for record in records(looped, "experiment") if "seeds" in record]
+    audit = set(records(looped, "audit")[0]["seeds"])
+    rest = {member.hparams["seed"] for member in looped.members} - set.union(*confirmation) - audit
+    assert rest == {0, 1, 2, 3}
+    assert not set.union(*confirmation) & audit
+    rounds = [record["round"] for record in records(looped, "experiment") if "seeds" in record]
+    assert not set.union(*confirmation[: rounds.count(1)]) & set.union(*confirmation[rounds.count(1) :])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [1, 2, 5, 9, 14, 19])
+def test_a_loop_that_crashes_resumes_to_the_same_ledger(turn, looped, tmp_path):
+    (tmp_path / "loop.toml").write_text(LOOP)
+    with pytest.raises(Stopped):
+        jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run", observe=crash_at(turn))
+    resumed = jaxloop.resume(tmp_path / "run")
+    assert json.dumps(resumed.ledger) == json.dumps(looped.ledger)
+    assert [(m.id, m.metrics) for m in resumed.members] == [(m.id, m.metrics) for m in looped.members]
+    assert verify(resumed.path)["problems"] == []
+
+
+def test_criteria_cannot_change_after_the_first_round(looped):
+    for changed in ("loop.rounds=3", "verdict.alpha=0.1", "verdict.smallest_effect=0.0", "baseline.width=4"):
+        with pytest.raises(SweepError, match=f"{changed.split('.')[0]}: needs to stay"):
+            jaxloop.resume(looped.path, overrides=(changed,))
+
+
+@pytest.mark.slow
+def test_an_hparam_that_does_nothing_is_a_dead_one(tmp_path):
+    text = (
+        LOOP.split("[baseline]")[0]
+        + '[axes]\nwarmup_steps = { values = [0] }\nschedule = { values = ["constant"] }\n'
+    )
+    text = text + "end_factor = { linear = [0.0, 1.0] }\n" + "[evaluate]" + LOOP.split("[evaluate]")[1]
+    (tmp_path / "loop.toml").write_text(text)
+    run = jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run")
+    judged = [record["verdict"] for record in records(run, "experiment") if record["verdict"] != "not promoted"]
+    assert set(judged) == {"tie (dead hparam)"}
+    assert records(run, "audit")[0]["verdict"] == "no success to audit"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("[axes]\n", "[axes]\nseed = { count = 3 }\n"), "a loop chooses seeds itself"),
+        (("width = 8\n", "widht = 8\n"), "widht"),
+        (("promote = 2", "promote = 9"), "at most the 8 configs"),
+        (("shares = [0.4, 0.6]", "shares = [0.4, 0.5]"), "one share above 0 for each look, 1 in all"),
+        (("looks = [3, 6]", "looks = [6, 3]"), "ascending"),
+        (("rounds = 2", 'proposer = "tpee"'), "tpee"),
+    ],
+)
+def test_a_broken_loop_is_told(change, says, tmp_path):
+    with pytest.raises(SweepError, match=says.replace("[", r"\\[")):
+        sweep.parse(LOOP.replace(*change))
+
+
+def test_a_loop_and_a_plain_sweep_have_their_own_commands(tmp_path, jaxloop_command):
+    (tmp_path / "loop.toml").write_text(LOOP)
+    (tmp_path / "plain.toml").write_text(TINY)
+    for verb, file, says in (("population", "loop.toml", "has a [loop]"), ("loop", "plain.toml", "has no [loop]")):
+        done = jaxloop_command(verb, tmp_path / file)
+        assert done.returncode == 2
+        assert says in done.stderr
+
+
+def test_the_ledger_is_shown(looped, jaxloop_command):
+    shown = jaxloop_command("ledger", looped.path)
+    assert "16 experiments" in shown.stdout
+    assert "audit on the test split: success" in shown.stdout
+    rows = jaxloop_command("ledger", looped.path, "--csv").stdout.splitlines()
+    assert len(rows) == 17
+    found = json.loads(jaxloop_command("ledger", looped.path, "--json").stdout)
+    assert len(found) == len(looped.ledger)
+    assert np.isfinite(found[0]["sd"])
