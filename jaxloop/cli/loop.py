@@ -1,13 +1,13 @@
 """The commands of the loop."""
 
 import csv
-import math
+import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from jaxloop.cli.ledger import cell, told
 from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
 from jaxloop.cli.training import start_jax, train
 from jaxloop.storage.disk import refuse_taken
@@ -36,17 +36,7 @@ def loop(file: Path, overrides: tuple[str, ...], out: Path | None, together: Tog
     ready = api.created(file, out, overrides)
     train(ready, as_json)
     if not as_json:
-        _tell(ready.folder)
-
-
-def _tell(run: Path) -> None:
-    """Print what the loop found."""
-    from jaxloop.storage.store import Store
-
-    with Store(run) as store:
-        for line in told(store.ledger()):
-            click.echo(line)
-    click.echo(f"jaxloop ledger {run}")
+        click.echo(f"jaxloop ledger {shlex.quote(str(ready.folder))}")
 
 
 @click.command()
@@ -77,50 +67,10 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("verdict", "changed") else "right")
     for record in experiments:
-        table.add_row(*(_cell(record.get(name)) for name in COLUMNS))
+        table.add_row(*(cell(record.get(name)) for name in COLUMNS))
     console().print(table)
     for line in told(records):
         click.echo(line)
-
-
-def told(records: list[dict[str, Any]]) -> list[str]:
-    """Return the noise floor, the rounds and the audit, a line each."""
-    lines = []
-    for record in records:
-        if record["kind"] == "floor":
-            lines.append(f"noise floor: sd {_cell(record['sd'])} over {record['seeds']} seeds of the baseline")
-        elif record["kind"] == "round":
-            successes = [
-                each
-                for each in records
-                if each["kind"] == "experiment"
-                and each["round"] == record["round"]
-                and each["verdict"] == "success"
-            ]
-            lines.append(
-                f"round {record['round']}: {record['experiments']} experiments so far, {len(successes)} successes; "
-                f"incumbent {_changes(record['incumbent'])}; alpha left {record['alpha_left']:.4f}"
-            )
-        elif record["kind"] == "audit" and "effect" in record:
-            lines.append(
-                f"audit on the test split: {record['verdict']}, {record['effect']:+.4g} "
-                f"[{record['low']:+.4g}, {record['high']:+.4g}] over the baseline on {record['n']} fresh seeds"
-            )
-        elif record["kind"] == "audit":
-            lines.append("audit: no success, the baseline stays")
-    return lines
-
-
-def _changes(config: dict[str, Any]) -> str:
-    return " ".join(f"{name}={_cell(value)}" for name, value in config.items())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return _changes(value)
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.4g}"
-    return "-" if value is None else str(value)
 
 
 COMMANDS = (loop, ledger)

@@ -45,7 +45,7 @@ class Panel:
         self.live = (
             Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         )
-        self.said, self.notes = 0.0, 0
+        self.said, self.notes, self.rounds = 0.0, 0, 0
 
     def __enter__(self) -> "Panel":
         if self.live:
@@ -58,6 +58,7 @@ class Panel:
 
     def __call__(self, progress: "Progress") -> None:
         self.tell(progress.notes)
+        self._tell_rounds(progress)
         if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
             return
         self.said = time.monotonic()
@@ -75,6 +76,17 @@ class Panel:
                 print(f"jaxloop: {note}", file=sys.stderr, flush=True)
         self.notes = len(notes)
 
+    def _tell_rounds(self, progress: "Progress") -> None:
+        """Print what a loop has recorded since the last turn."""
+        from jaxloop.cli.ledger import told
+
+        lines = told(progress.store.ledger())
+        stream = sys.stderr if self.console.stderr else sys.stdout
+        with ignoring_broken_pipe(stream):
+            for line in lines[self.rounds :]:
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.rounds = len(lines)
+
     def _render(self, progress: "Progress") -> Group:
         from jaxloop.storage.ranking import ranked, with_finite_mean
 
@@ -89,8 +101,10 @@ class Panel:
 def _line(progress: "Progress") -> str:
     counts, rate = progress.store.counts(), progress.member_steps_per_second
     speed = f"{rate:,.0f} member-steps/s  {progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
+    begun = [record for record in progress.store.ledger() if record["kind"] == "stage"]
+    stage = f"of round {begun[-1]['round']}, {begun[-1]['stage']}  " if begun else ""
     return (
-        f"{progress.share_done:4.0%}  {speed}"
+        f"{progress.share_done:4.0%}  {stage}{speed}"
         f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
         f"{scheduled(counts)}waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
     )

@@ -13,7 +13,7 @@ from jaxloop.experiments.proposers.evolution import Evolution
 from jaxloop.experiments.proposers.random import Random
 from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
-from jaxloop.experiments.protocol import Ask, Note, Plan, Requests, Train, research
+from jaxloop.experiments.protocol import Ask, LoopPlan, Note, Requests, Train, research
 from jaxloop.experiments.spending import Spending
 from jaxloop.experiments.verdict import Criteria
 from jaxloop.storage.records import ENDED, Status
@@ -30,7 +30,7 @@ PROPOSERS: dict[str, Callable[[], Proposer]] = {
 }
 
 
-def plan_of(sweep: Sweep, mode: str) -> Plan:
+def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
     """Return the plan of a loop's sweep.
 
     Args:
@@ -39,7 +39,7 @@ def plan_of(sweep: Sweep, mode: str) -> Plan:
     document = sweep.document
     loop, verdict = document.loop or LoopSection(), document.verdict or VerdictSection()
     baseline = {name: sweep.members[0][name] for name in document.axes}
-    return Plan(
+    return LoopPlan(
         baseline=baseline,
         criteria=Criteria(mode, verdict.smallest_effect),
         spending=Spending(verdict.alpha, loop.rounds, verdict.looks, verdict.shares, loop.control),  # pyright: ignore
@@ -71,6 +71,7 @@ class Driver:
         self.requests: Requests = research(plan_of(sweep, store.mode))
         self.request: Ask | Train | Note | None = next(self.requests)
         self.records: list[dict[str, Any]] = []
+        self.begun: Train | None = None  # whose stage is in the ledger
 
     def decide(self, measured: Measured) -> Decisions:
         for at in np.flatnonzero(~measured.goes_on).tolist():
@@ -104,6 +105,13 @@ class Driver:
             [self._hparams(hparams[0], config, seed) for seed in request.seeds] for config in request.configs
         ]
         new = {space.key(each): each for row in wanted for each in row if space.key(each) not in self.numbers}
+        first_new = len(hparams)
+        expected = self.numbers | {each: first_new + at for at, each in enumerate(new)}
+        if request is not self.begun:
+            self.begun = request
+            members = [[expected[space.key(each)] for each in row] for row in wanted]
+            stage = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "members": members}
+            self._record({"kind": "stage", **stage})
         if new:
             return [Join(0, each) for each in new.values()], None, False
         numbers = [[self.numbers[space.key(each)] for each in row] for row in wanted]

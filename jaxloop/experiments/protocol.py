@@ -46,7 +46,7 @@ class Note(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoopPlan:
     """A loop's criteria and sizes, fixed before its first round.
 
     Attributes:
@@ -69,7 +69,7 @@ class Plan:
 
 @dataclass
 class _Loop:
-    plan: Plan
+    plan: LoopPlan
     incumbent: Config
     known: list[Known] = field(default_factory=list)
     recycled: float = 0.0
@@ -80,7 +80,7 @@ class _Loop:
 Requests = Generator[Ask | Train | Note, Any, None]
 
 
-def research(plan: Plan) -> Requests:
+def research(plan: LoopPlan) -> Requests:
     """Measure the noise floor, then propose, screen, confirm and judge in rounds, then audit the winner."""
     loop = _Loop(plan, plan.baseline)
     yield from _floor(loop)

@@ -1,4 +1,4 @@
-"""A loop end to end: its verdicts follow from what the store holds, its seeds never meet, and a kill changes nothing."""
+"""A loop end to end: verdicts follow from what the store holds, seeds never meet, a kill changes nothing."""
 
 import json
 import math
@@ -59,7 +59,8 @@ def records(run, kind):
 
 
 def test_a_loop_finds_a_better_config_and_audits_it(looped):
-    assert [record["kind"] for record in looped.ledger if record["kind"] != "experiment"] == [
+    kinds = [record["kind"] for record in looped.ledger if record["kind"] not in ("experiment", "stage")]
+    assert kinds == [
         *("floor", "proposals", "round", "proposals", "round", "audit"),
     ]
     (audit,) = records(looped, "audit")
@@ -107,6 +108,17 @@ def test_a_loop_that_crashes_resumes_to_the_same_ledger(turn, looped, tmp_path):
     assert json.dumps(resumed.ledger) == json.dumps(looped.ledger)
     assert [(m.id, m.metrics) for m in resumed.members] == [(m.id, m.metrics) for m in looped.members]
     assert verify(resumed.path)["problems"] == []
+
+
+def test_the_ledger_names_the_members_of_each_stage(looped):
+    stages = records(looped, "stage")
+    assert [stage["stage"] for stage in stages[:4]] == ["floor", "screen", "screen", "screen"]
+    assert {number for stage in stages for row in stage["members"] for number in row} == set(
+        range(len(looped.members))
+    )
+    for stage in stages:
+        for row in stage["members"]:
+            assert [looped.members[number].hparams["seed"] for number in row] == stage["seeds"]
 
 
 def test_criteria_cannot_change_after_the_first_round(looped):
@@ -162,4 +174,4 @@ def test_the_ledger_is_shown(looped, jaxloop_command):
     assert len(rows) == 17
     found = json.loads(jaxloop_command("ledger", looped.path, "--json").stdout)
     assert len(found) == len(looped.ledger)
-    assert np.isfinite(found[0]["sd"])
+    assert np.isfinite(found[1]["sd"])

@@ -1,0 +1,43 @@
+"""What a loop has recorded, in words."""
+
+import math
+from collections import Counter
+from typing import Any
+
+
+def told(records: list[dict[str, Any]]) -> list[str]:
+    """Return the noise floor, the rounds and the audit, a line each."""
+    lines = []
+    for record in records:
+        if record["kind"] == "floor":
+            lines.append(f"noise floor: sd {cell(record['sd'])} over {record['seeds']} seeds of the baseline")
+        elif record["kind"] == "round":
+            found = Counter(
+                each["verdict"] for each in records if each.get("id") and each["round"] == record["round"]
+            )
+            verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.items()))
+            lines.append(
+                f"round {record['round']}: {verdicts}; incumbent {_changes(record['incumbent'])}; "
+                f"alpha left {record['alpha_left']:.4f}"
+            )
+        elif record["kind"] == "audit" and "effect" in record:
+            lines.append(
+                f"audit on the test split: {record['verdict']}, {record['effect']:+.4g} "
+                f"[{record['low']:+.4g}, {record['high']:+.4g}] over the baseline on {record['n']} fresh seeds"
+            )
+        elif record["kind"] == "audit":
+            lines.append("audit: no success, the baseline stays")
+    return lines
+
+
+def _changes(config: dict[str, Any]) -> str:
+    return " ".join(f"{name}={cell(value)}" for name, value in config.items())
+
+
+def cell(value: Any) -> str:
+    """Return a value in a table."""
+    if isinstance(value, dict):
+        return _changes(value)
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    return "-" if value is None else str(value)
