@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,8 @@ from jaxloop.tasks import load as tasks
 from jaxloop.training import create, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
-from jaxloop.training.scheduler import Scheduler, SchedulerOf
+from jaxloop.training.scheduler import RunToBudget, Scheduler
+from jaxloop.training.schedulers.halving import Halving
 from jaxloop.training.summary import Summary
 
 
@@ -54,6 +55,12 @@ def task_of(checked: Sweep) -> Task:
         raise SweepError(checked.source_map.say(("data",), str(error))) from error
 
 
+SCHEDULERS: dict[str, Callable[[Sweep, Store], Scheduler]] = {
+    "budget": lambda sweep, store: RunToBudget(),
+    "halving": Halving,
+}
+
+
 class Ready(NamedTuple):
     """A run that is created or opened, ready to be trained.
 
@@ -75,12 +82,14 @@ class Ready(NamedTuple):
         scheduler: Scheduler | None = None,
     ) -> Summary:
         """Train all members that have not ended; see `training.train`. All commands and functions end here."""
-        decides: SchedulerOf | None = None
-        if scheduler is not None:
-            decides = lambda store: scheduler  # noqa: E731
-        elif self.sweep.document.loop:
-            decides = partial(Driver, self.sweep)
+        decides = self._scheduler if scheduler is None else lambda store: scheduler
         return train.train(self.folder, self.sweep, self.task, observe, allow_drift=allow_drift, scheduler=decides)
+
+    def _scheduler(self, store: Store) -> Scheduler:
+        """Return the scheduler that the sweep asks for."""
+        if self.sweep.document.loop:
+            return Driver(self.sweep, store)
+        return SCHEDULERS[self.sweep.document.population.scheduler](self.sweep, store)
 
 
 def run(

@@ -149,6 +149,16 @@ def _broken_loop(document: Document, source_map: SourceMap) -> Iterator[str]:
             if getattr(document, section):
                 yield source_map.say((section,), "goes with a [loop]")
         return
+    yield from _broken_space(document, source_map)
+    if document.population.scheduler != "budget":
+        yield source_map.say(("population", "scheduler"), 'needs to be "budget": a loop halves over seeds itself')
+    if loop.promote > loop.configs:
+        rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
+        yield source_map.say(("loop", "promote"), rule)
+
+
+def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:
+    """Yield what is wrong with the axes that a loop searches, and with its baseline."""
     if not document.axes:
         yield source_map.say(("loop",), "needs [axes], the space that it searches")
     for name, axis in document.axes.items():
@@ -158,9 +168,6 @@ def _broken_loop(document: Document, source_map: SourceMap) -> Iterator[str]:
         yield source_map.say(("baseline", name), unknown("axis", name, document.axes))
     if document.cases:
         yield source_map.say(("cases",), "cannot be searched by a loop yet")
-    if loop.promote > loop.configs:
-        rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
-        yield source_map.say(("loop", "promote"), rule)
 
 
 def _broken_ranking(task: str, evaluate: EvaluateSection, source_map: SourceMap) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Schedulers that a sweep may name in `population.scheduler`."""

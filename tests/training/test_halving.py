@@ -1,0 +1,81 @@
+"""Successive halving: the rungs that a full grid's curves give, and the bits of members that nobody paused."""
+
+import numpy as np
+import pytest
+from conftest import TINY
+from stopping import Stopped, crash_at
+
+import jaxloop
+from jaxloop.readers.verify import verify
+from jaxloop.storage.records import Status
+from jaxloop.sweep import sweep
+from jaxloop.training.schedulers import halving
+
+GRID = (
+    "run.steps=90",
+    "run.evaluate_every=10",
+    "checkpoint.every=10",
+    "axes.learning_rate={log=[1e-4, 1e0], num=9}",
+    'evaluate.metric="validation/loss"',
+)
+HALVED = (*GRID, 'population.scheduler="halving"')
+
+
+def trained(folder, *overrides, **options):
+    return jaxloop.run(sweep.parse(TINY, overrides), out=folder, **options)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("grid") / "run", *GRID)
+
+
+def survivors(grid):
+    """The learning rates that are left after each rung, from the whole grid's curves."""
+    curves = grid.curves("validation/loss")
+    rates = np.array([member.hparams["learning_rate"] for member in grid.members])
+    left, found = sorted(set(rates)), []
+    for step, keep in ((10, 3), (30, 1)):
+        at = grid.steps().tolist().index(step)
+        means = {rate: np.nan_to_num(curves[rates == rate, at].mean(), nan=np.inf) for rate in left}
+        left = sorted(left, key=means.get)[:keep]
+        found.append(set(left))
+    return found
+
+
+@pytest.mark.parametrize("capacity", [4, pytest.param(24, marks=pytest.mark.slow)])
+def test_the_best_third_goes_on_at_each_rung(capacity, grid, tmp_path):
+    run = trained(tmp_path / "run", *HALVED, f"population.capacity={capacity}")
+    first, last = survivors(grid)
+    for member in run.members:
+        rate = member.hparams["learning_rate"]
+        steps = 90 if rate in last else 30 if rate in first else 10
+        assert (member.step, member.status) == (steps, Status.FINISHED if rate in last else Status.STOPPED)
+        recorded = {at: value for at, value in grid.store.points(member.number).items() if at[1] <= steps}
+        assert run.store.points(member.number) == recorded
+    assert verify(run.path)["problems"] == []
+    assert sum(member.step for member in run.members) == 2 * (6 * 10 + 2 * 30 + 90)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [1, 3, 5, 7, 10])
+def test_a_crash_changes_no_decision(turn, grid, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(Stopped):
+        trained(folder, *HALVED, "population.capacity=4", observe=crash_at(turn))
+    resumed = jaxloop.resume(folder)
+    whole = trained(tmp_path / "whole", *HALVED, "population.capacity=4")
+    assert [(m.status, m.step, m.metrics) for m in resumed.members] == [
+        (m.status, m.step, m.metrics) for m in whole.members
+    ]
+    assert verify(folder)["problems"] == []
+
+
+def test_rungs_are_shares_of_each_budget_at_the_end_of_a_chunk():
+    assert [dict(rung) for rung in halving.rungs([270, 90], 27, 10)] == [
+        {0: 10, 1: 10},
+        {0: 30, 1: 10},
+        {0: 90, 1: 30},
+    ]
+    assert halving.rungs([100], 2, 10) == []
+    assert halving.rungs([20, 20], 9, 20) == []
