@@ -9,6 +9,7 @@ import numpy as np
 from jaxloop.core.bucket import SIZE_CLASS, Bucket
 
 IDLE = -1
+REGROUPED = 0.25  # share of the groups that needs to become idle for members to move
 
 
 class Slots:
@@ -84,8 +85,24 @@ class Slots:
         return fresh
 
     def free(self, slots: np.ndarray) -> None:
-        """Free these slots, (K,) indices, of their members."""
+        """Free these slots, (K,) indices, of their members; they have no steps left to compute."""
         self.members[slots] = IDLE
+        self.columns["steps"][slots] = 0
+
+    def scattered(self) -> np.ndarray:
+        """Return the slots whose members would fit into free slots of other groups, if that rests many groups.
+
+        A group is computed while one member sits in it; members that leave empty groups only in part.
+        """
+        seated = [group for group in self.groups if (self.members[group] != IDLE).any()]
+        classes = self.columns[SIZE_CLASS][self.seated]
+        needed = sum(-(-int(count) // self.group_size) for count in np.bincount(classes))
+        if len(seated) - needed < max(1, REGROUPED * len(seated)):
+            return np.zeros(0, int)
+        others = np.ones(len(self.members), bool)
+        for group in self.groups[:needed]:
+            others[group] = False
+        return self.seated[others[self.seated]]
 
     def _next_class(self) -> int:
         """Return the class of the first member that waits."""

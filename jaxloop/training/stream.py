@@ -75,6 +75,7 @@ class Stream:
         self.state = program.empty()
         self.hparams = self._columns()
         self.nobody = program.place(np.zeros(program.capacity, bool))
+        self.freed_early = False
         self.admitted: list[int] = []
         self.record: Any = None
 
@@ -84,9 +85,11 @@ class Stream:
         if not len(self.slots.seated):
             return False
         fresh = self.nobody
+        if newly.any() or self.freed_early:
+            self.hparams, self.freed_early = self._columns(), False
         if newly.any():
             self._go_on(newly)
-            fresh, self.hparams = self.program.place(newly[self.own]), self._columns()
+            fresh = self.program.place(newly[self.own])
         self.admitted = self.slots.members[newly].tolist()
         self.state, self.record = self.program.advance(self.hparams, self.state, fresh, self.data)
         return True
@@ -119,6 +122,9 @@ class Stream:
         given_up = self._steps_left(held_until_now) + self._budgets(members[leaving]) - int(steps[leaving].sum())
         folders, ended = self._finals(number, seated[leaving], held_until_now)
         slots.free(seated[leaving | pausing])
+        self.freed_early = bool((stopped | pausing).any())  # else the program would go on with them
+        if (leaving | pausing).any() and not slots.waiting:
+            self._regroup()
         self.paused -= set(held_until_now)
         kinds = np.where(measured.diverged, Status.DIVERGED, np.where(stopped, Status.STOPPED, Status.FINISHED))
         leavers = {int(members[at]): Status(kinds[at]) for at in np.flatnonzero(leaving)}
@@ -189,6 +195,15 @@ class Stream:
         members = self.slots.members[slots].copy()
         self._park(slots, members)
         self.paused |= set(members.tolist())
+
+    def _regroup(self) -> None:
+        """Move members together, if many groups have only a few of them left; they keep their bits."""
+        moving = self.slots.scattered()
+        members = self.slots.members[moving].copy()
+        self._park(moving, members)
+        self.slots.free(moving)
+        for number in members.tolist():
+            self.slots.wait(number)
 
     def _park(self, slots: np.ndarray, members: np.ndarray) -> None:
         """Hold the states in some slots for these members, (K,) each."""

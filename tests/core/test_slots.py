@@ -72,3 +72,26 @@ def test_a_slot_that_nobody_took_yet_has_no_steps_to_take():
     slots = Slots(alone(swept, 1), swept.members, 3, 3, [1])
     slots.admit()
     assert slots.columns["steps"].tolist() == [10, 0, 0]
+
+
+@given(st.data())
+def test_members_of_sparse_groups_move_together(data):
+    """No more groups are computed than the members need, and a slot that was freed has no steps left."""
+    size, groups = data.draw(st.integers(2, 4)), data.draw(st.integers(2, 12))
+    swept = sweep.parse(SWEEP.format(members=size * groups))
+    (bucket,) = undivided(swept)
+    slots = Slots(bucket, swept.members, size * groups, size, bucket.numbers)
+    slots.admit()
+    freed = np.array(sorted(data.draw(st.sets(st.integers(0, size * groups - 1), min_size=1))))
+    slots.free(freed)
+    assert (slots.columns["steps"][freed] == 0).all()
+    left = sorted(slots.members[slots.seated].tolist())
+    moving = slots.scattered()
+    members = slots.members[moving].tolist()
+    slots.free(moving)
+    for number in members:
+        slots.wait(number)
+    slots.admit()
+    assert sorted(slots.members[slots.seated].tolist()) == left
+    used, needed = len({slot // size for slot in slots.seated.tolist()}), -(-len(left) // size)
+    assert used == needed if len(moving) else used - needed < max(1, 0.25 * used)

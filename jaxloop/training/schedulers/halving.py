@@ -1,4 +1,4 @@
-"""Successive halving (Jamieson and Talwalkar 2016): all configs take a few steps, the best third goes on, and so on.
+"""Successive halving (Jamieson and Talwalkar 2016): all configs take a few steps, the best third more, and so on.
 
 Members pause at a rung until all of the rung are there, so that their slots go to others; those who are promoted
 go on with what they have.
