@@ -1,14 +1,15 @@
 """Runs the loop's protocol as a scheduler of its run: members join as the protocol asks for trainings."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxloop.errors import DamagedError
 from jaxloop.experiments import space
-from jaxloop.experiments.proposers.base import Proposal, Proposer, proposals
+from jaxloop.experiments.proposers import command
+from jaxloop.experiments.proposers.base import Known, Proposal, Proposer, proposals
 from jaxloop.experiments.proposers.evolution import Evolution
 from jaxloop.experiments.proposers.random import Random
 from jaxloop.experiments.proposers.sobol import Sobol
@@ -22,6 +23,7 @@ from jaxloop.sweep.schema import LoopSection, VerdictSection
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Join, Measured
 
+MOST_REFUSED = 20  # proposals of an answer whose faults are recorded
 PROPOSERS: dict[str, Callable[[], Proposer]] = {
     "random": Random,
     "sobol": Sobol,
@@ -61,8 +63,10 @@ class Driver:
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         self.sweep, self.space, self.metric = sweep, space.of(sweep), store.metric
+        self.mode = store.mode
         self.loop = sweep.document.loop or LoopSection()
-        self.recorded = store.ledger()  # that the protocol has not been given yet
+        self.ledger = store.ledger()
+        self.recorded = list(self.ledger)  # what of it the protocol has not been given yet
         self.values: dict[int, Mapping[str, float]] = {}
         for member in store.members():
             if member.status in ENDED:
@@ -128,25 +132,63 @@ class Driver:
         return {**first, **config, "seed": seed}
 
     def _proposals(self, ask: Ask) -> list[Proposal]:
-        """Return what was proposed, if that is recorded, or else ask the proposer."""
+        """Return what was proposed, if that is recorded, or else ask the proposers, each for its share."""
         if self.recorded:
-            record = self._recorded("proposals")
-            return [Proposal(**each) for each in record["proposals"]]
-        seed = self.loop.seed * 1_000_003 + ask.round
-        proposer = PROPOSERS[self.loop.proposer]()
-        found = proposals(
-            self.loop.proposer, proposer, self.space, ask.known, ask.incumbent, self.loop.configs, seed
-        )
-        self.records.append(
-            {"kind": "proposals", "round": ask.round, "proposals": [each.json() for each in found]}
-        )
+            while self.recorded[0]["kind"] == "refused":
+                self._recorded("refused")
+            return [Proposal(**each) for each in self._recorded("proposals")["proposals"]]
+        found: list[Proposal] = []
+        left, shares = self.loop.configs, self.loop.shares()
+        for at, (name, share) in enumerate(shares.items()):
+            count = left if at == len(shares) - 1 else min(left, round(self.loop.configs * share))
+            found += self._proposed(name, ask, found, count)
+            left = self.loop.configs - len(found)
+        asked = [proposal.json() for proposal in found]
+        self._append({"kind": "proposals", "round": ask.round, "proposals": asked})
         return found
+
+    def _proposed(self, name: str, ask: Ask, others: Sequence[Proposal], count: int) -> list[Proposal]:
+        """Return the proposals of one proposer, beside those of others in the same round."""
+        if count < 1:
+            return []
+        if name == "command":
+            found = self._commanded(ask, others, count)
+            if found or self.loop.fallback == "end":
+                return found
+            name = "random"
+        known = [*ask.known, *(Known(proposal.config, None) for proposal in others)]
+        seed = self.loop.seed * 1_000_003 + ask.round
+        return proposals(name, PROPOSERS[name](), self.space, known, ask.incumbent, count, seed)
+
+    def _commanded(self, ask: Ask, others: Sequence[Proposal], count: int) -> list[Proposal]:
+        """Ask the user's program, again where it gives nothing to try; what cannot be used is recorded."""
+        experiments = [record for record in self.ledger if record["kind"] == "experiment"]
+        verdicts = {space.key(record["config"]): record["verdict"] for record in experiments}
+        verdicts |= {space.key(proposal.config): "proposed in this round" for proposal in others}
+        verdicts[space.key(ask.incumbent)] = "incumbent"
+        request = command.request(self.space, ask.incumbent, self.metric, self.mode, experiments)
+        request |= {"round": ask.round, "count": count, "refused": []}
+        for attempt in range(1 + self.loop.retries):
+            answer = command.ask(
+                self.loop.command, self.sweep.folder, request, self.space, verdicts, count, self.loop.timeout
+            )
+            if answer.refused:
+                told = answer.refused[:MOST_REFUSED]
+                self._append({"kind": "refused", "round": ask.round, "attempt": attempt, "why": told})
+                request["refused"] = told
+            if answer.proposals:
+                return answer.proposals
+        return []
 
     def _record(self, record: dict[str, Any]) -> None:
         if self.recorded:
             self._recorded(record["kind"])
         else:
-            self.records.append(record)
+            self._append(record)
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        self.ledger.append(record)
 
     def _recorded(self, kind: str) -> dict[str, Any]:
         record = self.recorded.pop(0)

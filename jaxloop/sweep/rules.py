@@ -152,6 +152,8 @@ def _broken_loop(document: Document, source_map: SourceMap) -> Iterator[str]:
     yield from _broken_space(document, source_map)
     if document.population.scheduler != "budget":
         yield source_map.say(("population", "scheduler"), 'needs to be "budget": a loop halves over seeds itself')
+    if ("command" in loop.shares()) != bool(loop.command):
+        yield source_map.say(("loop", "command"), 'goes with proposer = "command", which needs it')
     if loop.promote > loop.configs:
         rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
         yield source_map.say(("loop", "promote"), rule)

@@ -79,10 +79,29 @@ class CheckpointSection(Section):
         return _seconds(self.every) if isinstance(self.every, str) else None
 
 
+PROPOSERS = ("random", "sobol", "evolution", "tpe", "command")
+
+
+def _proposers(value: Any) -> Any:
+    """Check the name of a proposer, or a table of several with the share of a round that each has."""
+    for name in value if isinstance(value, dict) else [value]:
+        if name not in PROPOSERS:
+            raise ValueError(not_one_of(name, PROPOSERS))
+    if isinstance(value, dict):
+        if not value or not all(isinstance(share, int | float) and share > 0 for share in value.values()):
+            raise ValueError(f"needs a share above 0 for each proposer, got {value!r}")
+        return {name: float(share) for name, share in value.items()}
+    return value
+
+
 class LoopSection(Section):
     """How a loop proposes configs and screens them."""
 
-    proposer: Annotated[str, _one_of("random", "sobol", "evolution", "tpe")] = "random"
+    proposer: Annotated[Any, BeforeValidator(_proposers)] = "random"
+    command: str = ""  # of the proposer of that name
+    timeout: float = Field(default=60.0, gt=0)  # of one answer, in seconds
+    retries: int = Field(default=2, ge=0, le=100)  # of answers that give nothing to try
+    fallback: Annotated[str, _one_of("random", "end")] = "random"  # where no answer does
     rounds: int = Field(default=3, ge=1, le=1000)
     configs: int = Field(default=32, ge=2, le=10_000)  # proposed in a round
     promote: int = Field(default=4, ge=1, le=100)  # of these, to be confirmed
@@ -90,6 +109,11 @@ class LoopSection(Section):
     seed: int = Field(default=0, ge=0)  # of the proposer
     floor_seeds: int = Field(default=16, ge=4, le=1000)
     audit_seeds: int = Field(default=32, ge=2, le=1000)
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of a round that each proposer has; they sum to 1."""
+        shares = self.proposer if isinstance(self.proposer, dict) else {self.proposer: 1.0}
+        return {name: share / sum(shares.values()) for name, share in shares.items()}
 
 
 class VerdictSection(Section):

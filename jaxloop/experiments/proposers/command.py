@@ -1,0 +1,164 @@
+"""A program as proposer: it gets what is known as JSON on stdin, and answers with proposals as JSON on stdout."""
+
+import json
+import math
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxloop.errors import TOLD
+from jaxloop.experiments.proposers.base import Proposal
+from jaxloop.experiments.space import Config, Space, key
+from jaxloop.sweep.axes import Axis
+from jaxloop.sweep.suggest import unknown
+
+BEST, RECENT = 5, 20  # experiments that a program is told
+
+
+class AnswerError(Exception):
+    """Why an answer, or one of its proposals, cannot be used."""
+
+
+class Answer(NamedTuple):
+    """What a program's answer gave.
+
+    proposals: that can be tried.
+    refused: why others cannot, a sentence each.
+    """
+
+    proposals: list[Proposal]
+    refused: list[str]
+
+
+def ask(
+    command: str,
+    folder: Path,
+    request: Mapping[str, Any],
+    space: Space,
+    verdicts: Mapping[tuple, str],
+    count: int,
+    timeout: float,
+) -> Answer:
+    """Run a program once and check its answer.
+
+    That is `{"proposals": [{"config": {...}, "hypothesis": "...", "expected": 0.01}]}`; the last two may be missing, and
+    so may hparams that are as in the incumbent.
+
+    Args:
+      command: its words; it runs in `folder`.
+      request: what it gets on stdin.
+      verdicts: of the configs that are known, by `space.key`.
+      count: how many proposals are wanted; more are refused.
+      timeout: in seconds; then the program and what it has started are killed.
+    """
+    incumbent: Config = dict(request["incumbent"])
+    try:
+        answer = _answer(command, folder, request, timeout)
+    except AnswerError as error:
+        return Answer([], [str(error)])
+    proposals: list[Proposal] = []
+    refused: list[str] = []
+    known = dict(verdicts)
+    for number, given in enumerate(answer[:count]):
+        try:
+            proposal = _proposal(given, space, incumbent)
+            if (verdict := known.get(key(proposal.config))) is not None:
+                raise AnswerError(f"is known already, with the verdict {verdict}: {json.dumps(proposal.config)}")
+        except AnswerError as error:
+            refused.append(f"proposal {number}: {error}")
+        else:
+            known[key(proposal.config)] = "proposed in the same answer"
+            proposals.append(proposal)
+    if len(answer) > count:
+        refused.append(f"{len(answer)} proposals, and only the first {count} were looked at")
+    return Answer(proposals, refused)
+
+
+def request(
+    space: Space, incumbent: Config, metric: str, mode: str, experiments: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what a program is told: never a test metric, nor a seed of confirmation.
+
+    Args:
+      experiments: the ledger's records of them, in order.
+    """
+    told = ("config", "hypothesis", "expected", "screening_mean", "verdict", "effect", "low", "high", "n", "round")
+    shown = [{name: record[name] for name in told if name in record} for record in experiments]
+    sign = -1 if mode == "max" else 1
+    finite = [each for each in shown if math.isfinite(each["screening_mean"])]
+    return {
+        "space": {name: axis.model_dump(exclude_none=True) for name, axis in space.axes.items()},
+        "incumbent": incumbent,
+        "metric": metric,
+        "mode": mode,
+        "best": sorted(finite, key=lambda each: sign * each["screening_mean"])[:BEST],
+        "recent": shown[-RECENT:],
+    }
+
+
+def _answer(command: str, folder: Path, request: Mapping[str, Any], timeout: float) -> list[Any]:
+    try:
+        process = subprocess.Popen(
+            shlex.split(command),
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise AnswerError(f"{command}: cannot be started: {error}") from None
+    try:
+        said, complained = process.communicate(json.dumps(request).encode(), timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise AnswerError(f"{command}: did not answer within {timeout:g} s") from None
+    if process.returncode:
+        reason = complained.decode(errors="replace").strip()[-TOLD:]
+        raise AnswerError(f"{command}: ended with exit code {process.returncode}: {reason}")
+    try:
+        found = json.loads(said)
+    except ValueError as error:
+        start = said[:80].decode(errors="replace")
+        raise AnswerError(f"{command}: answered what is no JSON ({error}): {start!r}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("proposals"), list):
+        raise AnswerError(f'{command}: needs to answer {{"proposals": [...]}}, got {str(found)[:80]}')
+    return found["proposals"]
+
+
+def _proposal(given: Any, space: Space, incumbent: Config) -> Proposal:
+    if not isinstance(given, dict) or not isinstance(given.get("config"), dict):
+        raise AnswerError(f'needs {{"config": {{...}}}}, got {str(given)[:80]}')
+    config = {**incumbent}
+    for name, value in given["config"].items():
+        if name not in space.axes:
+            raise AnswerError(unknown("axis", str(name), space.axes))
+        config[name] = _value(name, value, space.axes[name], whole=space.whole[name])
+    expected = given.get("expected")
+    if expected is not None and not (isinstance(expected, int | float) and math.isfinite(expected)):
+        raise AnswerError(f"`expected` needs a finite number, got {expected!r}")
+    return Proposal(config, "command", str(given.get("hypothesis", ""))[:1000], expected)
+
+
+def _value(name: str, value: Any, axis: Axis, *, whole: bool) -> Any:
+    """Return a value of an axis.
+
+    Raises:
+      AnswerError: it is none.
+    """
+    if ends := axis.log or axis.linear:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not is_number or not ends[0] <= value <= ends[1]:
+            raise AnswerError(f"`{name}` needs a number from {ends[0]} to {ends[1]}, got {value!r}")
+        if whole and all(isinstance(end, int) for end in ends) and value != int(value):
+            raise AnswerError(f"`{name}` needs an integer, got {value!r}")
+        return type(ends[0])(value) if whole else float(value)
+    listed = list(axis.values if axis.values is not None else range(*(axis.range or (0,))))
+    if value not in listed:
+        raise AnswerError(f"`{name}` needs one of {listed}, got {value!r}")
+    return listed[listed.index(value)]
