@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxloop.api import Run, fork, load, loop, resume, run
+    from jaxloop.api import Run, attempt, fork, load, loop, resume, run
     from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
     from jaxloop.sweep.sizes import Choice, Size, choice, size
@@ -22,6 +22,7 @@ __all__ = [
     "Scheduler",
     "Size",
     "Task",
+    "attempt",
     "choice",
     "fork",
     "load",
@@ -31,7 +32,7 @@ __all__ = [
     "size",
 ]
 _HOMES = {
-    "api": ("Run", "fork", "load", "loop", "resume", "run"),
+    "api": ("Run", "attempt", "fork", "load", "loop", "resume", "run"),
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
     "core.task": ("Data", "Task"),

@@ -11,8 +11,8 @@ import numpy as np
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
-from jaxloop.experiments.driver import Driver
-from jaxloop.storage import final_parameters, run_folder
+from jaxloop.experiments.driver import Driver, refuse_spent
+from jaxloop.storage import final_parameters, lock, run_folder
 from jaxloop.storage.disk import RUNS
 from jaxloop.storage.records import Member
 from jaxloop.storage.snapshot import Final
@@ -167,6 +167,58 @@ def resume(
     run, ready = resumed(path, overrides, folder)
     run._summary = ready.train(observe, allow_drift=allow_drift, scheduler=scheduler)
     return run
+
+
+def attempt(
+    path: str | Path,
+    changed: tuple[str, ...],
+    because: str,
+    *,
+    expected: float | None = None,
+    planned: int | None = None,
+    observe: Observer = lambda progress: None,
+) -> dict[str, Any]:
+    """Test one hypothesis against the incumbent of a loop that has ended, by the loop's own protocol.
+
+    Args:
+      path: the loop's run.
+      changed: hparams that differ from the incumbent, such as "learning_rate=3e-3".
+      because: the hypothesis, in words.
+      expected: the effect that is predicted, in units of the metric.
+      planned: how many tries are planned in all, each with an equal share of what alpha is left for them; without
+        it, try r gets 1 / (r (r + 1)) of it.
+      observe: called after each turn with its `Progress`.
+
+    Returns:
+      The ledger's record of the experiment, with its verdict.
+
+    Raises:
+      SweepError: the run has no loop, an hparam is unknown or out of bounds, or no alpha is left.
+    """
+    run, ready = attempted(path, changed, because, expected, planned)
+    with run:
+        ready.train(observe)
+        return run.ledger[-1]
+
+
+def attempted(
+    path: str | Path, changed: tuple[str, ...], because: str, expected: float | None, planned: int | None
+) -> tuple["Run", Ready]:
+    """Record a hypothesis in the ledger of a loop, for `Ready.train` to test; see `attempt`."""
+    run, ready = resumed(path)
+    document = ready.sweep.document
+    if document.loop is None:
+        raise SweepError(f"{path}: has no [loop], and so no incumbent")
+    axes = document.axes
+    sections = [f"{'baseline' if each.partition('=')[0] in axes else 'hparams'}.{each}" for each in changed]
+    wanted, _ = run.read(tuple(sections))
+    names = [each.partition("=")[0] for each in changed]
+    values = {name: wanted.members[0][name] for name in names}
+    refuse_spent(run.path, document.loop, run.ledger)
+    record = {"changed": values, "because": because, "expected": expected, "planned": planned}
+    with lock.held(run.path), run.store.transaction():
+        run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
+    return run, ready
 
 
 def fork(

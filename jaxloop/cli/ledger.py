@@ -12,14 +12,15 @@ def told(records: list[dict[str, Any]]) -> list[str]:
         if record["kind"] == "floor":
             lines.append(f"noise floor: sd {cell(record['sd'])} over {record['seeds']} seeds of the baseline")
         elif record["kind"] == "round":
-            found = Counter(
-                each["verdict"] for each in records if each.get("id") and each["round"] == record["round"]
-            )
+            of_round = [each for each in records if each.get("id") and each["round"] == record["round"]]
+            found = Counter(each["verdict"] for each in of_round if each["proposer"] != "try")
             verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.items()))
             lines.append(
                 f"round {record['round']}: {verdicts}; incumbent {_changes(record['incumbent'])}; "
                 f"alpha left {record['alpha_left']:.4f}"
             )
+        elif record["kind"] == "experiment" and record["proposer"] == "try":
+            lines.append(f"try {record['round']}: {verdict_line(record)}")
         elif record["kind"] == "audit" and "effect" in record:
             lines.append(
                 f"audit on the test split: {record['verdict']}, {record['effect']:+.4g} "
@@ -28,6 +29,17 @@ def told(records: list[dict[str, Any]]) -> list[str]:
         elif record["kind"] == "audit":
             lines.append("audit: no success, the baseline stays")
     return lines
+
+
+def verdict_line(record: dict[str, Any]) -> str:
+    """Return an experiment's verdict and what it rests on."""
+    if record["verdict"] == "crash":
+        return f"{record['verdict']}: no seed of {_changes(record['changed'])} ended with a finite value"
+    return (
+        f"{record['verdict']}: {_changes(record['changed'])} is better by {record['effect']:+.4g} "
+        f"[{record['low']:+.4g}, {record['high']:+.4g}] on {record['n']} paired seeds "
+        f"(p {record['p']:.2g}, level {record['level']:.2g}); alpha left {record['alpha_left']:.4f}"
+    )
 
 
 def _changes(config: dict[str, Any]) -> str:

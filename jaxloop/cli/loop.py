@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from jaxloop.cli.ledger import cell, told
+from jaxloop.cli.ledger import cell, told, verdict_line
 from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
 from jaxloop.cli.training import start_jax, train
+from jaxloop.errors import INTERRUPTED
 from jaxloop.storage.disk import refuse_taken
 
 COLUMNS = ("id", "round", "verdict", "effect", "low", "high", "n", "level", "rho", "changed")
@@ -73,4 +74,40 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
         click.echo(line)
 
 
-COMMANDS = (loop, ledger)
+CODES = {"success": 0, "tie": 10, "tie (dead hparam)": 10, "failure": 11, "undecided": 12, "crash": 13}
+
+
+@click.command("try")
+@run_folder
+@click.option(
+    "--set",
+    "changed",
+    multiple=True,
+    required=True,
+    metavar="HPARAM=VALUE",
+    help="What differs from the incumbent.",
+)
+@click.option("--because", required=True, help="The hypothesis, in words.")
+@click.option("--expect", "expected", type=float, help="The effect that is predicted, in units of the metric.")
+@click.option("--plan", "planned", type=click.IntRange(1), help="How many tries are planned in all.")
+@as_json
+def attempt(
+    run: Path, changed: tuple[str, ...], because: str, expected: float | None, planned: int | None, as_json: bool
+) -> None:
+    """Test one hypothesis against a loop's incumbent; the exit code is the verdict's."""
+    from jaxloop import api
+    from jaxloop.cli.panel import Panel
+
+    start_jax(run=run)
+    loaded, ready = api.attempted(run, changed, because, expected, planned)
+    with loaded:
+        with Panel(ready.sweep.varied, to_stderr=True) as panel:
+            signal = ready.train(panel).signal
+        if signal:
+            sys.exit(INTERRUPTED + signal)
+        record = loaded.ledger[-1]
+    click.echo(strict_json(record) if as_json else verdict_line(record))
+    sys.exit(CODES[record["verdict"]])
+
+
+COMMANDS = (loop, attempt, ledger)

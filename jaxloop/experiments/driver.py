@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxloop.errors import DamagedError
+from jaxloop.errors import DamagedError, SweepError
 from jaxloop.experiments import space
 from jaxloop.experiments.proposers import command
 from jaxloop.experiments.proposers.base import Known, Proposal, Proposer, proposals
@@ -14,7 +15,7 @@ from jaxloop.experiments.proposers.evolution import Evolution
 from jaxloop.experiments.proposers.random import Random
 from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
-from jaxloop.experiments.protocol import Ask, LoopPlan, Note, Requests, Train, research
+from jaxloop.experiments.protocol import Ask, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train, research
 from jaxloop.experiments.spending import Spending
 from jaxloop.experiments.verdict import Criteria
 from jaxloop.storage.records import ENDED, Status
@@ -44,14 +45,32 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
     return LoopPlan(
         baseline=baseline,
         criteria=Criteria(mode, verdict.smallest_effect),
-        spending=Spending(verdict.alpha, loop.rounds, verdict.looks, verdict.shares, loop.control),  # pyright: ignore
+        spending=Spending(
+            verdict.alpha * (1 - loop.reserve), loop.rounds or None, verdict.looks, verdict.shares, loop.control
+        ),
         rounds=loop.rounds,
         configs=loop.configs,
         promote=loop.promote,
         floor_seeds=loop.floor_seeds,
         audit_seeds=loop.audit_seeds,
         member_steps=document.run.steps,
+        alpha_of_tries=verdict.alpha * (loop.reserve if loop.rounds else 1.0),
     )
+
+
+def refuse_spent(run: Path, loop: LoopSection, ledger: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that a loop has ended and has alpha left for a try.
+
+    Raises:
+      SweepError: it has not.
+    """
+    kinds = {record["kind"] for record in ledger}
+    if ("audit" if loop.rounds else "floor") not in kinds:
+        raise SweepError(f"{run}: its loop has not ended: `jaxloop resume {run}` goes on with it")
+    left = [record["alpha_left"] for record in ledger if "alpha_left" in record]
+    if left and left[-1] <= 0:
+        rule = "in another loop, `[loop] reserve = 0.2` keeps a fifth of it for tries"
+        raise SweepError(f"{run}: the loop has spent all of its alpha: no try can succeed any more; {rule}")
 
 
 class Driver:
@@ -73,7 +92,7 @@ class Driver:
                 self.values[member.number] = member.metrics if member.status == Status.FINISHED else {}
         self.numbers: dict[tuple, int] = {}
         self.requests: Requests = research(plan_of(sweep, store.mode))
-        self.request: Ask | Train | Note | None = next(self.requests)
+        self.request: Request | None = next(self.requests)
         self.records: list[dict[str, Any]] = []
         self.begun: Train | None = None  # whose stage is in the ledger
 
@@ -92,16 +111,19 @@ class Driver:
             self.request = self._next(answer)
         return Decisions(join=joins, resume=measured.paused, records=self.records)
 
-    def _next(self, answer: Any) -> Ask | Train | Note | None:
+    def _next(self, answer: Any) -> Request | None:
         try:
             return self.requests.send(answer)
         except StopIteration:
             return None
 
-    def _answer(self, request: Ask | Train | Note, hparams: Any) -> tuple[list[Join], Any, bool]:
+    def _answer(self, request: Request, hparams: Any) -> tuple[list[Join], Any, bool]:
         """Return members that need to join for a request; or its answer, if there is one already."""
         if isinstance(request, Ask):
             return [], self._proposals(request), True
+        if isinstance(request, Hear):
+            heard = self._recorded("hypothesis") if self.recorded else None
+            return [], heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields}), True
         if isinstance(request, Note):
             self._record(request.record)
             return [], None, True

@@ -17,8 +17,8 @@ from jaxloop.experiments.space import Config
 from jaxloop.experiments.spending import Spending, power, seeds_needed
 from jaxloop.experiments.verdict import Criteria, Outcome, Verdict, judge
 
-# Streams of seeds that never meet: screening from 0 on, each round's confirmation, the audit.
-CONFIRMATION, OF_A_ROUND, AUDIT = 1_000_000, 10_000, 4_000_000_000
+# Streams of seeds that never meet: screening from 0 on, each round's confirmation, each try, the audit.
+CONFIRMATION, TRIED, OF_A_ROUND, AUDIT = 1_000_000, 2_000_000_000, 10_000, 4_000_000_000
 
 
 class Ask(NamedTuple):
@@ -39,6 +39,24 @@ class Train(NamedTuple):
     split: str = "validation"
 
 
+class Hypothesis(NamedTuple):
+    """What a person or an agent wants to know: whether a config beats the incumbent.
+
+    changed: hparams that differ from the incumbent.
+    expected: the effect that is predicted, in units of the metric.
+    planned: how many tries are planned in all; None if that is open.
+    """
+
+    changed: Config
+    because: str
+    expected: float | None = None
+    planned: int | None = None
+
+
+class Hear(NamedTuple):
+    """Asks for the next `Hypothesis`; answered with None where there is none."""
+
+
 class Note(NamedTuple):
     """A record for the ledger."""
 
@@ -54,6 +72,7 @@ class LoopPlan:
       rounds, configs, promote: how many rounds, proposals in each, and challengers of these.
       floor_seeds, audit_seeds: how many the baseline and the closing audit are trained on.
       member_steps: that one training takes.
+      alpha_of_tries: what of alpha is kept from the rounds.
     """
 
     baseline: Config
@@ -65,6 +84,7 @@ class LoopPlan:
     floor_seeds: int
     audit_seeds: int
     member_steps: int
+    alpha_of_tries: float
 
 
 @dataclass
@@ -75,9 +95,13 @@ class _Loop:
     recycled: float = 0.0
     experiments: int = 0
     trainings: int = 0
+    tries: int = 0
+    purse: float = 0.0  # alpha for tries, in all
+    left: float = 0.0  # of it
 
 
-Requests = Generator[Ask | Train | Note, Any, None]
+Request = Ask | Train | Hear | Note
+Requests = Generator[Request, Any, None]
 
 
 def research(plan: LoopPlan) -> Requests:
@@ -91,7 +115,11 @@ def research(plan: LoopPlan) -> Requests:
             break
         screened = yield from _screened(loop, number, proposed)
         yield from _confirmed(loop, number, proposed, screened)
-    yield from _audit(loop)
+    if plan.rounds:
+        yield from _audit(loop)
+    loop.purse = loop.left = plan.alpha_of_tries + loop.recycled
+    while (hypothesis := (yield Hear())) is not None:
+        yield from _tried(loop, hypothesis)
 
 
 def _floor(loop: _Loop) -> Requests:
@@ -125,9 +153,7 @@ class _Screened(NamedTuple):
     seeds: int
 
 
-def _screened(
-    loop: _Loop, number: int, proposed: Sequence[Proposal]
-) -> Generator[Ask | Train | Note, Any, list[_Screened]]:
+def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generator[Request, Any, list[_Screened]]:
     """Train all on one seed, half of them on one more, a quarter on two more; return the means of all."""
     sign = 1.0 if loop.plan.criteria.mode == "max" else -1.0
     values: list[list[float]] = [[] for _ in proposed]
@@ -160,31 +186,17 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened:
     # who was measured on most seeds first, then by their means
     ranking = sorted(range(len(proposed)), key=lambda at: (-screened[at].seeds, -screened[at].mean))
     promoted = [at for at in ranking[: plan.promote] if math.isfinite(screened[at].mean)]
-    verdicts, seeds = yield from _judged(loop, number, [proposed[at].config for at in promoted])
     of_round = spending.of_round(number, loop.recycled)
+    challengers, first = [proposed[at].config for at in promoted], CONFIRMATION + OF_A_ROUND * number
+    verdicts, seeds = yield from _judged(loop, "confirm", number, challengers, first, of_round)
     incumbent, successes = loop.incumbent, []
     for at, proposal in enumerate(proposed):
-        loop.experiments += 1
         verdict = verdicts[promoted.index(at)] if at in promoted else None
         if verdict and verdict.outcome == Outcome.SUCCESS:
             successes.append((verdict.effect, proposal.config))
-        changed = {name: value for name, value in proposal.config.items() if value != incumbent.get(name)}
-        yield Note(
-            {
-                "kind": "experiment",
-                "id": loop.experiments,
-                "round": number,
-                **proposal.json(),
-                "incumbent": incumbent,
-                "changed": changed,
-                "screening_mean": abs(screened[at].mean)
-                if not screened[at].mean
-                else _unsigned(loop, screened[at]),
-                "screening_seeds": screened[at].seeds,
-                "verdict": str(verdict.outcome) if verdict else "not promoted",
-                **(_told(verdict, seeds) if verdict else {}),
-            }
-        )
+        record = _experiment(loop, number, proposal, incumbent, verdict, seeds)
+        screening = {"screening_mean": _unsigned(loop, screened[at]), "screening_seeds": screened[at].seeds}
+        yield Note({**record, **screening})
     loop.recycled = spending.recycled(of_round, len(successes), len(promoted))
     if successes:
         loop.incumbent = max(successes, key=lambda success: success[0])[1]
@@ -195,13 +207,31 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened:
             "alpha": of_round,
             "recycled": loop.recycled,
             "alpha_left": sum(spending.of_round(later) for later in range(number + 1, plan.rounds + 1))
-            + loop.recycled,
+            + loop.recycled
+            + plan.alpha_of_tries,
             "experiments": loop.experiments,
             "trainings": loop.trainings,
             "member_steps": loop.trainings * plan.member_steps,
             "incumbent": loop.incumbent,
         }
     )
+
+
+def _experiment(
+    loop: _Loop, number: int, proposal: Proposal, incumbent: Config, verdict: Verdict | None, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Return what the ledger says of an experiment, and count it."""
+    loop.experiments += 1
+    return {
+        "kind": "experiment",
+        "id": loop.experiments,
+        "round": number,
+        **proposal.json(),
+        "incumbent": incumbent,
+        "changed": {name: value for name, value in proposal.config.items() if value != incumbent.get(name)},
+        "verdict": str(verdict.outcome) if verdict else "not promoted",
+        **(_told(verdict, seeds) if verdict else {}),
+    }
 
 
 def _unsigned(loop: _Loop, screened: _Screened) -> float:
@@ -215,11 +245,15 @@ def _told(verdict: Verdict, seeds: Sequence[int]) -> dict[str, Any]:
 
 
 def _judged(
-    loop: _Loop, number: int, challengers: Sequence[Config]
-) -> Generator[Ask | Train | Note, Any, tuple[list[Verdict], list[int]]]:
-    """Train challengers and incumbent on the same seeds, look by look, until each comparison is decided."""
-    spending, first = loop.plan.spending, CONFIRMATION + OF_A_ROUND * number
-    of_round = spending.of_round(number, loop.recycled)
+    loop: _Loop, stage: str, number: int, challengers: Sequence[Config], first: int, of_round: float
+) -> Generator[Request, Any, tuple[list[Verdict], list[int]]]:
+    """Train challengers and incumbent on the same seeds, look by look, until each comparison is decided.
+
+    Args:
+      first: the first of these seeds.
+      of_round: alpha of all comparisons together.
+    """
+    spending = loop.plan.spending
     verdicts: dict[int, Verdict] = {}
     values = np.zeros((1 + len(challengers), 0))
     for look, n in enumerate(spending.looks):
@@ -228,7 +262,7 @@ def _judged(
             break
         seeds = list(range(first + values.shape[1], first + n))
         configs = [loop.incumbent, *(challengers[at] for at in is_open)]
-        measured = yield Train("confirm", number, configs, seeds)
+        measured = yield Train(stage, number, configs, seeds)
         loop.trainings += len(configs) * len(seeds)
         more = np.full((1 + len(challengers), len(seeds)), np.nan)
         more[[0, *(1 + at for at in is_open)]] = measured
@@ -238,6 +272,24 @@ def _judged(
             is_last = look == len(spending.looks) - 1
             verdicts[at] = judge(values[1 + at], values[0], loop.plan.criteria, level=level, is_last=is_last)
     return [verdicts[at] for at in range(len(challengers))], list(range(first, first + values.shape[1]))
+
+
+def _tried(loop: _Loop, hypothesis: Hypothesis) -> Requests:
+    """Judge one config beside the incumbent, at a share of the alpha that is left for tries."""
+    loop.tries += 1
+    number, incumbent = loop.tries, loop.incumbent
+    share = 1 / hypothesis.planned if hypothesis.planned else 1 / (number * (number + 1))
+    alpha = min(loop.purse * share, loop.left)
+    config = {**incumbent, **hypothesis.changed}
+    first = TRIED + OF_A_ROUND * number
+    (verdict,), seeds = yield from _judged(loop, "try", number, [config], first, alpha)
+    if verdict.outcome == Outcome.SUCCESS:
+        loop.incumbent = config
+    else:
+        loop.left -= alpha
+    proposal = Proposal(config, "try", hypothesis.because, hypothesis.expected)
+    record = _experiment(loop, number, proposal, incumbent, verdict, seeds)
+    yield Note({**record, "alpha": alpha, "alpha_left": loop.left, "trainings": loop.trainings})
 
 
 def _audit(loop: _Loop) -> Requests:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -102,10 +102,11 @@ class LoopSection(Section):
     timeout: float = Field(default=60.0, gt=0)  # of one answer, in seconds
     retries: int = Field(default=2, ge=0, le=100)  # of answers that give nothing to try
     fallback: Annotated[str, _one_of("random", "end")] = "random"  # where no answer does
-    rounds: int = Field(default=3, ge=1, le=1000)
+    rounds: int = Field(default=3, ge=0, le=1000)
+    reserve: float = Field(default=0.0, ge=0, lt=1)  # share of alpha that is kept for `try`
     configs: int = Field(default=32, ge=2, le=10_000)  # proposed in a round
     promote: int = Field(default=4, ge=1, le=100)  # of these, to be confirmed
-    control: Annotated[str, _one_of("loop", "round")] = "loop"
+    control: Annotated[Literal["loop", "round"], _one_of("loop", "round")] = "loop"
     seed: int = Field(default=0, ge=0)  # of the proposer
     floor_seeds: int = Field(default=16, ge=4, le=1000)
     audit_seeds: int = Field(default=32, ge=2, le=1000)

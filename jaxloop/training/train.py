@@ -18,7 +18,7 @@ from jaxloop.core.task import Task
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.storage import checkpoints, lock, ranking
 from jaxloop.storage.facts import Shards
-from jaxloop.storage.records import ENDED, Status
+from jaxloop.storage.records import ENDED, NewMember, Status
 from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
@@ -39,7 +39,7 @@ from jaxloop.training.failures import failures_told
 from jaxloop.training.progress import Observer, Progress
 from jaxloop.training.recorder import Recorder
 from jaxloop.training.resume import prepared
-from jaxloop.training.scheduler import RunToBudget, Scheduler, SchedulerOf
+from jaxloop.training.scheduler import Measured, RunToBudget, Scheduler, SchedulerOf, decide
 from jaxloop.training.signals import Interrupt
 from jaxloop.training.stream import Members, Stream
 from jaxloop.training.summary import Summary
@@ -131,6 +131,8 @@ class _Training:
             self.earlier_member_steps += member.step
             if member.status not in ENDED:
                 self.remaining_member_steps += member.hparams["steps"] - member.step
+        if not self.remaining_member_steps:
+            self._begin_again()
         for index, bucket in enumerate(self.buckets):  # more come as members join
             members = self.store.members()
             waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
@@ -139,6 +141,24 @@ class _Training:
             if (waiting or begun) and not self.signal:
                 self._train_bucket(index, bucket, Members(waiting, begun, paused), checkpoint)
         return self._summary()
+
+    def _begin_again(self) -> None:
+        """Ask the scheduler of a run in which nobody is left to train whether members join."""
+        decisions = decide(self.scheduler, Measured(hparams=self.sweep.members))
+        if not decisions.join:
+            return
+        joined = []
+        for number, join in enumerate(decisions.join, len(self.sweep.members)):
+            hparams = joins.hparams_of(self.sweep, self.buckets[0], join)
+            self.sweep.members.append(hparams)
+            is_placed = any(bucket.add(number, hparams) for bucket in self.buckets)
+            joined.append(joins.Joined(number, None, 0, is_placed))
+        new = self._placed(joined)
+        if processes.leads():
+            with self.store.transaction():
+                self.store.join(self.turn, new, size_classes.numbers(self.buckets))
+                self.store.append(self.turn, decisions.records)
+        self.recorder.members |= {each.number: each for each in new}
 
     def _note(self) -> None:
         """Record what the user should know, each thing once."""
@@ -246,12 +266,16 @@ class _Training:
         """Return a turn with what is to be recorded of members that join; those without a program get one."""
         if not turn.joined:
             return turn
-        if unplaced := [joined.number for joined in turn.joined if not joined.is_placed]:
-            self.buckets += size_classes.buckets(self.sweep, self.task, unplaced)
-        for joined in turn.joined:
-            self.remaining_member_steps += self.sweep.members[joined.number]["steps"] - joined.step
-        new = list(joins.new_members(self.sweep, self.origin, turn.joined, self.recorder.members))
+        new = self._placed(turn.joined)
         return replace(turn, new_members=new, size_classes=size_classes.numbers(self.buckets))
+
+    def _placed(self, joined: list[joins.Joined]) -> list[NewMember]:
+        """Count members that join, give a program to those without one; return all as the store records them."""
+        if unplaced := [each.number for each in joined if not each.is_placed]:
+            self.buckets += size_classes.buckets(self.sweep, self.task, unplaced)
+        for each in joined:
+            self.remaining_member_steps += self.sweep.members[each.number]["steps"] - each.step
+        return list(joins.new_members(self.sweep, self.origin, joined, self.recorder.members))
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """Return a signal that any process received, and whether the first finds a checkpoint due."""

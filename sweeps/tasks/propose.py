@@ -1,7 +1,7 @@
 """A proposer for `jaxloop loop`, to begin one's own from: it varies one hparam of the incumbent at a time.
 
-In a loop file: `[loop] proposer = "command"`, `command = "python tasks/propose.py"`. To ask a language model, put what
-is known into its prompt, and print its answer as the JSON below.
+In a loop file: `[loop] proposer = "command"`, `command = "python tasks/propose.py"`. To ask a language model, put
+what is known into its prompt, and print its answer as the JSON below.
 """
 
 import json

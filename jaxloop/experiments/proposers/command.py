@@ -45,8 +45,8 @@ def ask(
 ) -> Answer:
     """Run a program once and check its answer.
 
-    That is `{"proposals": [{"config": {...}, "hypothesis": "...", "expected": 0.01}]}`; the last two may be missing, and
-    so may hparams that are as in the incumbent.
+    That is `{"proposals": [{"config": {...}, "hypothesis": "...", "expected": 0.01}]}`, where the last two may be
+    missing, and hparams that are as in the incumbent.
 
     Args:
       command: its words; it runs in `folder`.

@@ -1,0 +1,71 @@
+"""One hypothesis at a time: tried beside the incumbent, on fresh seeds, from the alpha that is left."""
+
+import json
+
+import pytest
+from stopping import Stopped, crash_at
+from test_loop import LOOP
+
+import jaxloop
+from jaxloop.errors import SweepError
+from jaxloop.readers.verify import verify
+
+BARE = LOOP.replace("rounds = 2", "rounds = 0")  # the noise floor alone: all alpha is for tries
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "loop.toml").write_text(BARE)
+    jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run").close()
+    return tmp_path / "run"
+
+
+def test_tries_spend_from_one_alpha_and_a_success_succeeds(run):
+    better = jaxloop.attempt(run, ("learning_rate=1e-2",), "the rate is far too low", expected=1.0)
+    assert (better["verdict"], better["round"], better["expected"]) == ("success", 1, 1.0)
+    assert (better["alpha"], better["alpha_left"]) == (0.025, 0.05)
+    worse = jaxloop.attempt(run, ("learning_rate=1e-5",), "lower still")
+    assert worse["verdict"] == "failure"
+    assert worse["incumbent"]["learning_rate"] == 1e-2
+    assert worse["alpha_left"] == pytest.approx(0.05 - 0.05 / 6)
+    dead = jaxloop.attempt(run, ("end_factor=0.5",), "of no use to a constant rate", planned=4)
+    assert dead["verdict"] == "tie (dead hparam)"
+    assert dead["level"] == pytest.approx(0.4 * 0.05 / 4)
+    with jaxloop.load(run) as loaded:
+        seeds = [set(record["seeds"]) for record in loaded.ledger if record["kind"] == "experiment"]
+        assert not seeds[0] & seeds[1]
+        assert not seeds[1] & seeds[2]
+    assert verify(run)["problems"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_try_that_crashes_ends_when_the_run_is_resumed(run, turn, tmp_path):
+    with pytest.raises(Stopped):
+        jaxloop.attempt(run, ("width=9",), "wider", observe=crash_at(turn))
+    resumed = jaxloop.resume(run)
+    again = tmp_path / "again"
+    (tmp_path / "loop.toml").write_text(BARE)
+    jaxloop.loop(tmp_path / "loop.toml", out=again).close()
+    assert jaxloop.attempt(again, ("width=9",), "wider") == resumed.ledger[-1]
+
+
+@pytest.mark.slow
+def test_the_command_and_its_exit_codes(run, jaxloop_command):
+    def code(*words):
+        return jaxloop_command("try", run, *words, "--because", "a test", "--json")
+
+    done = code("--set", "learning_rate=1e-2", "--expect", "0.5")
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "success")
+    assert code("--set", "end_factor=0.5").returncode == 10
+    assert code("--set", "learning_rate=1e-5").returncode == 11
+    unknown = code("--set", "learning_rat=1e-5")
+    assert unknown.returncode == 2
+    assert "learning_rate" in unknown.stderr
+    assert code("--set", "width=-3").returncode == 2
+    assert len([record for record in jaxloop.load(run).ledger if record["kind"] == "hypothesis"]) == 3
+
+
+def test_what_cannot_be_tried_is_told(tmp_path, whole):
+    with pytest.raises(SweepError, match="has no"):
+        jaxloop.attempt(whole, ("learning_rate=1e-2",), "a plain run")
