@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
-from jaxloop.experiments.driver import Driver, refuse_spent
+from jaxloop.experiments.driver import Driver, refuse_known, refuse_spent
 from jaxloop.storage import final_parameters, lock, run_folder
 from jaxloop.storage.disk import RUNS
 from jaxloop.storage.records import Member
@@ -193,7 +193,8 @@ def attempt(
       The ledger's record of the experiment, with its verdict.
 
     Raises:
-      SweepError: the run has no loop, an hparam is unknown or out of bounds, or no alpha is left.
+      SweepError: the run has no loop, an hparam is unknown or out of bounds, the same has been tried with a clear
+        verdict, or no alpha is left.
     """
     run, ready = attempted(path, changed, because, expected, planned)
     with run:
@@ -215,6 +216,7 @@ def attempted(
     names = [each.partition("=")[0] for each in changed]
     values = {name: wanted.members[0][name] for name in names}
     refuse_spent(run.path, document.loop, run.ledger)
+    refuse_known(run.ledger, values)
     record = {"changed": values, "because": because, "expected": expected, "planned": planned}
     with lock.held(run.path), run.store.transaction():
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])

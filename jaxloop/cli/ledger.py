@@ -36,7 +36,7 @@ def verdict_line(record: dict[str, Any]) -> str:
     if record["verdict"] == "crash":
         return f"{record['verdict']}: no seed of {_changes(record['changed'])} ended with a finite value"
     return (
-        f"{record['verdict']}: {_changes(record['changed'])} is better by {record['effect']:+.4g} "
+        f"{record['verdict']}: {_changes(record['changed'])}, effect {record['effect']:+.4g} "
         f"[{record['low']:+.4g}, {record['high']:+.4g}] on {record['n']} paired seeds "
         f"(p {record['p']:.2g}, level {record['level']:.2g}); alpha left {record['alpha_left']:.4f}"
     )

@@ -17,13 +17,14 @@ from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
 from jaxloop.experiments.protocol import Ask, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train, research
 from jaxloop.experiments.spending import Spending
-from jaxloop.experiments.verdict import Criteria
+from jaxloop.experiments.verdict import Criteria, Outcome
 from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.schema import LoopSection, VerdictSection
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Join, Measured
 
+CLEAR = (Outcome.TIE, Outcome.DEAD, Outcome.FAILURE)  # verdicts that need no second try
 MOST_REFUSED = 20  # proposals of an answer whose faults are recorded
 PROPOSERS: dict[str, Callable[[], Proposer]] = {
     "random": Random,
@@ -71,6 +72,27 @@ def refuse_spent(run: Path, loop: LoopSection, ledger: Sequence[Mapping[str, Any
     if left and left[-1] <= 0:
         rule = "in another loop, `[loop] reserve = 0.2` keeps a fifth of it for tries"
         raise SweepError(f"{run}: the loop has spent all of its alpha: no try can succeed any more; {rule}")
+
+
+def refuse_known(ledger: Sequence[Mapping[str, Any]], changed: Mapping[str, Any]) -> None:
+    """Make sure that a change of the incumbent has no clear verdict yet.
+
+    Raises:
+      SweepError: it has one.
+    """
+    now: Mapping[str, Any] = {}
+    for record in ledger:
+        if record["kind"] in ("round", "audit"):
+            now = record["incumbent"]
+        elif record["kind"] == "experiment" and record["proposer"] == "try":
+            now = record["config"] if record["verdict"] == Outcome.SUCCESS else record["incumbent"]
+    wanted = space.key({**now, **changed})
+    for record in ledger:
+        is_same = (
+            record["kind"] == "experiment" and record["incumbent"] == now and space.key(record["config"]) == wanted
+        )
+        if is_same and record["verdict"] in CLEAR:
+            raise SweepError(f"experiment {record['id']} has tried that already: {record['verdict']}")
 
 
 class Driver:

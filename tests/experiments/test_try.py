@@ -31,6 +31,8 @@ def test_tries_spend_from_one_alpha_and_a_success_succeeds(run):
     dead = jaxloop.attempt(run, ("end_factor=0.5",), "of no use to a constant rate", planned=4)
     assert dead["verdict"] == "tie (dead hparam)"
     assert dead["level"] == pytest.approx(0.4 * 0.05 / 4)
+    with pytest.raises(SweepError, match="experiment 2 has tried that already: failure"):
+        jaxloop.attempt(run, ("learning_rate=1e-5",), "again")
     with jaxloop.load(run) as loaded:
         seeds = [set(record["seeds"]) for record in loaded.ledger if record["kind"] == "experiment"]
         assert not seeds[0] & seeds[1]
