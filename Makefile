@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test quick dist clean
+.PHONY: demo test quick mutants dist clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,10 @@ test: $(INSTALLED)  ## ruff, pyright and every test
 
 quick: $(INSTALLED)  ## the tests that take seconds
 	$(BIN)/pytest -m "not slow"
+
+mutants: $(INSTALLED)  ## which changes of the code no quick test notices; an hour
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[mutants]"
+	$(BIN)/mutmut run
 
 dist: $(INSTALLED)  ## the wheel and the source distribution, in dist/
 	$(BIN)/python -m build

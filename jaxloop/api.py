@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
-from jaxloop.experiments.driver import Driver, refuse_known, refuse_spent
+from jaxloop.experiments.driver import Driver, check_can_try
 from jaxloop.storage import final_parameters, lock, run_folder
 from jaxloop.storage.disk import RUNS
 from jaxloop.storage.records import Member
@@ -198,7 +198,8 @@ def attempt(
     """
     run, ready = attempted(path, changed, because, expected, planned)
     with run:
-        ready.train(observe)
+        if ready.train(observe).signal:
+            raise KeyboardInterrupt  # what is done is saved, and `resume` ends the try
         return run.ledger[-1]
 
 
@@ -215,10 +216,9 @@ def attempted(
     wanted, _ = run.read(tuple(sections))
     names = [each.partition("=")[0] for each in changed]
     values = {name: wanted.members[0][name] for name in names}
-    refuse_spent(run.path, document.loop, run.ledger)
-    refuse_known(run.ledger, values)
     record = {"changed": values, "because": because, "expected": expected, "planned": planned}
     with lock.held(run.path), run.store.transaction():
+        check_can_try(run.path, document.loop, run.ledger, values)
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
     return run, ready
 

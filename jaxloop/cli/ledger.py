@@ -10,7 +10,7 @@ def told(records: list[dict[str, Any]]) -> list[str]:
     lines = []
     for record in records:
         if record["kind"] == "floor":
-            lines.append(f"noise floor: sd {cell(record['sd'])} over {record['seeds']} seeds of the baseline")
+            lines.append(f"noise floor: sd {cell(record['sd'])} over {record['finite']} seeds of the baseline")
         elif record["kind"] == "round":
             of_round = [each for each in records if each.get("id") and each["round"] == record["round"]]
             found = Counter(each["verdict"] for each in of_round if each["proposer"] != "try")
@@ -26,6 +26,8 @@ def told(records: list[dict[str, Any]]) -> list[str]:
                 f"audit on the test split: {record['verdict']}, {record['effect']:+.4g} "
                 f"[{record['low']:+.4g}, {record['high']:+.4g}] over the baseline on {record['n']} fresh seeds"
             )
+        elif record["kind"] == "end":
+            lines.append(f"round {record['round']}: {record['why']}")
         elif record["kind"] == "audit":
             lines.append("audit: no success, the baseline stays")
     return lines

@@ -1,6 +1,7 @@
 """Runs the loop's protocol as a scheduler of its run: members join as the protocol asks for trainings."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.schema import LoopSection, VerdictSection
 from jaxloop.sweep.sweep import Sweep
+from jaxloop.training import processes
 from jaxloop.training.scheduler import Decisions, Join, Measured
 
 CLEAR = (Outcome.TIE, Outcome.DEAD, Outcome.FAILURE)  # verdicts that need no second try
-MOST_REFUSED = 20  # proposals of an answer whose faults are recorded
+MOST_REFUSED = 20  # rejected proposals that are recorded of an answer
 PROPOSERS: dict[str, Callable[[], Proposer]] = {
     "random": Random,
     "sobol": Sobol,
@@ -59,27 +61,24 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
     )
 
 
-def refuse_spent(run: Path, loop: LoopSection, ledger: Sequence[Mapping[str, Any]]) -> None:
-    """Make sure that a loop has ended and has alpha left for a try.
+def check_can_try(
+    run: Path, loop: LoopSection, ledger: Sequence[Mapping[str, Any]], changed: Mapping[str, Any]
+) -> None:
+    """Make sure that a loop can take a try.
 
     Raises:
-      SweepError: it has not.
+      SweepError: it is still running, has no alpha left, or the change needs no try.
     """
-    kinds = {record["kind"] for record in ledger}
-    if ("audit" if loop.rounds else "floor") not in kinds:
-        raise SweepError(f"{run}: its loop has not ended: `jaxloop resume {run}` goes on with it")
+    kinds = Counter(record["kind"] for record in ledger)
+    tries = sum(record["kind"] == "experiment" and record["proposer"] == "try" for record in ledger)
+    if not kinds["audit" if loop.rounds else "floor"] or kinds["hypothesis"] > tries:
+        raise SweepError(f"{run}: its loop, or a try of it, has not ended: `jaxloop resume {run}` continues it")
     left = [record["alpha_left"] for record in ledger if "alpha_left" in record]
     if left and left[-1] <= 0:
         rule = "in another loop, `[loop] reserve = 0.2` keeps a fifth of it for tries"
         raise SweepError(f"{run}: the loop has spent all of its alpha: no try can succeed any more; {rule}")
-
-
-def refuse_known(ledger: Sequence[Mapping[str, Any]], changed: Mapping[str, Any]) -> None:
-    """Make sure that a change of the incumbent has no clear verdict yet.
-
-    Raises:
-      SweepError: it has one.
-    """
+    if "seed" in changed:
+        raise SweepError("seed: a try chooses its seeds itself")
     now: Mapping[str, Any] = {}
     for record in ledger:
         if record["kind"] in ("round", "audit"):
@@ -87,11 +86,11 @@ def refuse_known(ledger: Sequence[Mapping[str, Any]], changed: Mapping[str, Any]
         elif record["kind"] == "experiment" and record["proposer"] == "try":
             now = record["config"] if record["verdict"] == Outcome.SUCCESS else record["incumbent"]
     wanted = space.key({**now, **changed})
+    if wanted == space.key(now):
+        raise SweepError("this is the incumbent itself: nothing is changed")
     for record in ledger:
-        is_same = (
-            record["kind"] == "experiment" and record["incumbent"] == now and space.key(record["config"]) == wanted
-        )
-        if is_same and record["verdict"] in CLEAR:
+        is_same = record["kind"] == "experiment" and space.key(record["config"]) == wanted
+        if is_same and record["incumbent"] == now and record["verdict"] in CLEAR:
             raise SweepError(f"experiment {record['id']} has tried that already: {record['verdict']}")
 
 
@@ -106,6 +105,8 @@ class Driver:
         self.sweep, self.space, self.metric = sweep, space.of(sweep), store.metric
         self.mode = store.mode
         self.loop = sweep.document.loop or LoopSection()
+        if "command" in self.loop.shares() and processes.are_several():
+            raise SweepError("a program cannot propose for several processes: its answers may differ")
         self.ledger = store.ledger()
         self.recorded = list(self.ledger)  # what of it the protocol has not been given yet
         self.values: dict[int, Mapping[str, float]] = {}

@@ -95,6 +95,7 @@ class _Loop:
     recycled: float = 0.0
     experiments: int = 0
     trainings: int = 0
+    unplayed: float = 0.0  # alpha of rounds that had nothing to try
     tries: int = 0
     purse: float = 0.0  # alpha for tries, in all
     left: float = 0.0  # of it
@@ -111,13 +112,17 @@ def research(plan: LoopPlan) -> Requests:
     for number in range(1, plan.rounds + 1):
         proposed: list[Proposal] = yield Ask(number, loop.known, loop.incumbent)
         if not proposed:
-            yield Note({"kind": "end", "round": number, "why": "the space has no config that was not tried"})
+            if plan.spending.control == "loop":
+                loop.unplayed = sum(plan.spending.of_round(later) for later in range(number, plan.rounds + 1))
+            yield Note(
+                {"kind": "end", "round": number, "why": "no proposer gave a config that has not been tried"}
+            )
             break
         screened = yield from _screened(loop, number, proposed)
         yield from _confirmed(loop, number, proposed, screened)
     if plan.rounds:
         yield from _audit(loop)
-    loop.purse = loop.left = plan.alpha_of_tries + loop.recycled
+    loop.purse = loop.left = plan.alpha_of_tries + loop.recycled + loop.unplayed
     while (hypothesis := (yield Hear())) is not None:
         yield from _tried(loop, hypothesis)
 
@@ -176,14 +181,14 @@ def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generat
     return found
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float] | np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else 0.0
 
 
 def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened: Sequence[_Screened]) -> Requests:
     """Judge the best proposals beside the incumbent on fresh paired seeds; the best success succeeds it."""
     plan, spending = loop.plan, loop.plan.spending
-    # who was measured on most seeds first, then by their means
+    # most seeds of screening first, then by the mean
     ranking = sorted(range(len(proposed)), key=lambda at: (-screened[at].seeds, -screened[at].mean))
     promoted = [at for at in ranking[: plan.promote] if math.isfinite(screened[at].mean)]
     of_round = spending.of_round(number, loop.recycled)
@@ -206,15 +211,22 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened:
             "round": number,
             "alpha": of_round,
             "recycled": loop.recycled,
-            "alpha_left": sum(spending.of_round(later) for later in range(number + 1, plan.rounds + 1))
-            + loop.recycled
-            + plan.alpha_of_tries,
+            "alpha_left": _alpha_left(loop, number),
             "experiments": loop.experiments,
             "trainings": loop.trainings,
             "member_steps": loop.trainings * plan.member_steps,
             "incumbent": loop.incumbent,
         }
     )
+
+
+def _alpha_left(loop: _Loop, number: int) -> float:
+    """Return the alpha that later rounds and tries may spend; with a control by round, that of tries alone."""
+    plan, spending = loop.plan, loop.plan.spending
+    if spending.control == "round":
+        return plan.alpha_of_tries
+    later = sum(spending.of_round(each) for each in range(number + 1, plan.rounds + 1))
+    return later + loop.recycled + plan.alpha_of_tries
 
 
 def _experiment(
@@ -287,6 +299,8 @@ def _tried(loop: _Loop, hypothesis: Hypothesis) -> Requests:
         loop.incumbent = config
     else:
         loop.left -= alpha
+        if loop.left < 1e-9 * loop.purse:  # rounding
+            loop.left = 0.0
     proposal = Proposal(config, "try", hypothesis.because, hypothesis.expected)
     record = _experiment(loop, number, proposal, incumbent, verdict, seeds)
     yield Note({**record, "alpha": alpha, "alpha_left": loop.left, "trainings": loop.trainings})
@@ -307,8 +321,8 @@ def _audit(loop: _Loop) -> Requests:
             "kind": "audit",
             "verdict": str(verdict.outcome),
             "incumbent": loop.incumbent,
-            "baseline_mean": float(np.nanmean(values[0])),
-            "incumbent_mean": float(np.nanmean(values[1])),
+            "baseline_mean": _mean(values[0][np.isfinite(values[0])]),
+            "incumbent_mean": _mean(values[1][np.isfinite(values[1])]),
             "trainings": loop.trainings,
             **_told(verdict, seeds),
         }

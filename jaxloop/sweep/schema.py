@@ -129,6 +129,8 @@ class VerdictSection(Section):
     def _agree(self) -> Any:
         if self.looks != sorted(set(self.looks)) or self.looks[0] < 2:
             raise ValueError(f"`looks` needs ascending numbers of seeds from 2 on, got {self.looks}")
+        if self.looks[-1] > 10_000:
+            raise ValueError(f"`looks` needs at most 10000 seeds, got {self.looks[-1]}")
         if len(self.shares) != len(self.looks) or min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(f"`shares` needs one share above 0 for each look, 1 in all, got {self.shares}")
         return self

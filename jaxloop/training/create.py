@@ -280,7 +280,16 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
         "loop": (before.loop, after.loop),
         "verdict": (before.verdict, after.verdict),
         "baseline": (before.baseline, after.baseline),
-        **({"axes": (before.axes, after.axes)} if before.loop else {}),
+        **(
+            {
+                "axes": (before.axes, after.axes),
+                "run.steps": (before.run.steps, after.run.steps),
+                "evaluate.metric": (before.evaluate.metric, after.evaluate.metric),
+                "evaluate.mode": (before.evaluate.mode, after.evaluate.mode),
+            }
+            if before.loop
+            else {}
+        ),
     }
     for key, (was, wanted) in shared.items():
         if was != wanted:

@@ -40,7 +40,7 @@ def test_a_proposal_completes_the_incumbent(tmp_path):
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        ("print('hello')", "no JSON"),
+        ("print('hello')", "did not answer with JSON"),
         ("print('[1]')", 'needs to answer {"proposals": [...]}'),
         ("import sys; sys.exit('no idea')", "ended with exit code 1: no idea"),
         ("import time; time.sleep(60)", "did not answer within 1 s"),
@@ -64,7 +64,7 @@ def test_known_configs_are_refused_with_their_verdict(tmp_path):
     verdicts = {space.key({**INCUMBENT, "learning_rate": 0.01}): "failure"}
     found = answer(tmp_path, printing(GOOD, {"config": {"width": 5}}, {"config": {"width": 5}}), verdicts=verdicts)
     assert [proposal.config["width"] for proposal in found.proposals] == [5]
-    assert "is known already, with the verdict failure" in found.refused[0]
+    assert "was tried already (verdict: failure)" in found.refused[0]
     assert "proposed in the same answer" in found.refused[1]
 
 
@@ -97,7 +97,7 @@ def test_the_shipped_program_proposes_for_a_whole_loop(tmp_path):
     run, proposers, refused = looped(tmp_path, ROOT / "sweeps" / "tasks" / "propose.py")
     assert proposers == {"command"}
     assert run.ledger[-1]["kind"] == "audit"
-    assert all("known already" in why for record in refused for why in record["why"])
+    assert all("tried already" in why for record in refused for why in record["why"])
     hypotheses = [record["hypothesis"] for record in run.ledger if record["kind"] == "experiment"]
     assert all(hypothesis.endswith("is better than " + hypothesis.split()[-1]) for hypothesis in hypotheses)
 

@@ -122,8 +122,14 @@ def test_the_ledger_names_the_members_of_each_stage(looped):
 
 
 def test_criteria_cannot_change_after_the_first_round(looped):
-    for changed in ("loop.rounds=3", "verdict.alpha=0.1", "verdict.smallest_effect=0.0", "baseline.width=4"):
-        with pytest.raises(SweepError, match=f"{changed.split('.')[0]}: needs to stay"):
+    for changed in (
+        "loop.rounds=3",
+        "verdict.alpha=0.1",
+        'evaluate.mode="max"',
+        "verdict.smallest_effect=0.0",
+        "baseline.width=4",
+    ):
+        with pytest.raises(SweepError, match=f"{changed.split('.')[0]}.*: needs to stay"):
             jaxloop.resume(looped.path, overrides=(changed,))
 
 

@@ -31,8 +31,13 @@ def test_tries_spend_from_one_alpha_and_a_success_succeeds(run):
     dead = jaxloop.attempt(run, ("end_factor=0.5",), "of no use to a constant rate", planned=4)
     assert dead["verdict"] == "tie (dead hparam)"
     assert dead["level"] == pytest.approx(0.4 * 0.05 / 4)
-    with pytest.raises(SweepError, match="experiment 2 has tried that already: failure"):
-        jaxloop.attempt(run, ("learning_rate=1e-5",), "again")
+    for changed, says in (
+        ("learning_rate=1e-5", "experiment 2 has tried that already: failure"),
+        ("learning_rate=1e-2", "the incumbent itself"),
+        ("seed=7", "chooses its seeds itself"),
+    ):
+        with pytest.raises(SweepError, match=says):
+            jaxloop.attempt(run, (changed,), "again")
     with jaxloop.load(run) as loaded:
         seeds = [set(record["seeds"]) for record in loaded.ledger if record["kind"] == "experiment"]
         assert not seeds[0] & seeds[1]
@@ -45,6 +50,8 @@ def test_tries_spend_from_one_alpha_and_a_success_succeeds(run):
 def test_a_try_that_crashes_ends_when_the_run_is_resumed(run, turn, tmp_path):
     with pytest.raises(Stopped):
         jaxloop.attempt(run, ("width=9",), "wider", observe=crash_at(turn))
+    with pytest.raises(SweepError, match="has not ended"):
+        jaxloop.attempt(run, ("width=10",), "wider still")
     resumed = jaxloop.resume(run)
     again = tmp_path / "again"
     (tmp_path / "loop.toml").write_text(BARE)

@@ -67,7 +67,7 @@ def ask(
         try:
             proposal = _proposal(given, space, incumbent)
             if (verdict := known.get(key(proposal.config))) is not None:
-                raise AnswerError(f"is known already, with the verdict {verdict}: {json.dumps(proposal.config)}")
+                raise AnswerError(f"was tried already (verdict: {verdict}): {json.dumps(proposal.config)}")
         except AnswerError as error:
             refused.append(f"proposal {number}: {error}")
         else:
@@ -113,7 +113,7 @@ def _answer(command: str, folder: Path, request: Mapping[str, Any], timeout: flo
     except (OSError, ValueError) as error:
         raise AnswerError(f"{command}: cannot be started: {error}") from None
     try:
-        said, complained = process.communicate(json.dumps(request).encode(), timeout)
+        said, complained = process.communicate(json.dumps(_strict(request), allow_nan=False).encode(), timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -125,10 +125,23 @@ def _answer(command: str, folder: Path, request: Mapping[str, Any], timeout: flo
         found = json.loads(said)
     except ValueError as error:
         start = said[:80].decode(errors="replace")
-        raise AnswerError(f"{command}: answered what is no JSON ({error}): {start!r}") from None
+        raise AnswerError(f"{command}: did not answer with JSON ({error}): {start!r}") from None
     if not isinstance(found, dict) or not isinstance(found.get("proposals"), list):
         raise AnswerError(f'{command}: needs to answer {{"proposals": [...]}}, got {str(found)[:80]}')
     return found["proposals"]
+
+
+def _strict(value: Any) -> Any:
+    """Return plain data with null for what is not finite: JSON has no numbers for that."""
+    if isinstance(value, dict):
+        return {name: _strict(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def _proposal(given: Any, space: Space, incumbent: Config) -> Proposal:
@@ -140,7 +153,7 @@ def _proposal(given: Any, space: Space, incumbent: Config) -> Proposal:
             raise AnswerError(unknown("axis", str(name), space.axes))
         config[name] = _value(name, value, space.axes[name], whole=space.whole[name])
     expected = given.get("expected")
-    if expected is not None and not (isinstance(expected, int | float) and math.isfinite(expected)):
+    if expected is not None and not _is_number(expected):
         raise AnswerError(f"`expected` needs a finite number, got {expected!r}")
     return Proposal(config, "command", str(given.get("hypothesis", ""))[:1000], expected)
 
@@ -152,13 +165,14 @@ def _value(name: str, value: Any, axis: Axis, *, whole: bool) -> Any:
       AnswerError: it is none.
     """
     if ends := axis.log or axis.linear:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or not ends[0] <= value <= ends[1]:
+        if not _is_number(value) or not ends[0] <= value <= ends[1]:
             raise AnswerError(f"`{name}` needs a number from {ends[0]} to {ends[1]}, got {value!r}")
-        if whole and all(isinstance(end, int) for end in ends) and value != int(value):
+        are_ints = whole and all(isinstance(end, int) for end in ends)
+        if are_ints and value != int(value):
             raise AnswerError(f"`{name}` needs an integer, got {value!r}")
-        return type(ends[0])(value) if whole else float(value)
+        return int(value) if are_ints else float(value)
     listed = list(axis.values if axis.values is not None else range(*(axis.range or (0,))))
     if value not in listed:
         raise AnswerError(f"`{name}` needs one of {listed}, got {value!r}")
-    return listed[listed.index(value)]
+    found = listed[listed.index(value)]
+    return found if whole else float(found)
