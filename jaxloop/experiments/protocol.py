@@ -135,7 +135,7 @@ def _floor(loop: _Loop) -> Requests:
     finite = values[np.isfinite(values)]
     deviation = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
     smallest, looks = plan.criteria.smallest_effect, plan.spending.looks
-    level = plan.spending.level(plan.spending.of_round(1), len(looks) - 1, plan.promote)
+    level = plan.spending.level(plan.spending.of_round(1), len(looks) - 1, plan.promote if plan.rounds else 1)
     in_deviations = smallest / (deviation * math.sqrt(2)) if smallest and deviation else math.nan
     yield Note(
         {

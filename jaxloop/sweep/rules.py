@@ -1,6 +1,7 @@
 """What a sweep must obey: keys and names that exist, values in bounds, no member twice. Each rule, said once."""
 
 from collections.abc import Container, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic import ValidationError
@@ -152,6 +153,8 @@ def _broken_loop(document: Document, source_map: SourceMap) -> Iterator[str]:
     yield from _broken_space(document, source_map)
     if document.population.scheduler != "budget":
         yield source_map.say(("population", "scheduler"), 'needs to be "budget": a loop halves over seeds itself')
+    if "tpe" in loop.shares() and find_spec("optuna") is None:
+        yield source_map.say(("loop", "proposer"), 'tpe needs Optuna: pip install "jaxloop[tpe]"')
     if ("command" in loop.shares()) != bool(loop.command):
         yield source_map.say(("loop", "command"), 'goes with proposer = "command", which needs it')
     if loop.promote > loop.configs:

@@ -156,6 +156,7 @@ def test_an_hparam_that_does_nothing_is_a_dead_one(tmp_path):
         (("shares = [0.4, 0.6]", "shares = [0.4, 0.5]"), "one share above 0 for each look, 1 in all"),
         (("looks = [3, 6]", "looks = [6, 3]"), "ascending"),
         (("rounds = 2", 'proposer = "tpee"'), "tpee"),
+        (("rounds = 2", 'proposer = "command"'), "which needs it"),
     ],
 )
 def test_a_broken_loop_is_told(change, says, tmp_path):
