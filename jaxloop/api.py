@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
-from jaxloop.experiments.driver import Driver, check_can_try
 from jaxloop.storage import final_parameters, lock, run_folder
 from jaxloop.storage.disk import RUNS
 from jaxloop.storage.records import Member
@@ -88,6 +87,8 @@ class Ready(NamedTuple):
     def _scheduler(self, store: Store) -> Scheduler:
         """Return the scheduler that the sweep asks for."""
         if self.sweep.document.loop:
+            from jaxloop.experiments.driver import Driver  # SciPy's statistics take a second: for loops alone
+
             return Driver(self.sweep, store)
         return SCHEDULERS[self.sweep.document.population.scheduler](self.sweep, store)
 
@@ -136,7 +137,8 @@ def loop(
       SweepError: the file breaks a rule, or the folder is taken; nothing was written.
       ResourceError: memory or disk ran out; what was saved is whole, and `resume` continues the loop.
     """
-    return run(file, out=out, overrides=overrides, observe=observe)
+    ready = created(file, out, overrides, is_loop=True)
+    return Run(ready.folder, ready.train(observe))
 
 
 def resume(
@@ -207,6 +209,8 @@ def attempted(
     path: str | Path, changed: tuple[str, ...], because: str, expected: float | None, planned: int | None
 ) -> tuple["Run", Ready]:
     """Record a hypothesis in the ledger of a loop, for `Ready.train` to test; see `attempt`."""
+    from jaxloop.experiments.driver import check_can_try
+
     run, ready = resumed(path)
     document = ready.sweep.document
     if document.loop is None:
@@ -244,8 +248,14 @@ def fork(
     return Run(ready.folder, ready.train(observe))
 
 
-def created(swept: str | Path | Sweep, out: str | Path | None = None, overrides: tuple[str, ...] = ()) -> Ready:
-    """Create a run with all its members waiting; see `run`."""
+def created(
+    swept: str | Path | Sweep,
+    out: str | Path | None = None,
+    overrides: tuple[str, ...] = (),
+    *,
+    is_loop: bool = False,
+) -> Ready:
+    """Create a run with all its members waiting; see `run` and `loop`."""
     prepare()
     if not isinstance(swept, Sweep):
         checked, task = read(swept, overrides)
@@ -253,6 +263,7 @@ def created(swept: str | Path | Sweep, out: str | Path | None = None, overrides:
         raise TypeError("overrides go with a sweep file: a Sweep is checked already")
     else:
         checked, task = swept, task_of(swept)
+    sweep.check_kind(checked, is_loop=is_loop)
     return Ready(create.create(checked, task, Path(out or RUNS / checked.name), numbered=not out), checked, task)
 
 

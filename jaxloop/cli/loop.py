@@ -24,17 +24,15 @@ COLUMNS = ("id", "round", "verdict", "effect", "low", "high", "n", "level", "rho
 @as_json
 def loop(file: Path, overrides: tuple[str, ...], out: Path | None, together: Together, as_json: bool) -> None:
     """Propose configs, screen them, confirm the best on fresh seeds, and judge each, round by round."""
-    from jaxloop.errors import SweepError
-    from jaxloop.sweep.sweep import load
+    from jaxloop.sweep.sweep import check_kind, load
 
     if out:
         refuse_taken(out)
-    if load(file, overrides).document.loop is None:
-        raise SweepError(f"{file}: has no [loop]: `jaxloop population {file}` trains it")
+    check_kind(load(file, overrides), is_loop=True)
     from jaxloop import api
 
     start_jax(together)
-    ready = api.created(file, out, overrides)
+    ready = api.created(file, out, overrides, is_loop=True)
     train(ready, as_json)
     if not as_json:
         click.echo(f"jaxloop ledger {shlex.quote(str(ready.folder))}")

@@ -58,10 +58,10 @@ class Panel:
 
     def __call__(self, progress: "Progress") -> None:
         self.tell(progress.notes)
-        self._tell_rounds(progress)
         if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
             return
         self.said = time.monotonic()
+        self._tell_rounds(progress)
         stream = sys.stderr if self.console.stderr else sys.stdout
         with ignoring_broken_pipe(stream):
             if self.live:

@@ -74,12 +74,10 @@ def population(
 
 def _checked_without_jax(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
     """Check a sweep file before JAX is loaded, so that its errors come at once; return all its overrides."""
-    from jaxloop.errors import SweepError
-    from jaxloop.sweep.sweep import load
+    from jaxloop.sweep.sweep import check_kind, load
 
     overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
-    if load(file, overrides).document.loop is not None:
-        raise SweepError(f"{file}: has a [loop]: `jaxloop loop {file}` runs it")
+    check_kind(load(file, overrides), is_loop=False)
     return overrides
 
 

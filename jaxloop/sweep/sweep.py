@@ -82,6 +82,18 @@ class Sweep:
         return self.document.varied()
 
 
+def check_kind(checked: Sweep, *, is_loop: bool) -> None:
+    """Make sure that a sweep is a loop's, or that it is not.
+
+    Raises:
+      SweepError: it is the other.
+    """
+    if is_loop and checked.document.loop is None:
+        raise SweepError(checked.source_map.say(("run",), "has no [loop]: `jaxloop population` trains it"))
+    if not is_loop and checked.document.loop is not None:
+        raise SweepError(checked.source_map.say(("loop",), "has a [loop]: `jaxloop loop` runs it"))
+
+
 def digest(value: Any) -> str:
     """Return a content hash of plain data."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,7 +6,6 @@ go on with what they have.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -31,12 +30,11 @@ class Halving:
         self.every, self.metric = sweep.document.run.evaluate_every, store.metric
         self.sign = 1.0 if store.mode == "max" else -1.0
         self.configs: dict[str, list[int]] = {}
-        self.hparams = sweep.members
         for number, hparams in enumerate(sweep.members):
             self.configs.setdefault(identity.config(hparams), []).append(number)
         self.rungs = rungs([hparams["steps"] for hparams in sweep.members], len(self.configs), self.every)
         self.values: dict[tuple[int, int], float] = {}  # by rung and member
-        self.stopped: set[int] = set()
+        self.ended: set[int] = set()
         for member in store.members():
             points = store.points(member.number)
             for rung, steps in enumerate(self.rungs):
@@ -46,7 +44,7 @@ class Halving:
             if member.status in (Status.DIVERGED, Status.STOPPED):
                 self._lose(member.number)
             if member.status in ENDED:
-                self.stopped.add(member.number)
+                self.ended.add(member.number)
 
     def decide(self, measured: Measured) -> Decisions:
         for at, number in enumerate(measured.members.tolist()):
@@ -56,7 +54,7 @@ class Halving:
             if measured.diverged[at]:
                 self._lose(number)
             if not measured.goes_on[at]:
-                self.stopped.add(number)
+                self.ended.add(number)
         waits_at, losers = self._standing()
         present = set(measured.members[measured.goes_on].tolist()) | set(measured.paused)
         at_rung = {
@@ -64,8 +62,8 @@ class Halving:
             for number, steps in zip(measured.members.tolist(), measured.steps.tolist(), strict=True)
             if number in waits_at and steps == self.rungs[waits_at[number]][number]
         }
-        stop = losers & present - self.stopped
-        self.stopped |= stop
+        stop = losers & present - self.ended
+        self.ended |= stop
         paused = set(measured.paused)
         return Decisions(
             stop=stop,
@@ -100,7 +98,7 @@ class Halving:
             self.values.setdefault((rung, number), LOST)
 
 
-def rungs(budgets: Sequence[int], configs: int, every: int) -> list[Mapping[int, Any]]:
+def rungs(budgets: Sequence[int], configs: int, every: int) -> list[Mapping[int, int]]:
     """Return the steps of each rung, by member: a share of its budget, at a chunk's end.
 
     Args:
@@ -108,7 +106,7 @@ def rungs(budgets: Sequence[int], configs: int, every: int) -> list[Mapping[int,
       configs: how many there are.
       every: steps of a chunk.
     """
-    found: list[Mapping[int, Any]] = []
+    found: list[Mapping[int, int]] = []
     count = int(math.log(max(configs, 1), ETA) + 1e-9)
     for rung in range(count):
         share = ETA ** (rung - count)
