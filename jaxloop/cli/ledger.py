@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 
-def told(records: list[dict[str, Any]]) -> list[str]:
+def summary_lines(records: list[dict[str, Any]]) -> list[str]:
     """Return the noise floor, the rounds and the audit, a line each."""
     lines = []
     for record in records:

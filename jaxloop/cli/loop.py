@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jaxloop.cli.ledger import cell, told, verdict_line
+from jaxloop.cli.ledger import cell, summary_lines, verdict_line
 from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
 from jaxloop.cli.training import start_jax, train
 from jaxloop.errors import INTERRUPTED
@@ -68,11 +68,8 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
     for record in experiments:
         table.add_row(*(cell(record.get(name)) for name in COLUMNS))
     console().print(table)
-    for line in told(records):
+    for line in summary_lines(records):
         click.echo(line)
-
-
-CODES = {"success": 0, "tie": 10, "tie (dead hparam)": 10, "failure": 11, "undecided": 12, "crash": 13}
 
 
 @click.command("try")
@@ -95,6 +92,7 @@ def attempt(
     """Test one hypothesis against a loop's incumbent; the exit code is the verdict's."""
     from jaxloop import api
     from jaxloop.cli.panel import Panel
+    from jaxloop.experiments.verdict import EXIT_CODES, Outcome
 
     start_jax(run=run)
     loaded, ready = api.attempted(run, changed, because, expected, planned)
@@ -105,7 +103,7 @@ def attempt(
             sys.exit(INTERRUPTED + signal)
         record = loaded.ledger[-1]
     click.echo(strict_json(record) if as_json else verdict_line(record))
-    sys.exit(CODES[record["verdict"]])
+    sys.exit(EXIT_CODES[Outcome(record["verdict"])])
 
 
 COMMANDS = (loop, attempt, ledger)

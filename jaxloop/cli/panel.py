@@ -78,9 +78,9 @@ class Panel:
 
     def _tell_rounds(self, progress: "Progress") -> None:
         """Print what a loop has recorded since the last turn."""
-        from jaxloop.cli.ledger import told
+        from jaxloop.cli.ledger import summary_lines
 
-        lines = told(progress.store.ledger())
+        lines = summary_lines(progress.store.ledger())
         stream = sys.stderr if self.console.stderr else sys.stdout
         with ignoring_broken_pipe(stream):
             for line in lines[self.rounds :]:

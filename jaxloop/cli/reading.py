@@ -64,7 +64,7 @@ def ls(folder: Path, as_json: bool) -> None:
     for each in () if as_json else found:
         shown = [name for name in COUNTED if each.counts[name] or name in ALWAYS]
         counts = "  ".join(f"{each.counts[name]} {name}" for name in shown)
-        click.echo(f"{each.run}  {each.told()}  {sum(each.counts.values())} members  {counts}")
+        click.echo(f"{each.run}  {each.in_words()}  {sum(each.counts.values())} members  {counts}")
 
 
 @click.command()
@@ -112,7 +112,7 @@ def _remark(store: Any) -> None:
 
     found = state(store)
     if found.status != "finished":
-        click.echo(f"{found.run} is {found.told()}", err=True)
+        click.echo(f"{found.run} is {found.in_words()}", err=True)
     for drift in found.drift:
         told = "; ".join(drift["changes"])
         click.echo(f"{found.run}: from turn {drift['turn']} on trained after a change: {told}", err=True)

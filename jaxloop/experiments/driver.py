@@ -16,7 +16,7 @@ from jaxloop.experiments.proposers.evolution import Evolution
 from jaxloop.experiments.proposers.random import Random
 from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
-from jaxloop.experiments.protocol import Ask, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train, research
+from jaxloop.experiments.protocol import Ask, Hear, Hypothesis, LoopPlan, Request, Requests, Train, research
 from jaxloop.experiments.spending import Spending
 from jaxloop.experiments.verdict import Criteria, Outcome
 from jaxloop.storage.records import ENDED, Status
@@ -26,6 +26,7 @@ from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes
 from jaxloop.training.scheduler import Decisions, Join, Measured
 
+WAITING = object()  # in place of an answer
 CLEAR = (Outcome.TIE, Outcome.DEAD, Outcome.FAILURE)  # verdicts that need no second try
 MOST_REFUSED = 20  # rejected proposals that are recorded of an answer
 PROPOSERS: dict[str, Callable[[], Proposer]] = {
@@ -108,7 +109,7 @@ class Driver:
         if "command" in self.loop.shares() and processes.are_several():
             raise SweepError("a program cannot propose for several processes: its answers may differ")
         self.ledger = store.ledger()
-        self.recorded = list(self.ledger)  # what of it the protocol has not been given yet
+        self.recorded = list(self.ledger)  # records that have not been replayed yet
         self.values: dict[int, Mapping[str, float]] = {}
         for member in store.members():
             if member.status in ENDED:
@@ -117,6 +118,7 @@ class Driver:
         self.requests: Requests = research(plan_of(sweep, store.mode))
         self.request: Request | None = next(self.requests)
         self.records: list[dict[str, Any]] = []
+        self.joins: list[Join] = []
         self.begun: Train | None = None  # whose stage is in the ledger
 
     def decide(self, measured: Measured) -> Decisions:
@@ -125,14 +127,13 @@ class Driver:
             self.values[int(measured.members[at])] = {} if measured.diverged[at] else metrics
         for number in range(len(self.numbers), len(measured.hparams)):
             self.numbers.setdefault(space.key(measured.hparams[number]), number)
-        self.records = []
-        joins: list[Join] = []
-        while self.request is not None and not joins:
-            joins, answer, is_answered = self._answer(self.request, measured.hparams)
-            if not is_answered:
+        self.records, self.joins = [], []
+        while self.request is not None:
+            answer = self._answer(self.request, measured.hparams)
+            if answer is WAITING:
                 break
             self.request = self._next(answer)
-        return Decisions(join=joins, resume=measured.paused, records=self.records)
+        return Decisions(join=self.joins, resume=measured.paused, records=self.records)
 
     def _next(self, answer: Any) -> Request | None:
         try:
@@ -140,41 +141,32 @@ class Driver:
         except StopIteration:
             return None
 
-    def _answer(self, request: Request, hparams: Any) -> tuple[list[Join], Any, bool]:
-        """Return members that need to join for a request; or its answer, if there is one already."""
+    def _answer(self, request: Request, hparams: Sequence[Mapping[str, Any]]) -> Any:
+        """Return the answer to a request; `WAITING` where members need to train first."""
+        if isinstance(request, Train):
+            return self._values(request, hparams)
         if isinstance(request, Ask):
-            return [], self._proposals(request), True
+            return self._proposals(request)
         if isinstance(request, Hear):
             heard = self._recorded("hypothesis") if self.recorded else None
-            return [], heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields}), True
-        if isinstance(request, Note):
-            self._record(request.record)
-            return [], None, True
-        wanted = [
-            [self._hparams(hparams[0], config, seed) for seed in request.seeds] for config in request.configs
-        ]
+            return heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields})
+        return self._record(request.record)
+
+    def _values(self, request: Train, hparams: Sequence[Mapping[str, Any]]) -> Any:
+        """Return (configs, seeds) values of the metric; `WAITING` while members train, which join if need be."""
+        wanted = [[{**hparams[0], **config, "seed": seed} for seed in request.seeds] for config in request.configs]
         new = {space.key(each): each for row in wanted for each in row if space.key(each) not in self.numbers}
-        first_new = len(hparams)
-        expected = self.numbers | {each: first_new + at for at, each in enumerate(new)}
+        known = self.numbers | {each: number for number, each in enumerate(new, len(hparams))}
+        numbers = [[known[space.key(each)] for each in row] for row in wanted]
         if request is not self.begun:
             self.begun = request
-            members = [[expected[space.key(each)] for each in row] for row in wanted]
-            stage = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "members": members}
+            stage = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "members": numbers}
             self._record({"kind": "stage", **stage})
-        if new:
-            return [Join(0, each) for each in new.values()], None, False
-        numbers = [[self.numbers[space.key(each)] for each in row] for row in wanted]
-        if not all(number in self.values for row in numbers for number in row):
-            return [], None, False
+        if new or not all(number in self.values for row in numbers for number in row):
+            self.joins = [Join(0, each) for each in new.values()]
+            return WAITING
         metric = self.metric.replace("validation/", f"{request.split}/")
-        return (
-            [],
-            np.array([[_finite(self.values[number].get(metric)) for number in row] for row in numbers]),
-            True,
-        )
-
-    def _hparams(self, first: Mapping[str, Any], config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        return {**first, **config, "seed": seed}
+        return np.array([[_finite(self.values[number].get(metric)) for number in row] for row in numbers])
 
     def _proposals(self, ask: Ask) -> list[Proposal]:
         """Return what was proposed, if that is recorded, or else ask the proposers, each for its share."""
@@ -218,9 +210,9 @@ class Driver:
                 self.loop.command, self.sweep.folder, request, self.space, verdicts, count, self.loop.timeout
             )
             if answer.refused:
-                told = answer.refused[:MOST_REFUSED]
-                self._append({"kind": "refused", "round": ask.round, "attempt": attempt, "why": told})
-                request["refused"] = told
+                rejected = answer.refused[:MOST_REFUSED]
+                self._append({"kind": "refused", "round": ask.round, "attempt": attempt, "why": rejected})
+                request["refused"] = rejected
             if answer.proposals:
                 return answer.proposals
         return []

@@ -128,7 +128,7 @@ def research(plan: LoopPlan) -> Requests:
 
 
 def _floor(loop: _Loop) -> Requests:
-    """Train the baseline on several seeds: what they differ by is noise, and says what the loop can see."""
+    """Train the baseline on several seeds: their spread is noise, and bounds what the loop can see."""
     plan = loop.plan
     values = yield Train("floor", 0, [plan.baseline], list(range(plan.floor_seeds)))
     loop.trainings += values.size
@@ -160,7 +160,7 @@ class _Screened(NamedTuple):
 
 def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generator[Request, Any, list[_Screened]]:
     """Train all on one seed, half of them on one more, a quarter on two more; return the means of all."""
-    sign = 1.0 if loop.plan.criteria.mode == "max" else -1.0
+    sign = loop.plan.criteria.sign
     values: list[list[float]] = [[] for _ in proposed]
     left, seed = list(range(len(proposed))), 0
     for part, seeds in ((1, 1), (2, 1), (4, 2)):
@@ -186,7 +186,7 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
 
 
 def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened: Sequence[_Screened]) -> Requests:
-    """Judge the best proposals beside the incumbent on fresh paired seeds; the best success succeeds it."""
+    """Judge the best proposals beside the incumbent, on fresh paired seeds; the best success replaces it."""
     plan, spending = loop.plan, loop.plan.spending
     # most seeds of screening first, then by the mean
     ranking = sorted(range(len(proposed)), key=lambda at: (-screened[at].seeds, -screened[at].mean))
@@ -200,7 +200,10 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened:
         if verdict and verdict.outcome == Outcome.SUCCESS:
             successes.append((verdict.effect, proposal.config))
         record = _experiment(loop, number, proposal, incumbent, verdict, seeds)
-        screening = {"screening_mean": _unsigned(loop, screened[at]), "screening_seeds": screened[at].seeds}
+        screening = {
+            "screening_mean": plan.criteria.sign * screened[at].mean,
+            "screening_seeds": screened[at].seeds,
+        }
         yield Note({**record, **screening})
     loop.recycled = spending.recycled(of_round, len(successes), len(promoted))
     if successes:
@@ -242,16 +245,11 @@ def _experiment(
         "incumbent": incumbent,
         "changed": {name: value for name, value in proposal.config.items() if value != incumbent.get(name)},
         "verdict": str(verdict.outcome) if verdict else "not promoted",
-        **(_told(verdict, seeds) if verdict else {}),
+        **(_verdict_fields(verdict, seeds) if verdict else {}),
     }
 
 
-def _unsigned(loop: _Loop, screened: _Screened) -> float:
-    """Return a mean of screening in units of the metric."""
-    return screened.mean if loop.plan.criteria.mode == "max" else -screened.mean
-
-
-def _told(verdict: Verdict, seeds: Sequence[int]) -> dict[str, Any]:
+def _verdict_fields(verdict: Verdict, seeds: Sequence[int]) -> dict[str, Any]:
     names = ("effect", "low", "high", "p", "level", "n", "rho", "not_finite")
     return {**{name: getattr(verdict, name) for name in names}, "seeds": list(seeds[: verdict.n])}
 
@@ -324,6 +322,6 @@ def _audit(loop: _Loop) -> Requests:
             "baseline_mean": _mean(values[0][np.isfinite(values[0])]),
             "incumbent_mean": _mean(values[1][np.isfinite(values[1])]),
             "trainings": loop.trainings,
-            **_told(verdict, seeds),
+            **_verdict_fields(verdict, seeds),
         }
     )

@@ -46,7 +46,7 @@ def of(sweep: Sweep) -> Space:
 
 
 def key(config: Mapping[str, Any]) -> tuple:
-    """Return what two configs share if a program cannot tell them apart."""
+    """Return a hashable key, equal for configs that are identical in float32."""
     return tuple((name, type(value), single(value)) for name, value in sorted(config.items()))
 
 

@@ -1,4 +1,4 @@
-"""How a loop spends its chance of a false success, and what it can see for it."""
+"""How a loop allocates its type I error, and the power that this leaves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Spending:
 
     Attributes:
       alpha: the chance of one false success or more, in the whole loop.
-      rounds: how many are planned; None for a loop without an end, whose rounds get ever less.
+      rounds: how many are planned; None for a loop without an end, whose rounds get decreasing shares.
       looks: the numbers of paired seeds at which a comparison is judged, ascending.
       shares: of a comparison's alpha at each look; they sum to 1.
       control: "loop" bounds the whole loop; "round" gives each round all of alpha, and bounds each round alone.
@@ -55,7 +55,7 @@ class Spending:
         return of_round * self.shares[look] / comparisons
 
     def recycled(self, of_round: float, successes: int, comparisons: int) -> float:
-        """Return what a round hands on to the next: the alpha of the comparisons that were successes."""
+        """Return the alpha passed on to the next round: that of the comparisons that were successes."""
         return of_round * successes / comparisons if comparisons and self.control == "loop" else 0.0
 
 

@@ -10,7 +10,7 @@ from scipy import special
 
 
 class Outcome(StrEnum):
-    """What a comparison ended with."""
+    """The result of a comparison."""
 
     SUCCESS = "success"
     TIE = "tie"
@@ -20,6 +20,16 @@ class Outcome(StrEnum):
     CRASH = "crash"  # no seed of the challenger ended with a finite value
 
 
+EXIT_CODES = {  # of `jaxloop try`
+    Outcome.SUCCESS: 0,
+    Outcome.TIE: 10,
+    Outcome.DEAD: 10,
+    Outcome.FAILURE: 11,
+    Outcome.UNDECIDED: 12,
+    Outcome.CRASH: 13,
+}
+
+
 @dataclass(frozen=True)
 class Criteria:
     """What counts as better.
@@ -27,11 +37,16 @@ class Criteria:
     Attributes:
       mode: "max" or "min", which values of the metric are better.
       smallest_effect: the smallest difference that matters, in units of the metric; differences that are shown to
-        be smaller are ties. With 0 there are none but dead ones.
+        be smaller are ties. At 0, only dead hparams tie.
     """
 
     mode: str
     smallest_effect: float = 0.0
+
+    @property
+    def sign(self) -> float:
+        """What a value of the metric is multiplied by, so that more is better."""
+        return 1.0 if self.mode == "max" else -1.0
 
 
 @dataclass(frozen=True)
@@ -79,10 +94,9 @@ def judge(
       is_last: whether no more seeds will come.
 
     Raises:
-      ValueError: the two have not the same number of seeds, or fewer than two.
+      ValueError: the two differ in length, or have fewer than two seeds.
     """
-    sign = 1.0 if criteria.mode == "max" else -1.0
-    theirs, ours = sign * np.asarray(challenger, float), sign * np.asarray(incumbent, float)
+    theirs, ours = (criteria.sign * np.asarray(values, float) for values in (challenger, incumbent))
     if theirs.shape != ours.shape or theirs.ndim != 1 or len(theirs) < 2:
         raise ValueError(f"needs two or more pairs of seeds, got {theirs.shape} and {ours.shape}")
     lost, n = int((~np.isfinite(theirs)).sum()), len(theirs)

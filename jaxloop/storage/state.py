@@ -32,7 +32,7 @@ class RunState:
     drift: list[Drift]
     last_written: float  # seconds since the epoch
 
-    def told(self) -> str:
+    def in_words(self) -> str:
         """Return the status in words."""
         if self.host is None:
             return self.status

@@ -14,7 +14,7 @@ from jaxloop.training.scheduler import Join
 class Joined(NamedTuple):
     """A member that has joined the run.
 
-    number: its own.
+    number: the member's own.
     parent, step: of a copy, the member that it copies, and the steps that this one had taken.
     is_placed: whether it waits for a slot of the program that trains; otherwise another program trains it later.
     """

@@ -16,7 +16,8 @@ from jaxloop.experiments.space import Config, Space, key
 from jaxloop.sweep.axes import Axis
 from jaxloop.sweep.suggest import unknown
 
-BEST, RECENT = 5, 20  # experiments that a program is told
+BEST, RECENT = 5, 20  # experiments that a program sees
+SHOWN = ("config", "hypothesis", "expected", "screening_mean", "verdict", "effect", "low", "high", "n", "round")
 
 
 class AnswerError(Exception):
@@ -81,13 +82,12 @@ def ask(
 def request(
     space: Space, incumbent: Config, metric: str, mode: str, experiments: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a program is told: never a test metric, nor a seed of confirmation.
+    """Return what a program sees: never a test metric, nor a seed of confirmation.
 
     Args:
       experiments: the ledger's records of them, in order.
     """
-    told = ("config", "hypothesis", "expected", "screening_mean", "verdict", "effect", "low", "high", "n", "round")
-    shown = [{name: record[name] for name in told if name in record} for record in experiments]
+    shown = [{name: record[name] for name in SHOWN if name in record} for record in experiments]
     sign = -1 if mode == "max" else 1
     finite = [each for each in shown if math.isfinite(each["screening_mean"])]
     return {
