@@ -209,7 +209,7 @@ def attempted(
     path: str | Path, changed: tuple[str, ...], because: str, expected: float | None, planned: int | None
 ) -> tuple["Run", Ready]:
     """Record a hypothesis in the ledger of a loop, for `Ready.train` to test; see `attempt`."""
-    from jaxloop.experiments.driver import check_can_try
+    from jaxloop.experiments.tries import check_can_try
 
     run, ready = resumed(path)
     document = ready.sweep.document

@@ -1,9 +1,7 @@
 """Runs the loop's protocol as a scheduler of its run: members join as the protocol asks for trainings."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
 from jaxloop.experiments.protocol import Ask, Hear, Hypothesis, LoopPlan, Request, Requests, Train, research
 from jaxloop.experiments.spending import Spending
-from jaxloop.experiments.verdict import Criteria, Outcome
+from jaxloop.experiments.verdict import Criteria
 from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.schema import LoopSection, VerdictSection
@@ -27,7 +25,6 @@ from jaxloop.training import processes
 from jaxloop.training.scheduler import Decisions, Join, Measured
 
 WAITING = object()  # in place of an answer
-CLEAR = (Outcome.TIE, Outcome.DEAD, Outcome.FAILURE)  # verdicts that need no second try
 MOST_REFUSED = 20  # rejected proposals that are recorded of an answer
 PROPOSERS: dict[str, Callable[[], Proposer]] = {
     "random": Random,
@@ -60,39 +57,6 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
         member_steps=document.run.steps,
         alpha_of_tries=verdict.alpha * (loop.reserve if loop.rounds else 1.0),
     )
-
-
-def check_can_try(
-    run: Path, loop: LoopSection, ledger: Sequence[Mapping[str, Any]], changed: Mapping[str, Any]
-) -> None:
-    """Make sure that a loop can take a try.
-
-    Raises:
-      SweepError: it is still running, has no alpha left, or the change needs no try.
-    """
-    kinds = Counter(record["kind"] for record in ledger)
-    tries = sum(record["kind"] == "experiment" and record["proposer"] == "try" for record in ledger)
-    if not kinds["audit" if loop.rounds else "floor"] or kinds["hypothesis"] > tries:
-        raise SweepError(f"{run}: its loop, or a try of it, has not ended: `jaxloop resume {run}` continues it")
-    left = [record["alpha_left"] for record in ledger if "alpha_left" in record]
-    if left and left[-1] <= 0:
-        rule = "in another loop, `[loop] reserve = 0.2` keeps a fifth of it for tries"
-        raise SweepError(f"{run}: the loop has spent all of its alpha: no try can succeed any more; {rule}")
-    if "seed" in changed:
-        raise SweepError("seed: a try chooses its seeds itself")
-    now: Mapping[str, Any] = {}
-    for record in ledger:
-        if record["kind"] in ("round", "audit"):
-            now = record["incumbent"]
-        elif record["kind"] == "experiment" and record["proposer"] == "try":
-            now = record["config"] if record["verdict"] == Outcome.SUCCESS else record["incumbent"]
-    wanted = space.key({**now, **changed})
-    if wanted == space.key(now):
-        raise SweepError("this is the incumbent itself: nothing is changed")
-    for record in ledger:
-        is_same = record["kind"] == "experiment" and space.key(record["config"]) == wanted
-        if is_same and record["incumbent"] == now and record["verdict"] in CLEAR:
-            raise SweepError(f"experiment {record['id']} has tried that already: {record['verdict']}")
 
 
 class Driver:

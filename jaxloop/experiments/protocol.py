@@ -13,78 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxloop.experiments.proposers.base import Known, Proposal
+from jaxloop.experiments.requests import Ask, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train
 from jaxloop.experiments.space import Config
-from jaxloop.experiments.spending import Spending, power, seeds_needed
-from jaxloop.experiments.verdict import Criteria, Outcome, Verdict, judge
+from jaxloop.experiments.spending import power, seeds_needed
+from jaxloop.experiments.verdict import Outcome, Verdict, judge
 
 # Streams of seeds that never meet: screening from 0 on, each round's confirmation, each try, the audit.
 CONFIRMATION, TRIED, OF_A_ROUND, AUDIT = 1_000_000, 2_000_000_000, 10_000, 4_000_000_000
-
-
-class Ask(NamedTuple):
-    """Asks for configs to try in a round; answered with a list of `Proposal`."""
-
-    round: int
-    known: list[Known]
-    incumbent: Config
-
-
-class Train(NamedTuple):
-    """Asks for trainings; answered with (configs, seeds) values of the metric, NaN where one is not finite."""
-
-    stage: str
-    round: int
-    configs: list[Config]
-    seeds: list[int]
-    split: str = "validation"
-
-
-class Hypothesis(NamedTuple):
-    """What a person or an agent wants to know: whether a config beats the incumbent.
-
-    changed: hparams that differ from the incumbent.
-    expected: the effect that is predicted, in units of the metric.
-    planned: how many tries are planned in all; None if that is open.
-    """
-
-    changed: Config
-    because: str
-    expected: float | None = None
-    planned: int | None = None
-
-
-class Hear(NamedTuple):
-    """Asks for the next `Hypothesis`; answered with None where there is none."""
-
-
-class Note(NamedTuple):
-    """A record for the ledger."""
-
-    record: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class LoopPlan:
-    """A loop's criteria and sizes, fixed before its first round.
-
-    Attributes:
-      baseline: the first incumbent.
-      rounds, configs, promote: how many rounds, proposals in each, and challengers of these.
-      floor_seeds, audit_seeds: how many the baseline and the closing audit are trained on.
-      member_steps: that one training takes.
-      alpha_of_tries: what of alpha is kept from the rounds.
-    """
-
-    baseline: Config
-    criteria: Criteria
-    spending: Spending
-    rounds: int
-    configs: int
-    promote: int
-    floor_seeds: int
-    audit_seeds: int
-    member_steps: int
-    alpha_of_tries: float
 
 
 @dataclass
@@ -99,10 +34,6 @@ class _Loop:
     tries: int = 0
     purse: float = 0.0  # alpha for tries, in all
     left: float = 0.0  # of it
-
-
-Request = Ask | Train | Hear | Note
-Requests = Generator[Request, Any, None]
 
 
 def research(plan: LoopPlan) -> Requests:

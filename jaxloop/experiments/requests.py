@@ -1,0 +1,80 @@
+"""What a loop's protocol asks for, and the plan that it follows: values that pass between it and its driver."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jaxloop.experiments.proposers.base import Known
+from jaxloop.experiments.space import Config
+from jaxloop.experiments.spending import Spending
+from jaxloop.experiments.verdict import Criteria
+
+
+class Ask(NamedTuple):
+    """Asks for configs to try in a round; answered with a list of `Proposal`."""
+
+    round: int
+    known: list[Known]
+    incumbent: Config
+
+
+class Train(NamedTuple):
+    """Asks for trainings; answered with (configs, seeds) values of the metric, NaN where one is not finite."""
+
+    stage: str
+    round: int
+    configs: list[Config]
+    seeds: list[int]
+    split: str = "validation"
+
+
+class Hypothesis(NamedTuple):
+    """What a person or an agent wants to know: whether a config beats the incumbent.
+
+    changed: hparams that differ from the incumbent.
+    expected: the effect that is predicted, in units of the metric.
+    planned: how many tries are planned in all; None if that is open.
+    """
+
+    changed: Config
+    because: str
+    expected: float | None = None
+    planned: int | None = None
+
+
+class Hear(NamedTuple):
+    """Asks for the next `Hypothesis`; answered with None where there is none."""
+
+
+class Note(NamedTuple):
+    """A record for the ledger."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """A loop's criteria and sizes, fixed before its first round.
+
+    Attributes:
+      baseline: the first incumbent.
+      rounds, configs, promote: how many rounds, proposals in each, and challengers of these.
+      floor_seeds, audit_seeds: how many the baseline and the closing audit are trained on.
+      member_steps: that one training takes.
+      alpha_of_tries: what of alpha is kept from the rounds.
+    """
+
+    baseline: Config
+    criteria: Criteria
+    spending: Spending
+    rounds: int
+    configs: int
+    promote: int
+    floor_seeds: int
+    audit_seeds: int
+    member_steps: int
+    alpha_of_tries: float
+
+
+Request = Ask | Train | Hear | Note
+Requests = Generator[Request, Any, None]
