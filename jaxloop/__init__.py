@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxloop.api import Run, attempt, fork, load, loop, resume, run
+    from jaxloop.api import attempt, fork, loop, resume, run
     from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
+    from jaxloop.readers.run import Run, load
     from jaxloop.sweep.sizes import Choice, Size, choice, size
     from jaxloop.training.scheduler import Decisions, Join, Measured, Scheduler
 
@@ -32,7 +33,8 @@ __all__ = [
     "size",
 ]
 _HOMES = {
-    "api": ("Run", "attempt", "fork", "load", "loop", "resume", "run"),
+    "api": ("attempt", "fork", "loop", "resume", "run"),
+    "readers.run": ("Run", "load"),
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
     "core.task": ("Data", "Task"),
