@@ -14,7 +14,8 @@ import jax
 import numpy as np
 
 import jaxloop
-from jaxloop.storage.store import FORMAT, Store
+from jaxloop.storage.database import FORMAT
+from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 
 SWEEP = """

@@ -44,8 +44,9 @@ def doctor(as_json: bool) -> None:
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
     from jaxloop.errors import DamagedError, NotFoundError
+    from jaxloop.storage.database import exists
     from jaxloop.storage.state import state
-    from jaxloop.storage.store import Store, exists
+    from jaxloop.storage.store import Store
 
     if not folder.is_dir() and folder != RUNS:
         raise NotFoundError(f"{folder}: no such folder")
@@ -72,8 +73,9 @@ def ls(folder: Path, as_json: bool) -> None:
 @as_json
 def show(target: Path, as_json: bool) -> None:
     """Show a run's members, or one member."""
+    from jaxloop.storage.database import exists
     from jaxloop.storage.state import state
-    from jaxloop.storage.store import Store, exists
+    from jaxloop.storage.store import Store
 
     of_a_run = exists(target.parent) and not exists(target)
     run, label = (target.parent, target.name) if of_a_run else (target, None)

@@ -18,9 +18,10 @@ from jaxloop.core.checks import Checked, check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.storage import checkpoints, disk, run_folder, tensorboard
+from jaxloop.storage.database import FORMAT, exists
 from jaxloop.storage.records import NewMember
 from jaxloop.storage.seal import write_whole
-from jaxloop.storage.store import FORMAT, Store, exists
+from jaxloop.storage.store import Store
 from jaxloop.sweep import identity
 from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sweep import Sweep, digest

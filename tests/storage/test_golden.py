@@ -1,6 +1,6 @@
 """Runs that earlier versions wrote: this one reads them, goes on with them, or says which version can.
 
-Where one of these fails, a reader of the new format belongs beside that of the old, or `store.READERS` gets a
+Where one of these fails, a reader of the new format belongs beside that of the old, or `database.READERS` gets a
 line: the fixtures stay as they are. `tools/golden.py` makes one for a new format.
 """
 
@@ -15,7 +15,8 @@ from conftest import ROOT, TINY
 import jaxloop
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.readers.verify import verify
-from jaxloop.storage.store import FORMAT, Store
+from jaxloop.storage.database import FORMAT
+from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 
 GOLDEN = ROOT / "tests" / "golden"

@@ -11,9 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import jaxloop
 from jaxloop.readers.verify import verify
+from jaxloop.storage.database import FORMAT, TABLES
 from jaxloop.storage.ranking import ranked
 from jaxloop.storage.records import Status
-from jaxloop.storage.store import FORMAT, TABLES, Store
+from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
 from jaxloop.training.scheduler import Decisions, Join, Measured

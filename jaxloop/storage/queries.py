@@ -1,0 +1,105 @@
+"""What a run's store knows: members, counts, curves, the ledger."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from jaxloop.errors import NotFoundError
+from jaxloop.storage.database import Database, quoted
+from jaxloop.storage.records import Member, Status, from_row
+
+
+class Queries(Database):
+    """The questions that readers ask of a run's file."""
+
+    def metric_names(self) -> list[str]:
+        return [name for (name,) in self._rows("select name from pragma_table_info('curves')") if "/" in name]
+
+    def members(self, where: str = "1", parameters: tuple = ()) -> list[Member]:
+        names = self.metric_names()
+        # The last value of each metric: the point at the member's own step holds all of them.
+        last = "".join(f", c.{quoted(name)}" for name in names)
+        rows = self._rows(
+            f"select number, id, config, hparams, status, m.step, folder, finished, j.turn, parent, j.step{last} "
+            f"from members m left join {self._joins} j on j.member = m.number "
+            f"left join curves c on c.member = m.number and c.step = m.step where {where} order by number",
+            parameters,
+        )
+        with self._damage_told():
+            return [from_row(names, *row) for row in rows]
+
+    def member(self, label: str) -> Member:
+        """Return a member by its number or a prefix of its id (at least 4 characters)."""
+        if label.isdecimal() and len(label) < 10 and (found := self.members("number = ?", (int(label),))):
+            return found[0]
+        found = self.members("substr(id, 1, ?) = ?", (len(label), label)) if len(label) >= 4 else []
+        if len(found) != 1:
+            last = sum(self.counts().values()) - 1
+            rule = f"needs a number from 0 to {last}, or the first 4 letters or more of an id"
+            fits = ", ".join(str(member.number) for member in found)
+            why = f"the ids of members {fits} begin so: more letters are needed" if found else rule
+            raise NotFoundError(f"{self.path.parent}: no member {label!r}: {why}")
+        return found[0]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return the records of the loop's ledger, in order."""
+        rows = self._rows("select record from ledger order by number") if self._has("ledger") else []
+        with self._damage_told():
+            return [dict(json.loads(record)) for (record,) in rows]
+
+    def counts(self) -> dict[str, int]:
+        found = dict(self._rows("select status, count(*) from members group by status"))
+        return {status: found.get(status, 0) for status in Status}
+
+    def steps(self, number: int | None = None) -> np.ndarray:
+        """(points,) int64 steps at which any member, or one, has a point."""
+        one, parameters = ("1", ()) if number is None else ("member = ?", (number,))
+        found = self._rows(f"select distinct step from curves where {one} order by step", parameters)
+        with self._damage_told():
+            return np.array([step for (step,) in found], np.int64)
+
+    def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
+        if metric not in self.metric_names():
+            raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
+        steps = self.steps().tolist()
+        ((count,),) = self._rows("select count(*) from members")
+        values = np.full((count, len(steps)), np.nan, np.float32)
+        place = {step: i for i, step in enumerate(steps)}
+        column = quoted(metric)
+        for member, step, value in self._rows(
+            f"select member, step, {column} from curves where {column} is not null"
+        ):
+            values[member, place[step]] = value
+        return np.asarray(steps, np.int64), values
+
+    def trained_at(self, turn: int) -> dict[int, int]:
+        """Return the steps of each member that was being trained at the end of a turn, by number."""
+        rows = self._rows(
+            f"select number, coalesce(max(c.step), j.step, 0) from members m "
+            f"left join {self._joins} j on j.member = m.number "
+            "left join curves c on c.member = m.number and c.turn <= ?1 "
+            "where admitted <= ?1 and (retired is null or retired > ?1) group by number",
+            (turn,),
+        )
+        return dict(rows)
+
+    def points(self, number: int, turn: int | None = None) -> dict[tuple[str, int], float]:
+        """Return one member's curves: its measured values by (metric, step), as they were at the end of a turn."""
+        names = self.metric_names()
+        columns = ", ".join(["step", *map(quoted, names)])
+        rows = self._rows(
+            f"select {columns} from curves where member = ?1 and turn <= coalesce(?2, turn)", (number, turn)
+        )
+        return {
+            (name, step): value
+            for step, *values in rows
+            for name, value in zip(names, values, strict=True)
+            if value is not None
+        }
+
+    @property
+    def _joins(self) -> str:
+        """The table of joins; where an earlier format has none, an empty one."""
+        return "joins" if self._has("joins") else "(select 0 member, 0 turn, 0 parent, 0 step where false)"
