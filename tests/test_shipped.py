@@ -10,6 +10,7 @@ from jaxloop import api
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
+FEW = ("loop.rounds=1", "loop.configs=4", "loop.floor_seeds=4", "loop.audit_seeds=2", "loop.promote=1")
 
 
 @pytest.mark.slow
@@ -21,6 +22,11 @@ def test_every_sweep_that_ships_runs(path, tmp_path):
     assert re.search(r"Expect", header), "what result to expect"
     short = ("run.steps=4", "run.evaluate_every=2", "checkpoint.keep=none")
     swept, _ = api.read(path, short)
+    if swept.document.loop:
+        looks = ("verdict.looks=[2]", "verdict.shares=[1.0]")
+        run = jaxloop.loop(path, out=tmp_path / "run", overrides=(*short, *FEW, *looks))
+        assert run.ledger[-1]["kind"] == "audit"
+        return
     seeds = ("axes.seed.count=1",) if "seed" in swept.document.axes else ()
     axes = swept.document.axes
     thin = [f"axes.{name}.num=2" for name, axis in axes.items() if axis.num]
