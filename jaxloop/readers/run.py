@@ -19,7 +19,7 @@ from jaxloop.sweep.hparams import Namespace
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks import load as tasks
 from jaxloop.tasks.of_sweep import with_task
-from jaxloop.training import create
+from jaxloop.training import growth
 from jaxloop.training.host import prepare
 from jaxloop.training.summary import Summary
 
@@ -79,9 +79,9 @@ class Run:
             checked, task = self.read(overrides)
         except SweepError as error:
             if overrides and self._is_for_a_fork(overrides):
-                raise SweepError(f"{error}\n{create.for_a_fork(self.path)}") from error
+                raise SweepError(f"{error}\n{growth.for_a_fork(self.path)}") from error
             raise
-        align = create.aligned if overrides else create.as_recorded
+        align = growth.aligned if overrides else growth.as_recorded
         return align(checked, self.store), task
 
     def read(self, overrides: tuple[str, ...], which: Literal["sweep", "written"] = "sweep") -> tuple[Sweep, Task]:

@@ -1,12 +1,11 @@
 """What a sweep must obey: keys and names that exist, values in bounds, no member twice. Each rule, said once."""
 
 from collections.abc import Container, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 from pydantic import ValidationError
 
-from jaxloop.sweep import catalog
+from jaxloop.sweep import catalog, loop_rules
 from jaxloop.sweep.axes import Axis, extremes, length, single
 from jaxloop.sweep.hparams import Namespace, kind_of, namespace
 from jaxloop.sweep.schema import (
@@ -108,7 +107,7 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
         yield from _broken_entry(document, path, entry, names, source_map)
     if names:
         yield from _shared_names(document, names, source_map)
-    yield from _broken_loop(document, source_map)
+    yield from loop_rules.broken(document, source_map)
     population = document.population
     if population.members and population.sampler not in DRAWING:
         yield source_map.say(("population", "members"), f"goes with random or sobol, not {population.sampler}")
@@ -140,39 +139,6 @@ def _broken_entry(
         yield source_map.say(path, f"`{name}` is an axis of all cases already")
     elif name == "steps" and not isinstance(entry, Axis):
         yield source_map.say(path, "the step budget belongs in `run.steps` (or is an axis)")
-
-
-def _broken_loop(document: Document, source_map: SourceMap) -> Iterator[str]:
-    """Yield what is wrong with a loop's search space, or with what goes with a loop alone."""
-    loop = document.loop
-    if loop is None:
-        for section in ("verdict", "baseline"):
-            if getattr(document, section):
-                yield source_map.say((section,), "goes with a [loop]")
-        return
-    yield from _broken_space(document, source_map)
-    if document.population.scheduler != "budget":
-        yield source_map.say(("population", "scheduler"), 'needs to be "budget": a loop halves over seeds itself')
-    if "tpe" in loop.shares() and find_spec("optuna") is None:
-        yield source_map.say(("loop", "proposer"), 'tpe needs Optuna: pip install "jaxloop[tpe]"')
-    if ("command" in loop.shares()) != bool(loop.command):
-        yield source_map.say(("loop", "command"), 'goes with proposer = "command", which needs it')
-    if loop.promote > loop.configs:
-        rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
-        yield source_map.say(("loop", "promote"), rule)
-
-
-def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:
-    """Yield what is wrong with the axes that a loop searches, and with its baseline."""
-    if not document.axes:
-        yield source_map.say(("loop",), "needs [axes], the space that it searches")
-    for name, axis in document.axes.items():
-        if name in catalog.REPLICATES or axis.count:
-            yield source_map.say(("axes", name), "a loop chooses seeds itself, and searches no replicates")
-    for name in document.baseline.keys() - document.axes.keys():
-        yield source_map.say(("baseline", name), unknown("axis", name, document.axes))
-    if document.cases:
-        yield source_map.say(("cases",), "cannot be searched by a loop yet")
 
 
 def _broken_ranking(task: str, evaluate: EvaluateSection, source_map: SourceMap) -> Iterator[str]:

@@ -58,11 +58,29 @@ def new_members(
     """
     ids = {member.id: number for number, member in known.items()}
     for number, parent, step, _ in joined:
-        hparams = sweep.members[number]
-        of = None if parent is None else identity.Parent(known[parent].id, step)
-        found = identity.member(hparams, sweep.document, origin["code"], origin["data"], of)
-        if found in ids:
-            raise ValueError(f"the scheduler has a member join that is in the run already, as {ids[found]}")
-        ids[found] = number
-        folder = tensorboard.folder_name(number, hparams, sweep.varied)
-        yield NewMember(number, found, identity.config(hparams), hparams, folder, parent, step)
+        new = new_member(sweep, origin, number, parent, "" if parent is None else known[parent].id, step)
+        if new.id in ids:
+            raise ValueError(f"the scheduler has a member join that is in the run already, as {ids[new.id]}")
+        ids[new.id] = number
+        yield new
+
+
+def new_member(
+    sweep: Sweep,
+    origin: dict[str, str],
+    number: int,
+    parent: int | None = None,
+    parent_id: str = "",
+    step: int = 0,
+) -> NewMember:
+    """Return a member as a store records it.
+
+    Args:
+      origin: as `drift.origin` gives it.
+      parent, parent_id, step: of a copy, what it copies.
+    """
+    hparams = sweep.members[number]
+    of = None if parent is None else identity.Parent(parent_id, step)
+    own = identity.member(hparams, sweep.document, origin["code"], origin["data"], of)
+    folder = tensorboard.folder_name(number, hparams, sweep.varied)
+    return NewMember(number, own, identity.config(hparams), hparams, folder, parent, step)

@@ -8,7 +8,8 @@ from jaxloop.storage.records import ENDED
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import drift, provenance, retention
-from jaxloop.training.create import grow, refuse_other_terms, whereabouts
+from jaxloop.training.create import whereabouts
+from jaxloop.training.growth import grow, refuse_other_terms
 from jaxloop.training.rewind import rewind, whole_checkpoint
 
 
@@ -18,7 +19,7 @@ def prepared(
     """Run the checks before training, then roll a run's store and files back to the resume point.
 
     Args:
-      sweep: `create.aligned` with the run; new members join it.
+      sweep: `growth.aligned` with the run; new members join it.
       origin: as `drift.origin` gives it.
       allow_drift: to go on although code, data or libraries have changed since the run was last started.
 

@@ -61,7 +61,7 @@ def train(
     """Train every member that has not ended, from the last checkpoint on.
 
     Args:
-      sweep: in the order of the run's members (`create.aligned`); new ones behind them join the run.
+      sweep: in the order of the run's members (`growth.aligned`); new ones behind them join the run.
       allow_drift: to go on although code, data or libraries have changed since the run was last started.
       scheduler: gives, of the run's store, who decides at each chunk's end; by default all take all their steps.
 

@@ -1,0 +1,42 @@
+"""What a loop's file must obey beside the rules of every sweep."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from jaxloop.sweep import catalog
+from jaxloop.sweep.schema import Document
+from jaxloop.sweep.source_map import SourceMap
+from jaxloop.sweep.suggest import unknown
+
+
+def broken(document: Document, source_map: SourceMap) -> Iterator[str]:
+    """Yield what is wrong with a loop's search space, or with what goes with a loop alone."""
+    loop = document.loop
+    if loop is None:
+        for section in ("verdict", "baseline"):
+            if getattr(document, section):
+                yield source_map.say((section,), "goes with a [loop]")
+        return
+    yield from _broken_space(document, source_map)
+    if document.population.scheduler != "budget":
+        yield source_map.say(("population", "scheduler"), 'needs to be "budget": a loop halves over seeds itself')
+    if "tpe" in loop.shares() and find_spec("optuna") is None:
+        yield source_map.say(("loop", "proposer"), 'tpe needs Optuna: pip install "jaxloop[tpe]"')
+    if ("command" in loop.shares()) != bool(loop.command):
+        yield source_map.say(("loop", "command"), 'goes with proposer = "command", which needs it')
+    if loop.promote > loop.configs:
+        rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
+        yield source_map.say(("loop", "promote"), rule)
+
+
+def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:
+    """Yield what is wrong with the axes that a loop searches, and with its baseline."""
+    if not document.axes:
+        yield source_map.say(("loop",), "needs [axes], the space that it searches")
+    for name, axis in document.axes.items():
+        if name in catalog.REPLICATES or axis.count:
+            yield source_map.say(("axes", name), "a loop chooses seeds itself, and searches no replicates")
+    for name in document.baseline.keys() - document.axes.keys():
+        yield source_map.say(("baseline", name), unknown("axis", name, document.axes))
+    if document.cases:
+        yield source_map.say(("cases",), "cannot be searched by a loop yet")

@@ -1,0 +1,166 @@
+"""How a run grows: its sweep changes, and new members join behind those it has, which keep numbers and results."""
+
+import shlex
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jaxloop.core import size_classes
+from jaxloop.core.checks import check_sweep
+from jaxloop.core.task import Task
+from jaxloop.errors import DamagedError, SweepError
+from jaxloop.storage import disk, run_folder
+from jaxloop.storage.database import FORMAT
+from jaxloop.storage.seal import write_whole
+from jaxloop.storage.store import Store
+from jaxloop.sweep.schema import Document
+from jaxloop.sweep.sweep import Sweep, digest
+from jaxloop.training import disk_estimate
+from jaxloop.training.joins import new_member
+
+
+def as_recorded(sweep: Sweep, store: Store) -> Sweep:
+    """Return a run's own sweep with its members as recorded, plus the defaults of hparams added since.
+
+    Raises:
+      DamagedError: the store's members are not those of a run.
+    """
+    recorded = _members(store)
+    if recorded == sweep.members:
+        return sweep
+    new = sweep.members[0]
+    return replace(sweep, members=[{**{name: new[name] for name in new.keys() - had}, **had} for had in recorded])
+
+
+def aligned(sweep: Sweep, store: Store) -> Sweep:
+    """Return a changed sweep with its members in the order of their numbers in a run, new ones behind them.
+
+    Raises:
+      SweepError: the run has members that the sweep has not, or the sweep changes what they share.
+      DamagedError: the store's members are not those of a run.
+    """
+    refuse_other_terms(sweep, store)
+    recorded = _members(store)
+    if recorded == sweep.members[: len(recorded)]:
+        return sweep
+    wanted = {digest(hparams): hparams for hparams in sweep.members}
+    originals = [member for member in store.members() if member.parent is None]
+    missing_here = [member for member in originals if wanted.pop(digest(member.hparams), None) is None]
+    lost = [member.hparams for member in missing_here if member.joined is None]
+    if lost:
+        run = store.path.parent
+        raise SweepError(
+            f"{run}: {len(lost)} of its {len(recorded)} members are not in this sweep (the first: "
+            f"{_nearest_difference(lost[0], sweep.members)}): {for_a_fork(run)}"
+        )
+    return replace(sweep, members=[*recorded, *wanted.values()])
+
+
+def for_a_fork(run: Path) -> str:
+    """Return what to do with a change that a run does not take."""
+    return f"a run only grows; `jaxloop fork {shlex.quote(str(run))} --set ...` starts another from it"
+
+
+def _members(store: Store) -> list[dict[str, Any]]:
+    """Return the hparams of a run's members, by number."""
+    members = store.members()
+    if [member.number for member in members] != list(range(len(members))):
+        raise DamagedError(f"{store.path}: member numbers have gaps: it lost rows")
+    return [member.hparams for member in members]
+
+
+def _nearest_difference(lost: dict[str, Any], members: list[dict[str, Any]]) -> str:
+    """Return how a member differs from the one in a sweep that is most like it: "steps=200, here 400"."""
+
+    def apart(other: dict[str, Any]) -> list[str]:
+        return sorted(name for name in lost.keys() | other.keys() if lost.get(name) != other.get(name))
+
+    other = min(members, key=lambda each: len(apart(each)))
+    return ", ".join(f"{name}={lost.get(name)}, here {other.get(name)}" for name in apart(other)[:3])
+
+
+def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], facts: dict[str, Any]) -> None:
+    """Record a changed sweep and its new members, to be trained next; where nothing changed, `facts` alone.
+
+    Killed at any instant, the run has them or not.
+
+    Args:
+      sweep: `aligned` with the run.
+      origin: as `drift.origin` gives it.
+      facts: to record together with them.
+
+    Raises:
+      SweepError: the sweep breaks a rule of the task.
+      ResourceError: the disk is too small.
+    """
+    if (text := sweep.toml()) != store.sweep:
+        before, recorded = _recorded(store), [member.hparams for member in store.members()]
+        known = sweep.members[: len(recorded)]
+        if not all(had.items() <= wanted.items() for had, wanted in zip(recorded, known, strict=True)):
+            raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
+        checked, had = check_sweep(sweep, task), store.size_classes
+        new = list(range(len(recorded), len(sweep.members)))
+        buckets = size_classes.buckets(sweep, task, new) if new else []
+        disk.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
+        with store.transaction():
+            store.add_members(new_member(sweep, origin, number) for number in new)
+            store.put(
+                **({"status": "interrupted"} if new else {}),
+                **facts,
+                format=FORMAT,
+                sweep=text,
+                written=sweep.written,
+                varied=sweep.varied,
+                metric=checked.metric,
+                mode=checked.mode,
+                size_classes=[*had, *size_classes.numbers(buckets)],
+                growing=True,
+            )
+            if before.population != sweep.document.population:
+                for index in range(len(had)):
+                    store.put_layout(index, None)
+    elif facts:
+        store.put(**facts)
+    file = run_folder.sweep(run)
+    if not file.exists() or file.read_text(encoding="utf-8", errors="replace") != text:
+        write_whole(file, text)
+    if store.growing:
+        store.put(growing=False)
+
+
+def refuse_other_terms(sweep: Sweep, store: Store) -> None:
+    """Make sure that what all members of a run share is as it was.
+
+    Raises:
+      SweepError: it is not.
+    """
+    before, after = _recorded(store), sweep.document
+    shared = {
+        "run.task": (before.run.task, after.run.task),
+        "run.evaluate_every": (before.run.evaluate_every, after.run.evaluate_every),
+        "evaluate.batch_size": (before.evaluate.batch_size, after.evaluate.batch_size),
+        "population.deterministic": (before.population.deterministic, after.population.deterministic),
+        "data": (before.data, after.data),
+        "loop": (before.loop, after.loop),
+        "verdict": (before.verdict, after.verdict),
+        "baseline": (before.baseline, after.baseline),
+        **(
+            {
+                "axes": (before.axes, after.axes),
+                "run.steps": (before.run.steps, after.run.steps),
+                "evaluate.metric": (before.evaluate.metric, after.evaluate.metric),
+                "evaluate.mode": (before.evaluate.mode, after.evaluate.mode),
+            }
+            if before.loop
+            else {}
+        ),
+    }
+    for key, (was, wanted) in shared.items():
+        if was != wanted:
+            rule = f"needs to stay {was!r}, as the run's members have it, got {wanted!r}; a fork can differ"
+            raise SweepError(sweep.source_map.say(tuple(key.split(".")), rule))
+
+
+def _recorded(store: Store) -> Document:
+    return Document.model_validate(tomllib.loads(store.sweep))
