@@ -1,6 +1,6 @@
 """Members that join a run while it trains: their hparams, their place, and what a store records of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxloop.core.bucket import Bucket
@@ -25,7 +25,7 @@ class Joined(NamedTuple):
     is_placed: bool
 
 
-def hparams_of(sweep: Sweep, bucket: Bucket, join: Join) -> dict[str, Any]:
+def _hparams(sweep: Sweep, bucket: Bucket, join: Join) -> dict[str, Any]:
     """Return all hparams of a member that joins.
 
     Args:
@@ -44,8 +44,26 @@ def hparams_of(sweep: Sweep, bucket: Bucket, join: Join) -> dict[str, Any]:
     return {**like, **join.hparams, **floats}
 
 
+def joined(sweep: Sweep, buckets: Sequence[Bucket], join: Join, step: int = 0) -> Joined:
+    """Give a member that joins the run's next number, and a place in the first bucket that can hold it.
+
+    Args:
+      buckets: the first is that of the member which is copied, if one is.
+      step: of a copy, the steps that its parent has taken.
+
+    Raises:
+      ValueError: it changes what it cannot, or a copy has no steps left to take.
+    """
+    hparams, number = _hparams(sweep, buckets[0], join), len(sweep.members)
+    if hparams["steps"] <= step:
+        raise ValueError(f"a copy of member {join.like} after {step} steps needs more to take")
+    sweep.members.append(hparams)
+    is_placed = any(bucket.add(number, hparams) for bucket in buckets)
+    return Joined(number, join.like if join.copy else None, step, is_placed)
+
+
 def new_members(
-    sweep: Sweep, origin: dict[str, str], joined: Iterable[Joined], known: Mapping[int, Member | NewMember]
+    sweep: Sweep, origin: dict[str, str], who: Iterable[Joined], known: Mapping[int, Member | NewMember]
 ) -> Iterator[NewMember]:
     """Yield members as a store records them.
 
@@ -57,7 +75,7 @@ def new_members(
       ValueError: one is in the run already.
     """
     ids = {member.id: number for number, member in known.items()}
-    for number, parent, step, _ in joined:
+    for number, parent, step, _ in who:
         new = new_member(sweep, origin, number, parent, "" if parent is None else known[parent].id, step)
         if new.id in ids:
             raise ValueError(f"the scheduler has a member join that is in the run already, as {ids[new.id]}")

@@ -14,8 +14,7 @@ from jaxloop.storage import run_folder
 from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
-from jaxloop.training import processes, retire
-from jaxloop.training.joins import Joined, hparams_of
+from jaxloop.training import joins, processes, retire
 from jaxloop.training.parked import Parked
 from jaxloop.training.scheduler import Join, Measured, Scheduler, decide
 from jaxloop.training.turn import Turn
@@ -166,20 +165,16 @@ class Stream:
         """Return the steps that some members would take in all."""
         return sum(self.sweep.members[number]["steps"] for number in members.tolist())
 
-    def _join(self, joins: Sequence[Join]) -> list[Joined]:
+    def _join(self, wanted: Sequence[Join]) -> list[joins.Joined]:
         """Give members that join their numbers, and let them wait for a slot; copies have what they copy."""
         seats = {number: slot for slot, number in enumerate(self.slots.members.tolist())}
         joined, copies = [], []
-        for join in joins:
-            hparams, number = hparams_of(self.sweep, self.program.bucket, join), len(self.sweep.members)
+        for join in wanted:
             step = int(self.slots.steps[seats[join.like]]) if join.copy else 0
-            if hparams["steps"] <= step:
-                raise ValueError(f"a copy of member {join.like} after {step} steps needs more to take")
-            self.sweep.members.append(hparams)
-            is_placed = self.program.bucket.add(number, hparams)
-            joined.append(Joined(number, join.like if join.copy else None, step, is_placed))
-            copies += [number] if join.copy else []
-        self._park(np.array([seats[join.like] for join in joins if join.copy], int), np.array(copies, np.int32))
+            member = joins.joined(self.sweep, [self.program.bucket], join, step)
+            joined.append(member)
+            copies += [member.number] if join.copy else []
+        self._park(np.array([seats[join.like] for join in wanted if join.copy], int), np.array(copies, np.int32))
         for member in joined:
             if member.is_placed:
                 self.slots.wait(member.number)

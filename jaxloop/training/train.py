@@ -147,13 +147,7 @@ class _Training:
         decisions = decide(self.scheduler, Measured(hparams=self.sweep.members))
         if not decisions.join:
             return
-        joined = []
-        for number, join in enumerate(decisions.join, len(self.sweep.members)):
-            hparams = joins.hparams_of(self.sweep, self.buckets[0], join)
-            self.sweep.members.append(hparams)
-            is_placed = any(bucket.add(number, hparams) for bucket in self.buckets)
-            joined.append(joins.Joined(number, None, 0, is_placed))
-        new = self._placed(joined)
+        new = self._placed([joins.joined(self.sweep, self.buckets, join) for join in decisions.join])
         if processes.leads():
             with self.store.transaction():
                 self.store.join(self.turn, new, size_classes.numbers(self.buckets))
