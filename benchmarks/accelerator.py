@@ -31,7 +31,7 @@ from workload import WORKLOADS
 import jaxloop
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, undivided
-from jaxloop.core.program import compiled, shared
+from jaxloop.core.program import SlotLimits, compiled, shared
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.tasks import mnist1d
@@ -165,7 +165,7 @@ def beside_a_bare_loop(_quick: bool) -> Iterator[dict[str, Any]]:
 def _turns_alone(swept: sweep.Sweep, turns: int) -> float:
     """Member-steps/s of the compiled turn, evaluation and all, with nothing read by the host between turns."""
     (bucket,), task, mesh = undivided(swept), mnist1d(), devices.member_mesh()
-    program = compiled(swept, task, bucket, mesh, capacity=len(swept.members))
+    program = compiled(swept, task, bucket, mesh, SlotLimits(capacity=len(swept.members)))
     columns = [bucket.columns(member) | {SIZE_CLASS: np.int32(0)} for member in swept.members]
     hparams = program.place({name: np.array([column[name] for column in columns]) for name in columns[0]})
     data, nobody = shared(task, bucket, mesh), program.place(np.zeros(program.capacity, bool))

@@ -1,6 +1,5 @@
 """Python's face: run a sweep, load a run. The command line calls the same functions."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ from jaxloop.core.task import Task
 from jaxloop.errors import SweepError
 from jaxloop.readers.run import Run, load
 from jaxloop.storage import lock
-from jaxloop.storage.disk import RUNS
+from jaxloop.storage.destination import RUNS
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.sweep.sweep import Sweep
@@ -16,14 +15,9 @@ from jaxloop.tasks.of_sweep import read, task_of
 from jaxloop.training import create, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
-from jaxloop.training.scheduler import RunToBudget, Scheduler
-from jaxloop.training.schedulers.halving import Halving
+from jaxloop.training.scheduler import Scheduler
+from jaxloop.training.schedulers import SCHEDULERS
 from jaxloop.training.summary import Summary
-
-SCHEDULERS: dict[str, Callable[[Sweep, Store], Scheduler]] = {
-    "budget": lambda sweep, store: RunToBudget(),
-    "halving": Halving,
-}
 
 
 class Ready(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 from jaxloop import api
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, undivided
-from jaxloop.core.program import compiled, shared
+from jaxloop.core.program import SlotLimits, compiled, shared
 from jaxloop.sweep import sweep
 
 TURNS = 2  # the first starts members, the last one ends and tests them
@@ -20,7 +20,7 @@ def trained(swept: sweep.Sweep, group_size: int, clones: int | None = None):
     """
     (bucket,) = undivided(swept)
     task, mesh = api.task_of(swept), devices.member_mesh()
-    program = compiled(swept, task, bucket, mesh, capacity=group_size * mesh.size, group_size=group_size)
+    program = compiled(swept, task, bucket, mesh, SlotLimits(group_size * mesh.size, group_size))
     lanes = np.tile(np.arange(group_size) < (clones or group_size), mesh.size)
     columns = {name: np.full(len(lanes), value) for name, value in bucket.columns(swept.members[0]).items()}
     columns["steps"] = np.where(lanes, columns["steps"], 0).astype(columns["steps"].dtype)

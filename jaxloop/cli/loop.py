@@ -11,7 +11,7 @@ from jaxloop.cli.ledger import cell, summary_lines, verdict_line
 from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
 from jaxloop.cli.training import start_jax, train
 from jaxloop.errors import INTERRUPTED
-from jaxloop.storage.disk import refuse_taken
+from jaxloop.storage.destination import refuse_taken
 
 COLUMNS = ("id", "round", "verdict", "effect", "low", "high", "n", "level", "rho", "changed")
 

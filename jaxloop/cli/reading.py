@@ -9,7 +9,8 @@ import click
 
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
-from jaxloop.storage.disk import RUNS, refuse_taken
+from jaxloop.storage.destination import RUNS, refuse_taken
+from jaxloop.storage.run_folder import exists
 
 
 @click.command()
@@ -44,7 +45,6 @@ def doctor(as_json: bool) -> None:
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
     from jaxloop.errors import DamagedError, NotFoundError
-    from jaxloop.storage.database import exists
     from jaxloop.storage.state import state
     from jaxloop.storage.store import Store
 
@@ -73,7 +73,6 @@ def ls(folder: Path, as_json: bool) -> None:
 @as_json
 def show(target: Path, as_json: bool) -> None:
     """Show a run's members, or one member."""
-    from jaxloop.storage.database import exists
     from jaxloop.storage.state import state
     from jaxloop.storage.store import Store
 
@@ -151,7 +150,8 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has finished with a finite {metric}; {shown}", err=True)
             return
-        from jaxloop.cli.panel import best_table, console
+        from jaxloop.cli.panel import console
+        from jaxloop.cli.tables import best_table
 
         console().print(best_table(rows, store.varied, metric))
         _remark(store)

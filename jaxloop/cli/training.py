@@ -18,7 +18,7 @@ from jaxloop.cli.options import (
     sweep_folder,
 )
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
-from jaxloop.storage.disk import RUNS, refuse_taken
+from jaxloop.storage.destination import RUNS, refuse_taken
 from jaxloop.storage.records import ENDED
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ def train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
 
 def _tell(folder: Path, varied: list[str], summary: "Summary") -> None:
     """Print how a run ended, and the next useful commands."""
-    from jaxloop.cli.panel import best_table, console
+    from jaxloop.cli.panel import console
+    from jaxloop.cli.tables import best_table
     from jaxloop.storage import run_folder
 
     if summary.best:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop.sweep.catalog import TRACED_INTS
-from jaxloop.sweep.optimizer_arguments import UNPADDABLE
+from jaxloop.sweep.optimizers import UNPADDABLE
 from jaxloop.sweep.sizes import Choice, Size, plain
 from jaxloop.sweep.sweep import Sweep
 

@@ -11,7 +11,7 @@ import optax
 from optax import contrib
 
 from jaxloop.core.task import Hparams
-from jaxloop.sweep.optimizer_arguments import DECAY_MASKS, OPTIMIZERS
+from jaxloop.sweep.optimizers import DECAY_MASKS, OPTIMIZERS
 
 ROWS = 4  # that a long sum adds side by side before it adds along them
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -34,6 +34,31 @@ from jaxloop.errors import ResourceError, is_out_of_device_memory
 from jaxloop.sweep.sweep import Sweep
 
 Tuned = Callable[[int, int], int]
+
+
+class SlotCounts(NamedTuple):
+    """How many members a program trains at a time, and how many of them share a group."""
+
+    capacity: int
+    group_size: int
+
+
+@dataclass(frozen=True)
+class SlotLimits:
+    """What bounds the slots of a program.
+
+    Attributes:
+      capacity, group_size: instead of the sweep's own.
+      tuned: gives the group size where nobody chose it, from a first guess and the widest.
+      memory_bytes: that each device may use.
+      processes: how many share the members; each program has its part of the slots.
+    """
+
+    capacity: int | None = None
+    group_size: int | None = None
+    tuned: Tuned = lambda first, most: first
+    memory_bytes: float = math.inf
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -91,46 +116,35 @@ def compiled(
     task: Task,
     bucket: Bucket,
     mesh: Mesh,
-    *,
-    capacity: int | None = None,
-    group_size: int | None = None,
-    tuned: Tuned = lambda first, most: first,
-    memory_bytes: float = math.inf,
-    processes: int = 1,
+    limits: SlotLimits = SlotLimits(),
 ) -> CompiledProgram:
     """Compile a bucket's turn; nothing is allocated on a device.
 
     A capacity that nobody chose shrinks until its program is planned to fit in the devices' memory.
-
-    Args:
-      capacity, group_size: instead of the sweep's own.
-      tuned: gives the group size where nobody chose it, from a first guess and the widest.
-      memory_bytes: that each device may use.
-      processes: how many share the members; each program has its part of the slots.
 
     Raises:
       ResourceError: the program does not fit on a device.
     """
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
-    chosen = capacity is not None or sweep.document.population.capacity != "auto"
-    narrowest = group_size or smallest_group(sweep)
-    capacity, group_size = _slots(sweep, task, bucket, mesh, capacity, group_size, tuned, processes)
+    chosen = limits.capacity is not None or sweep.document.population.capacity != "auto"
+    narrowest = limits.group_size or smallest_group(sweep)
+    counts = _slot_counts(sweep, task, bucket, mesh, limits)
     if chosen:
-        return _compiled(sweep, task, bucket, mesh, state, capacity, group_size)
+        return _compiled(sweep, task, bucket, mesh, state, counts)
     while True:
         try:
-            program = _compiled(sweep, task, bucket, mesh, state, capacity, group_size)
-            if program.memory_bytes <= memory_bytes:
+            program = _compiled(sweep, task, bucket, mesh, state, counts)
+            if program.memory_bytes <= limits.memory_bytes:
                 return program
-            share = memory_bytes / program.memory_bytes
+            share = limits.memory_bytes / program.memory_bytes
         except ResourceError:
             share = 0.5
-        smaller = devices.shrunk(capacity, group_size, narrowest, mesh.size, share)
+        smaller = devices.shrunk(*counts, narrowest, mesh.size, share)
         if smaller is None:
-            free = f"{memory_bytes / 2**30:.2f} GiB of each are free"
-            raise ResourceError(f"{capacity} members at a time do not fit in the devices' memory: {free}")
-        capacity, group_size = smaller
+            free = f"{limits.memory_bytes / 2**30:.2f} GiB of each are free"
+            raise ResourceError(f"{counts.capacity} members at a time do not fit in the devices' memory: {free}")
+        counts = SlotCounts(*smaller)
 
 
 def smallest_group(sweep: Sweep) -> int:
@@ -140,16 +154,16 @@ def smallest_group(sweep: Sweep) -> int:
 
 
 def _compiled(
-    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, capacity: int, group_size: int
+    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, counts: SlotCounts
 ) -> CompiledProgram:
     """Return the turn of so many slots as an executable.
 
     Raises:
       ResourceError: the compiler says that it cannot fit.
     """
-    arguments = _arguments(state, bucket, task, capacity, mesh)
+    arguments = _arguments(state, bucket, task, counts.capacity, mesh)
     turns = [_turn(sweep, task, part, state, mesh) for part in bucket.size_classes]
-    advance = spread(grouped(rested(by_size_class(turns)), group_size), mesh)
+    advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
     turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
     lowered = turn.lower(*arguments)
     try:
@@ -157,13 +171,15 @@ def _compiled(
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_device_memory(error):
             raise
-        raise ResourceError(f"{capacity} slots do not fit on the device: lower population.capacity") from None
+        raise ResourceError(
+            f"{counts.capacity} slots do not fit on the device: lower population.capacity"
+        ) from None
     sizes = executable.memory_analysis()
     return CompiledProgram(
         bucket=bucket,
         mesh=mesh,
-        capacity=capacity,
-        group_size=group_size,
+        capacity=counts.capacity,
+        group_size=counts.group_size,
         advance=executable,
         state=arguments[1],
         params=[params_shapes(task, part) for part in bucket.size_classes],
@@ -186,18 +202,10 @@ def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mes
     return streamed(populated(program))
 
 
-def _slots(
-    sweep: Sweep,
-    task: Task,
-    bucket: Bucket,
-    mesh: Mesh,
-    capacity: int | None,
-    group_size: int | None,
-    tuned: Tuned,
-    processes: int,
-) -> tuple[int, int]:
-    """Return the program's capacity and group_size: the caller's, else the sweep's, else chosen."""
+def _slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: SlotLimits) -> SlotCounts:
+    """Return the program's capacity and group size: the limits' own, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
+    capacity, group_size, processes = limits.capacity, limits.group_size, limits.processes
     if capacity is None and isinstance(settings.capacity, int):
         capacity = math.ceil(settings.capacity / processes)
     loop = sweep.document.loop
@@ -209,8 +217,8 @@ def _slots(
         alike = slots if loop else math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
         most = devices.largest_group(min(slots, alike), mesh.size, cpu=cpu)
         first = devices.choose_group_size(working_set(sweep, task, bucket), most) if cpu else most
-        group_size = tuned(first, most)
-    return devices.capacity(slots, group_size, mesh.size), group_size
+        group_size = limits.tuned(first, most)
+    return SlotCounts(devices.capacity(slots, group_size, mesh.size), group_size)
 
 
 def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:

@@ -14,7 +14,7 @@ from jaxloop.core.member import TrainingRun, as_size, member, raveled
 from jaxloop.core.optimizer import Layout, Shape
 from jaxloop.core.prng import threefry
 from jaxloop.core.task import Hparams, Task
-from jaxloop.sweep.optimizer_arguments import SHAPE_AWARE
+from jaxloop.sweep.optimizers import SHAPE_AWARE
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.sweep import Sweep
 

@@ -65,6 +65,11 @@ class Slots:
         """Let a member wait for a seat, behind those that wait already."""
         self.queues[self.bucket.class_of[number]].append(number)
 
+    def wait_first(self, numbers: Iterable[int]) -> None:
+        """Let members wait for a seat, in this order, before those that wait already."""
+        for number in reversed(list(numbers)):
+            self.queues[self.bucket.class_of[number]].appendleft(number)
+
     def reseat(self, slot: int, number: int) -> None:
         """Let a member take the place of another, which it is a copy of."""
         steps = self.steps[slot]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxloop.sweep.axes import Axis, interpolate, single
+from jaxloop.sweep.axes import Axis, ends, interpolate, listed, single
 from jaxloop.sweep.sweep import Sweep
 
 Config = dict[str, Any]  # of the hparams that a loop searches
@@ -52,9 +52,9 @@ def key(config: Mapping[str, Any]) -> tuple:
 
 def _fraction(axis: Axis, value: Any) -> float:
     if axis.log or axis.linear:
-        low, high = axis.log or axis.linear or (0, 1)
+        low, high = ends(axis)
         if axis.log:
             low, high, value = math.log(low), math.log(high), math.log(max(value, low))
         return min(1.0, max(0.0, (value - low) / (high - low)))
-    listed = list(axis.values if axis.values is not None else range(*(axis.range or (0,))))
-    return (listed.index(value) + 0.5) / len(listed) if value in listed else 0.5
+    values = listed(axis)
+    return (values.index(value) + 0.5) / len(values) if value in values else 0.5

@@ -16,7 +16,7 @@ import psutil
 
 from jaxloop.core import devices
 from jaxloop.formatting import scaled
-from jaxloop.storage import disk
+from jaxloop.storage import destination
 from jaxloop.training import host, provenance
 
 CLOCK_SECONDS = 2.0  # that a disk's clock may differ by
@@ -32,7 +32,7 @@ def doctor(folder: Path) -> dict[str, Any]:
     """
     mesh = devices.member_mesh()
     cache = Path(jax.config.values["jax_compilation_cache_dir"] or platformdirs.user_cache_path("jaxloop"))
-    existing = disk.existing(folder)
+    existing = destination.existing(folder)
     usage = shutil.disk_usage(existing)
     found = {
         "versions": provenance.versions(),

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, SweepError, is_out_of_resources, sqlite_code
+from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources, sqlite_code
 from jaxloop.storage import facts, run_folder
 from jaxloop.sweep.suggest import nearest
 
@@ -25,7 +25,6 @@ TABLES = {  # that runs of earlier formats lack
     # what a loop has decided, in order, each after a turn
     "ledger": "(number integer primary key, turn integer not null, record text not null)",
 }
-PATH_BYTES = 490  # of a run's folder: SQLite takes paths of 512, with names of its own behind them
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
 
@@ -43,13 +42,13 @@ class Database(facts.Facts):
           NotFoundError, DamagedError: there is none, or it cannot be read.
         """
         self.path = run_folder.database(run)
-        refuse_long(run)
+        run_folder.refuse_long(run)
         if content is not None:
             self.connection = sqlite3.connect(":memory:", isolation_level=None)
             self.connection.deserialize(content)
             return
-        if not create and not exists(run):
-            hint = f"; {run.parent} is one" if exists(run.parent) else nearest(run.name, _beside(run))
+        if not create and not run_folder.exists(run):
+            hint = f"; {run.parent} is one" if run_folder.exists(run.parent) else nearest(run.name, _beside(run))
             raise NotFoundError(f"{run}: no run here{hint or '; `jaxloop ls` lists runs'}")
         if self.path.is_symlink():
             raise DamagedError(f"{self.path}: is a link, which jaxloop never writes")
@@ -188,26 +187,10 @@ class Database(facts.Facts):
             return self.connection.execute(query, parameters).fetchall()
 
 
-def refuse_long(run: Path) -> None:
-    """Make sure that SQLite can open a file in a folder, if the folder's name is one that the file system takes.
-
-    Raises:
-      SweepError: its path is too long.
-    """
-    size = len(os.fsencode(run.absolute()))
-    if size > PATH_BYTES and len(os.fsencode(run.name)) < 256:
-        raise SweepError(f"{run}: path too long: needs at most {PATH_BYTES} bytes, has {size}")
-
-
-def exists(run: Path) -> bool:
-    """Return whether the folder holds a run; False for a path that is too long."""
-    return os.path.exists(run_folder.database(run))
-
-
 def _beside(run: Path) -> list[str]:
     """Return the names of the readable runs in the same folder as a path."""
     try:
-        return [entry.name for entry in os.scandir(run.parent) if exists(Path(entry.path))]
+        return [entry.name for entry in os.scandir(run.parent) if run_folder.exists(Path(entry.path))]
     except OSError:
         return []
 

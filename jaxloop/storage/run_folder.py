@@ -1,6 +1,9 @@
 """Every path in a run's folder, each named once."""
 
+import os
 from pathlib import Path
+
+from jaxloop.errors import SweepError
 
 SWEEP = "sweep.toml"  # the sweep with every default written out
 PROVENANCE = "run.json"  # versions, machine and results, for people
@@ -8,6 +11,25 @@ DATABASE = "run.sqlite"
 LOCK, OWNER = ".lock", ".owner.json"  # of the process that trains the run
 MEMBERS = "members"  # TensorBoard events and checkpoints of each member's own
 FINAL = "finished"  # final parameters of members that retired together
+
+
+PATH_BYTES = 490  # SQLite takes paths of 512, with names of its own behind them
+
+
+def exists(run: Path) -> bool:
+    """Return whether the folder holds a run; False for a path that is too long."""
+    return os.path.exists(database(run))
+
+
+def refuse_long(run: Path) -> None:
+    """Make sure that SQLite can open a file in a folder, if the folder's name is one that the file system takes.
+
+    Raises:
+      SweepError: its path is too long.
+    """
+    size = len(os.fsencode(run.absolute()))
+    if size > PATH_BYTES and len(os.fsencode(run.name)) < 256:
+        raise SweepError(f"{run}: path too long: needs at most {PATH_BYTES} bytes, has {size}")
 
 
 def sweep(run: Path) -> Path:

@@ -80,15 +80,20 @@ def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
             value = low + fraction * (high - low)
         value = min(max(value, low), high)
         return round(value) if whole and _are_ints(low, high) else float(value)
-    listed = _listed(axis)
-    return listed[min(int(fraction * len(listed)), len(listed) - 1)]
+    separate = listed(axis)
+    return separate[min(int(fraction * len(separate)), len(separate) - 1)]
 
 
-def _listed(axis: Axis) -> Sequence[Any]:
-    """Return the values of an axis of separate values; a range or a count is not written out."""
+def listed(axis: Axis) -> Sequence[Any]:
+    """Return the values of an axis of separate values; empty for `log` and `linear`."""
     if axis.values is not None:
         return axis.values
     return range(axis.count) if axis.count is not None else range(*(axis.range or (0,)))
+
+
+def ends(axis: Axis) -> tuple[float, float]:
+    """Return the least and the greatest value of an axis of numbers."""
+    return axis.log or axis.linear or (min(listed(axis)), max(listed(axis)))
 
 
 def extremes(axis: Axis, whole: bool) -> list[Any]:
@@ -105,7 +110,7 @@ def points(axis: Axis, whole: bool) -> list[Any]:
       whole: the hparam is not a float, so integer ends give integers.
     """
     if not (axis.log or axis.linear):
-        return list(_listed(axis))
+        return list(listed(axis))
     num = axis.num or 2
     return [interpolate(axis, i / max(1, num - 1), whole) for i in range(num)]
 
@@ -170,9 +175,10 @@ def _combinations(axes: dict[str, Axis], whole: dict[str, bool]) -> float:
 
 
 def _different(axis: Axis, whole: bool) -> float:
-    if ends := axis.log or axis.linear:
-        return ends[1] - ends[0] + 1 if whole and _are_ints(*ends) else math.inf
-    return len(set(map(single, axis.values))) if axis.values is not None else len(_listed(axis))
+    if axis.log or axis.linear:
+        low, high = ends(axis)
+        return high - low + 1 if whole and _are_ints(low, high) else math.inf
+    return len(set(map(single, axis.values))) if axis.values is not None else len(listed(axis))
 
 
 def _once_each(configs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

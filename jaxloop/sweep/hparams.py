@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from jaxloop.sweep.axes import Axis, listed
 from jaxloop.sweep.catalog import (
     BOUNDS,
     CHOICES,
@@ -16,7 +17,7 @@ from jaxloop.sweep.catalog import (
     TASKS,
     TRACED_INTS,
 )
-from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
+from jaxloop.sweep.optimizers import OPTIMIZERS
 from jaxloop.sweep.sizes import Choice, Size, size
 
 KINDS = {  # and what each means for the program
@@ -32,6 +33,15 @@ def kind_of(name: str, default: Any) -> str:
     if isinstance(default, Size | Choice):
         return "padded" if isinstance(default, Size) else "switched"
     return "traced" if isinstance(default, float) or name in TRACED_INTS else "static"
+
+
+def is_tunable(axis: Axis, default: Any) -> bool:
+    """Return whether a member may get any number on this axis while its program stays the same."""
+    return (
+        isinstance(default, float)
+        and axis.kind != "static"
+        and all(isinstance(value, int | float) for value in listed(axis))
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from jaxloop.sweep import catalog, loop_rules
 from jaxloop.sweep.axes import Axis, extremes, length, single
-from jaxloop.sweep.hparams import Namespace, kind_of, namespace
+from jaxloop.sweep.hparams import Namespace, is_tunable, kind_of, namespace
 from jaxloop.sweep.schema import (
     CheckpointSection,
     Document,
@@ -107,6 +107,7 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
         yield from _broken_entry(document, path, entry, names, source_map)
     if names:
         yield from _shared_names(document, names, source_map)
+        yield from _broken_scheduler(document, names, source_map)
     yield from loop_rules.broken(document, source_map)
     population = document.population
     if population.members and population.sampler not in DRAWING:
@@ -161,6 +162,16 @@ def _shared_names(document: Document, names: Namespace, source_map: SourceMap) -
         for name in sorted(names.task.keys() & names.tables["optimizer"][optimizer].keys()):
             rule = f"declares an hparam `{name}`, which {optimizer} takes too: rename it"
             yield source_map.say(("run", "task"), rule)
+
+
+def _broken_scheduler(document: Document, names: Namespace, source_map: SourceMap) -> Iterator[str]:
+    """Yield what a scheduler lacks, where the sweep asks for one."""
+    axes = document.all_axes().items()
+    if document.population.scheduler == "pbt" and not any(
+        is_tunable(axis, names.known.get(name)) for name, axis in axes
+    ):
+        rule = "pbt needs an axis of numbers that a copy may change, such as learning_rate"
+        yield source_map.say(("population", "scheduler"), rule)
 
 
 def _broken_axis(

@@ -60,7 +60,7 @@ class PopulationSection(Section):
     capacity: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
     group_size: Annotated[Any, BeforeValidator(_auto_or_count)] = "auto"
     deterministic: bool = False
-    scheduler: Annotated[str, _one_of("budget", "halving")] = "budget"
+    scheduler: Annotated[str, _one_of("budget", "halving", "asha", "median", "pbt")] = "budget"
     max_members: int = Field(100_000, ge=1)
 
 

@@ -13,8 +13,8 @@ from jaxloop.core.cautions import cautions
 from jaxloop.core.checks import Checked, check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError
-from jaxloop.storage import checkpoints, disk, run_folder
-from jaxloop.storage.database import exists
+from jaxloop.storage import checkpoints, destination, run_folder
+from jaxloop.storage.run_folder import exists
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.tasks.load import missing
@@ -42,9 +42,9 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
     if processes.leads():
         checkpoints.refuse_patterns(run)
         buckets, notes = size_classes.buckets(sweep, task), cautions(sweep, task)
-        disk.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
+        destination.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
         if not numbered:
-            disk.refuse_taken(run)
+            destination.refuse_taken(run)
         wanted, run = run, _free(run) if numbered else run
         run.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".jaxloop-", dir=run.parent))

@@ -10,7 +10,7 @@ from jaxloop.core import size_classes
 from jaxloop.core.checks import check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.storage import disk, run_folder
+from jaxloop.storage import destination, run_folder
 from jaxloop.storage.database import FORMAT
 from jaxloop.storage.seal import write_whole
 from jaxloop.storage.store import Store
@@ -102,7 +102,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
         checked, had = check_sweep(sweep, task), store.size_classes
         new = list(range(len(recorded), len(sweep.members)))
         buckets = size_classes.buckets(sweep, task, new) if new else []
-        disk.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
+        destination.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
         with store.transaction():
             store.add_members(new_member(sweep, origin, number) for number in new)
             store.put(

@@ -13,7 +13,7 @@ from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions
 from jaxloop.core.checks import check_sweep
-from jaxloop.core.program import compiled
+from jaxloop.core.program import SlotLimits, compiled
 from jaxloop.core.shapes import step_flops
 from jaxloop.core.task import Task
 from jaxloop.formatting import scaled
@@ -129,7 +129,7 @@ def _program(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh) -> PlannedPro
     started = time.perf_counter()
     tuned = partial(group_tuner.remembered, sweep, task, bucket, mesh)
     memory_bytes = host.memory_bytes(mesh) or math.inf
-    program = compiled(sweep, task, bucket, mesh, tuned=tuned, memory_bytes=memory_bytes)
+    program = compiled(sweep, task, bucket, mesh, SlotLimits(tuned=tuned, memory_bytes=memory_bytes))
     return PlannedProgram(
         members=len(bucket.numbers),
         static={name: plain(value) for name, value in bucket.static.items()},

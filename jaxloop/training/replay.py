@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from jaxloop.core import size_classes
 from jaxloop.core.devices import SMALLEST_GROUP, member_mesh, on_cpu
-from jaxloop.core.program import CompiledProgram, compiled, shared
+from jaxloop.core.program import CompiledProgram, SlotLimits, compiled, shared
 from jaxloop.core.slots import Slots
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
@@ -81,9 +81,10 @@ def _program(sweep: Sweep, task: Task, store: Store, number: int, mesh: Mesh) ->
     buckets = size_classes.recorded(sweep, store.size_classes)
     if on_cpu(mesh):
         alone = size_classes.with_one(buckets, number)
-        return compiled(sweep, task, alone, mesh, capacity=1, group_size=SMALLEST_GROUP)
+        return compiled(sweep, task, alone, mesh, SlotLimits(capacity=1, group_size=SMALLEST_GROUP))
     index = next(index for index, bucket in enumerate(buckets) if number in bucket.numbers)
     layout = store.layout(index)
     if layout is None:
         raise DamagedError(f"{store.path}: the layout of member {number}'s program is missing")
-    return compiled(sweep, task, buckets[index], mesh, capacity=layout["capacity"], group_size=layout["width"])
+    limits = SlotLimits(capacity=layout["capacity"], group_size=layout["width"])
+    return compiled(sweep, task, buckets[index], mesh, limits)

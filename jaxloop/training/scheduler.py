@@ -56,7 +56,7 @@ class Decisions:
     Attributes:
       stop: members that end here; they keep their parameters and have no test metrics.
       pause: members whose slots are freed; they keep all they need to go on.
-      resume: paused members that get a slot again, in this order.
+      resume: paused members that get a slot again, in this order, before members that have not begun.
       join: new members; they get the run's next numbers, in this order.
       records: to append to the run's ledger, as plain data.
     """

@@ -207,10 +207,9 @@ class Stream:
             self.parked.add(Snapshot(members, state))
 
     def _seat_again(self, members: Sequence[int]) -> None:
-        """Let paused members wait for a slot."""
-        for number in members:
-            self.paused.remove(number)
-            self.slots.wait(number)
+        """Let paused members wait for a slot, before those that have not begun."""
+        self.paused -= set(members)
+        self.slots.wait_first(members)
         self.going_on += members
 
     def parts(self) -> list[int]:

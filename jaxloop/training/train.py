@@ -3,7 +3,7 @@
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.program import CompiledProgram, Tuned, compiled, shared, smallest_group
+from jaxloop.core.program import CompiledProgram, SlotLimits, Tuned, compiled, shared, smallest_group
 from jaxloop.core.task import Task
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.storage import checkpoints, lock, ranking
@@ -36,9 +36,9 @@ from jaxloop.training import (
 )
 from jaxloop.training.checkpoint_policy import CheckpointPolicy, Due
 from jaxloop.training.failures import failures_told
+from jaxloop.training.preparation import prepared
 from jaxloop.training.progress import Observer, Progress
 from jaxloop.training.recorder import Recorder
-from jaxloop.training.resume import prepared
 from jaxloop.training.scheduler import Measured, RunToBudget, Scheduler, SchedulerOf, decide
 from jaxloop.training.signals import Interrupt
 from jaxloop.training.stream import Members, Stream
@@ -86,39 +86,48 @@ def train(
         else:  # SQLite's file is for one host
             stack.enter_context(failures_told(run))
             store = stack.enter_context(Store(run, content=processes.broadcast(b"")))
-        growing = replace(sweep, members=list(sweep.members))
+        # those that had joined after the checkpoint are gone, and may join again
+        growing = replace(sweep, members=sweep.members[: sum(store.counts().values())])
         decides = scheduler(store) if scheduler else RunToBudget()
-        return _Training(run, growing, task, store, origin, observe, interrupt, notes, decides).train()
+        opened = _Opened(run, growing, task, store, origin, notes)
+        return _Training(opened, decides, observe, interrupt).train()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A run that is open to be trained.
+
+    Attributes:
+      sweep: whose list of members grows as members join.
+      origin: as `drift.origin` gives it.
+      notes: what the user should know of it.
+    """
+
+    run: Path
+    sweep: Sweep
+    task: Task
+    store: Store
+    origin: dict[str, str]
+    notes: list[str] = field(default_factory=list)
 
 
 class _Training:
     """One process's share of a run: from its last checkpoint to its end, or to a signal."""
 
-    def __init__(
-        self,
-        run: Path,
-        sweep: Sweep,
-        task: Task,
-        store: Store,
-        origin: dict[str, str],
-        observe: Observer,
-        interrupt: Interrupt,
-        notes: list[str],
-        scheduler: Scheduler,
-    ) -> None:
-        self.scheduler, self.origin = scheduler, origin
-        self.run, self.sweep, self.task, self.store = run, sweep, task, store
-        self.observe, self.interrupt = observe, interrupt
+    def __init__(self, opened: _Opened, scheduler: Scheduler, observe: Observer, interrupt: Interrupt) -> None:
+        self.run, self.sweep, self.task = opened.run, opened.sweep, opened.task
+        self.store, self.origin, self.notes = opened.store, opened.origin, opened.notes
+        self.scheduler, self.observe, self.interrupt = scheduler, observe, interrupt
         self.signal: int | None = None  # of any process
-        self.notes = notes
-        self.recorder = Recorder(run, sweep, store)
-        self.mesh, unused = placement.mesh(store)
+        self.recorder = Recorder(self.run, self.sweep, self.store)
+        self.mesh, unused = placement.mesh(self.store)
         self.notes += unused
-        self.buckets = size_classes.recorded(sweep, store.size_classes)
+        self.buckets = size_classes.recorded(self.sweep, self.store.size_classes)
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
-        self.before = {"seconds": store.seconds, "member_steps": store.member_steps}  # by earlier processes
-        self.checkpoint_policy = CheckpointPolicy(sweep.document, store.checkpoint["turn"])
+        # by earlier processes
+        self.before = {"seconds": self.store.seconds, "member_steps": self.store.member_steps}
+        self.checkpoint_policy = CheckpointPolicy(self.sweep.document, self.store.checkpoint["turn"])
 
     def train(self) -> Summary:
         self.notes += placement.moved(self.store, self.mesh)
@@ -193,11 +202,13 @@ class _Training:
             self.task,
             bucket,
             self.mesh,
-            capacity=capacity and -(-capacity // count),
-            group_size=group_size,
-            tuned=self._tuned(bucket),
-            memory_bytes=processes.least(host.memory_bytes(self.mesh) or math.inf),
-            processes=count,
+            SlotLimits(
+                capacity=capacity and -(-capacity // count),
+                group_size=group_size,
+                tuned=self._tuned(bucket),
+                memory_bytes=processes.least(host.memory_bytes(self.mesh) or math.inf),
+                processes=count,
+            ),
         )
         self.compile_seconds += time.perf_counter() - started
         if processes.leads():

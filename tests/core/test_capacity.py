@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import jaxloop
 from jaxloop import api
 from jaxloop.core import devices, population, size_classes
-from jaxloop.core.program import compiled
+from jaxloop.core.program import SlotLimits, compiled
 from jaxloop.errors import ResourceError
 from jaxloop.sweep import sweep
 from jaxloop.training import host, train
@@ -49,7 +49,7 @@ def program(compiled_quickly):
     (bucket,) = size_classes.buckets(swept, task)
 
     def at(**settings):
-        return compiled(swept, task, bucket, devices.member_mesh(), **settings)
+        return compiled(swept, task, bucket, devices.member_mesh(), SlotLimits(**settings))
 
     return at
 

@@ -11,7 +11,7 @@ from jaxloop.core import devices
 from jaxloop.core.batches import batch_index
 from jaxloop.core.bucket import alone, undivided
 from jaxloop.core.prng import KeyStream, stream_key
-from jaxloop.core.program import compiled, shared
+from jaxloop.core.program import SlotLimits, compiled, shared
 from jaxloop.core.slots import Slots
 from jaxloop.sweep import sweep
 
@@ -36,7 +36,7 @@ def population_row(steps, row):
     swept = sweep.parse(SWEEP.format(steps=steps))
     task = api.task_of(swept)
     (bucket,) = undivided(swept)
-    program = compiled(swept, task, bucket, devices.member_mesh(), group_size=2)
+    program = compiled(swept, task, bucket, devices.member_mesh(), SlotLimits(group_size=2))
     slots = Slots(bucket, swept.members, program.capacity, program.group_size, bucket.numbers)
     fresh = program.place(slots.admit())
     hparams = program.place(slots.columns)

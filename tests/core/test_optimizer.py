@@ -8,7 +8,7 @@ import pytest
 
 from jaxloop.core import optimizer, schedules
 from jaxloop.sweep.catalog import SCHEDULES
-from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
+from jaxloop.sweep.optimizers import OPTIMIZERS
 from jaxloop.sweep.sizes import Choice
 
 STEPS, WARMUP, PEAK = 50, 10, 0.3

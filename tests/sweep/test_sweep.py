@@ -13,7 +13,7 @@ from jaxloop.core.checks import check_sweep
 from jaxloop.errors import SweepError
 from jaxloop.sweep import catalog, sweep
 from jaxloop.sweep.hparams import Namespace
-from jaxloop.sweep.optimizer_arguments import OPTIMIZERS
+from jaxloop.sweep.optimizers import OPTIMIZERS
 from jaxloop.sweep.overrides import override
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jaxloop.errors import TOLD
 from jaxloop.experiments.proposers.base import Proposal
 from jaxloop.experiments.space import Config, Space, key
-from jaxloop.sweep.axes import Axis
+from jaxloop.sweep.axes import Axis, ends, listed
 from jaxloop.sweep.suggest import unknown
 
 BEST, RECENT = 5, 20  # experiments that a program sees
@@ -164,15 +164,16 @@ def _value(name: str, value: Any, axis: Axis, *, whole: bool) -> Any:
     Raises:
       AnswerError: it is none.
     """
-    if ends := axis.log or axis.linear:
-        if not _is_number(value) or not ends[0] <= value <= ends[1]:
-            raise AnswerError(f"`{name}` needs a number from {ends[0]} to {ends[1]}, got {value!r}")
-        are_ints = whole and all(isinstance(end, int) for end in ends)
+    if axis.log or axis.linear:
+        low, high = ends(axis)
+        if not _is_number(value) or not low <= value <= high:
+            raise AnswerError(f"`{name}` needs a number from {low} to {high}, got {value!r}")
+        are_ints = whole and isinstance(low, int) and isinstance(high, int)
         if are_ints and value != int(value):
             raise AnswerError(f"`{name}` needs an integer, got {value!r}")
         return int(value) if are_ints else float(value)
-    listed = list(axis.values if axis.values is not None else range(*(axis.range or (0,))))
-    if value not in listed:
-        raise AnswerError(f"`{name}` needs one of {listed}, got {value!r}")
-    found = listed[listed.index(value)]
+    values = list(listed(axis))
+    if value not in values:
+        raise AnswerError(f"`{name}` needs one of {values}, got {value!r}")
+    found = values[values.index(value)]
     return found if whole else float(found)

@@ -9,7 +9,7 @@ import jaxloop
 from jaxloop.readers.verify import verify
 from jaxloop.storage.records import Status
 from jaxloop.sweep import sweep
-from jaxloop.training.schedulers import halving
+from jaxloop.training.schedulers.rungs import rungs
 
 GRID = (
     "run.steps=90",
@@ -72,10 +72,10 @@ def test_a_crash_changes_no_decision(turn, grid, tmp_path):
 
 
 def test_rungs_are_shares_of_each_budget_at_the_end_of_a_chunk():
-    assert [dict(rung) for rung in halving.rungs([270, 90], 27, 10)] == [
+    assert [dict(rung) for rung in rungs({0: 270, 1: 90}, 27, 10)] == [
         {0: 10, 1: 10},
         {0: 30, 1: 10},
         {0: 90, 1: 30},
     ]
-    assert halving.rungs([100], 2, 10) == []
-    assert halving.rungs([20, 20], 9, 20) == []
+    assert rungs({0: 100}, 2, 10) == []
+    assert rungs({0: 20, 1: 20}, 9, 20) == []

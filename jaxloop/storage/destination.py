@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxloop.errors import ResourceError, SweepError
 from jaxloop.formatting import scaled
-from jaxloop.storage.database import exists, refuse_long
+from jaxloop.storage.run_folder import exists, refuse_long
 
 RUNS = Path("runs")  # where runs are, if nothing else is said
 

@@ -10,7 +10,7 @@ from conftest import TINY
 import jaxloop
 from jaxloop.errors import ResourceError
 from jaxloop.readers.verify import verify
-from jaxloop.storage import disk
+from jaxloop.storage import destination
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.training import plan
@@ -36,7 +36,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, jaxloop
 def test_the_disk_is_checked_before_anything_is_written(tmp_path, monkeypatch):
     asked = []
     usage = SimpleNamespace(free=1 << 20)
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: asked.append(path) or usage)
+    monkeypatch.setattr(destination.shutil, "disk_usage", lambda path: asked.append(path) or usage)
     with pytest.raises(ResourceError, match=r"needs about .*B of disk, 1.05 MB are free"):
         jaxloop.run(sweep.parse(TINY), out=tmp_path / "run")
     assert asked == [tmp_path]

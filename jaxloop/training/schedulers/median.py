@@ -1,0 +1,87 @@
+"""Median stopping (Golovin et al. 2017): a config stops if its best value is below what others have on average."""
+
+import math
+
+import numpy as np
+
+from jaxloop.storage.records import Status
+from jaxloop.storage.store import Store
+from jaxloop.sweep import identity
+from jaxloop.sweep.sweep import Sweep
+from jaxloop.training.scheduler import Decisions, Measured
+
+GRACE = 0.2  # share of its steps that each config takes at least
+OTHERS = 4  # configs that need to have come as far
+LOST = -math.inf  # the value of a member that diverged, or measured nothing finite
+
+
+class MedianStopping:
+    """Compares a config's best value up to a step with the median of the others' running averages up to it.
+
+    All values are means over the members of a config, at steps that all of them have reached.
+
+    Args:
+      store: of the run, at its last checkpoint; what its members have measured counts.
+    """
+
+    def __init__(self, sweep: Sweep, store: Store) -> None:
+        self.metric, self.sign = store.metric, 1.0 if store.mode == "max" else -1.0
+        self.configs: dict[str, list[int]] = {}
+        for number, hparams in enumerate(sweep.members):
+            self.configs.setdefault(identity.config(hparams), []).append(number)
+        self.budgets = [hparams["steps"] for hparams in sweep.members]
+        self.values: list[dict[int, float]] = [{} for _ in sweep.members]  # by step
+        self.lost: set[int] = set()
+        for member in store.members():
+            points = store.points(member.number)
+            self.values[member.number] = {
+                step: self._signed(value) for (name, step), value in points.items() if name == self.metric
+            }
+            if member.status in (Status.DIVERGED, Status.STOPPED):
+                self.lost.add(member.number)
+        self.judged = {config: max(self._means(config), default=0) for config in self.configs}  # up to which step
+
+    def decide(self, measured: Measured) -> Decisions:
+        for at, number in enumerate(measured.members.tolist()):
+            self.values[number][int(measured.steps[at])] = self._signed(float(measured.metrics[self.metric][at]))
+            if measured.diverged[at]:
+                self.lost.add(number)
+        means = {config: self._means(config) for config in self.configs}
+        present = set(measured.members[measured.goes_on].tolist())
+        stop: set[int] = set()
+        for config, members in self.configs.items():
+            step = max(means[config], default=0)
+            if step > self.judged[config]:
+                self.judged[config] = step
+                if self._is_behind(config, step, means):
+                    stop |= present.intersection(members)
+        self.lost |= stop
+        return Decisions(stop=stop, resume=measured.paused)
+
+    def _is_behind(self, config: str, step: int, means: dict[str, dict[int, float]]) -> bool:
+        if step < GRACE * max(self.budgets[number] for number in self.configs[config]):
+            return False
+        averages = [
+            float(np.mean([value for at, value in theirs.items() if at <= step]))
+            for other, theirs in means.items()
+            if other != config and step in theirs
+        ]
+        best = max(value for at, value in means[config].items() if at <= step)
+        return len(averages) >= OTHERS and best < float(np.median(averages))
+
+    def _means(self, config: str) -> dict[int, float]:
+        """Return a config's means by step, ascending; a member that is lost counts as such at all later steps."""
+        columns = [self.values[number] for number in self.configs[config]]
+        steps = sorted(set().union(*columns))
+        found = {}
+        for step in steps:
+            row = [column.get(step) for column in columns]
+            if all(
+                value is not None or number in self.lost
+                for number, value in zip(self.configs[config], row, strict=True)
+            ):
+                found[step] = float(np.mean([LOST if value is None else value for value in row]))
+        return found
+
+    def _signed(self, value: float) -> float:
+        return self.sign * value if math.isfinite(value) else LOST

@@ -1,0 +1,154 @@
+"""Rungs: steps at which configs are compared, a third of the way to the next, and what members measured there."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jaxloop.storage.records import ENDED, Status
+from jaxloop.storage.store import Store
+from jaxloop.sweep import identity
+from jaxloop.sweep.sweep import Sweep
+from jaxloop.training.scheduler import Decisions, Measured
+
+ETA = 3  # of so many configs at a rung, one is promoted
+LOST = -math.inf  # the value of a member that diverged, or measured nothing finite
+
+
+@dataclass
+class Contest:
+    """The configs of one program, which compete at their rungs.
+
+    Attributes:
+      configs: numbers of the members of each, by what `identity.config` calls it.
+      rungs: of each, the steps at which it stands, by member.
+      values: of the metric, more being better, by rung and member; `LOST` for members that ended before.
+      promoted: rungs and configs that were promoted there.
+    """
+
+    configs: dict[str, list[int]]
+    rungs: list[Mapping[int, int]]
+    values: dict[tuple[int, int], float] = field(default_factory=dict)
+    promoted: set[tuple[int, str]] = field(default_factory=set)
+
+    def has_reached(self, rung: int, config: str) -> bool:
+        """Return whether all members of a config have measured a value at a rung."""
+        return all((rung, number) in self.values for number in self.configs[config])
+
+    def best(self, rung: int, configs: Sequence[str], count: int) -> list[str]:
+        """Return the best configs at a rung, by the mean of their members."""
+        means = {
+            config: float(np.mean([self.values[rung, number] for number in self.configs[config]]))
+            for config in configs
+        }
+        return sorted(configs, key=lambda config: -means[config])[:count]
+
+    def lose(self, number: int) -> None:
+        """Let a member that has ended early lose at all rungs that it has not reached."""
+        for rung in range(len(self.rungs)):
+            self.values.setdefault((rung, number), LOST)
+
+
+class RungScheduler:
+    """Pauses members at each rung, so that their slots go to others, until it is known who is promoted.
+
+    Args:
+      store: of the run, at its last checkpoint; what its members have measured counts.
+    """
+
+    def __init__(self, sweep: Sweep, store: Store) -> None:
+        every, self.metric = sweep.document.run.evaluate_every, store.metric
+        self.sign = 1.0 if store.mode == "max" else -1.0
+        self.ended: set[int] = set()
+        self.contests = [
+            _contest(sweep, [number for part in program for number in part], every)
+            for program in store.size_classes
+        ]
+        self.contest_of = {
+            number: contest
+            for contest in self.contests
+            for members in contest.configs.values()
+            for number in members
+        }
+        for member in store.members():
+            contest, points = self.contest_of[member.number], store.points(member.number)
+            for rung, steps in enumerate(contest.rungs):
+                value = points.get((self.metric, steps[member.number]))
+                if value is not None:
+                    contest.values[rung, member.number] = self._signed(value)
+                    if member.status != Status.PAUSED or member.step > steps[member.number]:
+                        contest.promoted.add((rung, identity.config(member.hparams)))
+            if member.status in (Status.DIVERGED, Status.STOPPED):
+                contest.lose(member.number)
+            if member.status in ENDED:
+                self.ended.add(member.number)
+
+    def decide(self, measured: Measured) -> Decisions:
+        self._hear(measured)
+        waits_at: dict[int, int] = {}
+        losers: set[int] = set()
+        for contest in self.contests:
+            waiting, lost = self.standing(contest)
+            waits_at |= waiting
+            losers |= lost
+        present = set(measured.members[measured.goes_on].tolist()) | set(measured.paused)
+        at_rung = {
+            number
+            for number, steps in zip(measured.members.tolist(), measured.steps.tolist(), strict=True)
+            if number in waits_at and steps == self.contest_of[number].rungs[waits_at[number]][number]
+        }
+        stop = losers & present - self.ended
+        self.ended |= stop
+        paused = set(measured.paused)
+        return Decisions(
+            stop=stop,
+            pause=(at_rung & present) - paused - stop,
+            resume=sorted(paused - stop - waits_at.keys()),
+        )
+
+    def standing(self, contest: Contest) -> tuple[dict[int, int], set[int]]:
+        """Return the members that wait at a rung to be promoted, by rung, and those that never will be."""
+        raise NotImplementedError
+
+    def _hear(self, measured: Measured) -> None:
+        for at, number in enumerate(measured.members.tolist()):
+            contest = self.contest_of[number]
+            for rung, steps in enumerate(contest.rungs):
+                if measured.steps[at] == steps[number]:
+                    contest.values[rung, number] = self._signed(float(measured.metrics[self.metric][at]))
+            if measured.diverged[at]:
+                contest.lose(number)
+            if not measured.goes_on[at]:
+                self.ended.add(number)
+
+    def _signed(self, value: float) -> float:
+        return self.sign * value if math.isfinite(value) else LOST
+
+
+def _contest(sweep: Sweep, numbers: Sequence[int], every: int) -> Contest:
+    configs: dict[str, list[int]] = {}
+    for number in numbers:
+        configs.setdefault(identity.config(sweep.members[number]), []).append(number)
+    return Contest(
+        configs, rungs({number: sweep.members[number]["steps"] for number in numbers}, len(configs), every)
+    )
+
+
+def rungs(budgets: Mapping[int, int], configs: int, every: int) -> list[Mapping[int, int]]:
+    """Return the steps of each rung, by member: a share of its budget, at a chunk's end.
+
+    Args:
+      budgets: steps of each member, by number.
+      configs: how many there are.
+      every: steps of a chunk.
+    """
+    found: list[Mapping[int, int]] = []
+    count = int(math.log(max(configs, 1), ETA) + 1e-9)
+    for rung in range(count):
+        share = ETA ** (rung - count)
+        steps = {number: max(every, round(budget * share / every) * every) for number, budget in budgets.items()}
+        grows = not found or any(steps[number] > found[-1][number] for number in steps)
+        if grows and all(steps[number] < budget for number, budget in budgets.items()):
+            found.append(steps)
+    return found
