@@ -57,7 +57,31 @@ capacity = 4
 [checkpoint]
 every = 2
 """
-SAMPLE, KILLS = (8, 50) if "JAXLOOP_EVERY_FAULT" in os.environ else (6, 15)
+SAMPLE, KILLS, OF_A_LOOP = (8, 50, 30) if "JAXLOOP_EVERY_FAULT" in os.environ else (6, 15, 8)
+LOOP = """
+[run]
+task = "line.py:task"
+steps = 4
+evaluate_every = 2
+[hparams]
+batch_size = 8
+optimizer = "sgd"
+[baseline]
+learning_rate = 1e-3
+[axes]
+learning_rate = { log = [1e-4, 1e30] }
+[loop]
+rounds = 2
+configs = 6
+promote = 2
+floor_seeds = 4
+audit_seeds = 4
+[verdict]
+looks = [3, 6]
+shares = [0.4, 0.6]
+[checkpoint]
+every = 4
+"""
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults.c is preloaded as Linux does it")
 
 
@@ -70,6 +94,7 @@ class Commands:
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl"], check=True)
         (folder / "line.py").write_text(LINE)
         (folder / "line.toml").write_text(SWEEP)
+        (folder / "loop.toml").write_text(LOOP)
         self.server = subprocess.Popen(
             [sys.executable, str(HERE / "forked.py")],
             stdin=subprocess.PIPE,
@@ -251,6 +276,36 @@ def test_random_kills_of_a_run_of_64_members(commands, tmp_path):
             same(told(run), told(tmp_path / "whole"))
             shutil.rmtree(run)
     same(resumed(commands, tmp_path, "last"), told(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_random_kills_of_a_loop(commands, tmp_path):
+    """No experiment is lost or counted twice: ledger, alpha and verdicts are those of a loop left alone."""
+    begin = ["loop", "loop.toml", "--out"]
+    done = commands(*begin, tmp_path / "whole", faults_in=tmp_path)
+    assert done["code"] == 0, done["said"]
+    run, kills, most = tmp_path / "run", 0, done["count"] // 2
+    while kills < OF_A_LOOP:
+        words = ["resume", run] if run.exists() else [*begin, run]
+        n = random.SystemRandom().randrange(1, most)
+        done = commands(*words, faults_in=tmp_path, n=n)
+        assert died_at(n, done), done
+        kills += done["code"] == -signal.SIGKILL
+        if done["code"] == 0:
+            assert ledger(run) == ledger(tmp_path / "whole")
+            shutil.rmtree(run)
+    if not run.exists():
+        commands(*begin, run)
+    assert commands("resume", run)["code"] == 0
+    assert ledger(run) == ledger(tmp_path / "whole")
+    same(told(run), told(tmp_path / "whole"))
+    verified = commands("verify", run)
+    assert verified["code"] == 0, verified["said"]
+
+
+def ledger(folder):
+    with jaxloop.load(folder) as run:
+        return json.dumps(run.ledger)
 
 
 @pytest.mark.slow
