@@ -80,7 +80,7 @@ audit_seeds = 4
 looks = [3, 6]
 shares = [0.4, 0.6]
 [checkpoint]
-every = 4
+every = 6
 """
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults.c is preloaded as Linux does it")
 
