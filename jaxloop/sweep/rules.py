@@ -26,6 +26,7 @@ MESSAGES = {  # pydantic's types of errors, in the user's terms
     "int_type": "needs an integer",
     "float_type": "needs a number",
     "string_type": "needs a string",
+    "bool_type": "needs true or false",
     "list_type": "needs a list",
     "dict_type": "needs a table",
     "model_type": "needs a table such as {{ values = [1, 2] }} or {{ log = [1e-4, 1e-1], num = 4 }}",
@@ -60,7 +61,7 @@ def explained(error: ValidationError, source_map: SourceMap) -> Iterator[str]:
         if kind == "extra_forbidden":
             message = _unknown_key(path)
         elif kind == "missing":
-            message = "is missing"
+            message = "needs [low, high]" if str(problem["loc"][-1]).isdecimal() else "is missing"
         elif kind != "value_error":
             rule = MESSAGES[kind].format(**problem.get("ctx", {})) if kind in MESSAGES else message
             message = f"{rule}, got {problem['input']!r}"
@@ -252,7 +253,7 @@ def _out_of_bounds(value: Any, default: Any, bounds: tuple[float | None, float |
     elif isinstance(default, int) and not (number and isinstance(value, int)):
         rule = "an integer"
     elif high is None and abs(value) > largest:
-        rule = f"at most {largest:g}, what a device's number can hold"
+        rule = f"at most {largest}, what a device's number can hold"
     elif (low is not None and value < low) or (high is not None and value > high):
         rule = f"a value from {low} to {high}" if high is not None else f"at least {low}"
     else:
