@@ -1,6 +1,7 @@
 """Runs the loop's protocol as a scheduler of its run: members join as the protocol asks for trainings."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,12 @@ from jaxloop.experiments import space
 from jaxloop.experiments.proposers import command
 from jaxloop.experiments.proposers.base import Known, Proposal, Proposer, proposals
 from jaxloop.experiments.proposers.evolution import Evolution
+from jaxloop.experiments.proposers.grid import Grid
 from jaxloop.experiments.proposers.random import Random
 from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
-from jaxloop.experiments.protocol import Ask, Hear, Hypothesis, LoopPlan, Request, Requests, Train, research
+from jaxloop.experiments.protocol import research
+from jaxloop.experiments.requests import Ask, Budget, Clock, Hear, Hypothesis, LoopPlan, Request, Requests, Train
 from jaxloop.experiments.spending import Spending
 from jaxloop.experiments.verdict import Criteria
 from jaxloop.storage.records import ENDED, Status
@@ -25,8 +28,10 @@ from jaxloop.training import processes
 from jaxloop.training.scheduler import Decisions, Join, Measured
 
 WAITING = object()  # in place of an answer
+MOST_ROUNDS = 10_000  # of a loop without a planned end
 MOST_REFUSED = 20  # rejected proposals that are recorded of an answer
 PROPOSERS: dict[str, Callable[[], Proposer]] = {
+    "grid": Grid,
     "random": Random,
     "sobol": Sobol,
     "evolution": Evolution,
@@ -47,9 +52,14 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
         baseline=baseline,
         criteria=Criteria(mode, verdict.smallest_effect),
         spending=Spending(
-            verdict.alpha * (1 - loop.reserve), loop.rounds or None, verdict.looks, verdict.shares, loop.control
+            verdict.alpha * (1 - loop.reserve),
+            None if loop.is_open() else loop.rounds or None,
+            verdict.looks,
+            verdict.shares,
+            loop.control,
         ),
-        rounds=loop.rounds,
+        rounds=MOST_ROUNDS if loop.is_open() else loop.rounds,
+        budget=Budget(**loop.budget.model_dump()),
         configs=loop.configs,
         promote=loop.promote,
         floor_seeds=loop.floor_seeds,
@@ -72,6 +82,7 @@ class Driver:
         self.loop = sweep.document.loop or LoopSection()
         if "command" in self.loop.shares() and processes.are_several():
             raise SweepError("a program cannot propose for several processes: its answers may differ")
+        self.before, self.started = store.seconds, time.monotonic()
         self.ledger = store.ledger()
         self.recorded = list(self.ledger)  # records that have not been replayed yet
         self.values: dict[int, Mapping[str, float]] = {}
@@ -111,6 +122,8 @@ class Driver:
             return self._values(request, hparams)
         if isinstance(request, Ask):
             return self._proposals(request)
+        if isinstance(request, Clock):
+            return self._seconds()
         if isinstance(request, Hear):
             heard = self._recorded("hypothesis") if self.recorded else None
             return heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields})
@@ -132,6 +145,14 @@ class Driver:
         metric = self.metric.replace("validation/", f"{request.split}/")
         return np.array([[_finite(self.values[number].get(metric)) for number in row] for row in numbers])
 
+    def _seconds(self) -> float:
+        """Return how long the loop has been training; recorded, since a resumed loop needs the same answer."""
+        if self.recorded:
+            return self._recorded("clock")["seconds"]
+        milliseconds = processes.leaders(round(1000 * (self.before + time.monotonic() - self.started)))
+        self._append({"kind": "clock", "seconds": milliseconds / 1000})
+        return milliseconds / 1000
+
     def _proposals(self, ask: Ask) -> list[Proposal]:
         """Return what was proposed, if that is recorded, or else ask the proposers, each for its share."""
         if self.recorded:
@@ -139,11 +160,11 @@ class Driver:
                 self._recorded("refused")
             return [Proposal(**each) for each in self._recorded("proposals")["proposals"]]
         found: list[Proposal] = []
-        left, shares = self.loop.configs, self.loop.shares()
+        left, shares = ask.wanted, self.loop.shares()
         for at, (name, share) in enumerate(shares.items()):
-            count = left if at == len(shares) - 1 else min(left, round(self.loop.configs * share))
+            count = left if at == len(shares) - 1 else min(left, round(ask.wanted * share))
             found += self._proposed(name, ask, found, count)
-            left = self.loop.configs - len(found)
+            left = ask.wanted - len(found)
         asked = [proposal.json() for proposal in found]
         self._append({"kind": "proposals", "round": ask.round, "proposals": asked})
         return found

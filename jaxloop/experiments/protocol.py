@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxloop.experiments.proposers.base import Known, Proposal
-from jaxloop.experiments.requests import Ask, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train
+from jaxloop.experiments.requests import Ask, Clock, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train
 from jaxloop.experiments.space import Config
 from jaxloop.experiments.spending import power, seeds_needed
 from jaxloop.experiments.verdict import Outcome, Verdict, judge
@@ -41,13 +41,14 @@ def research(plan: LoopPlan) -> Requests:
     loop = _Loop(plan, plan.baseline)
     yield from _floor(loop)
     for number in range(1, plan.rounds + 1):
-        proposed: list[Proposal] = yield Ask(number, loop.known, loop.incumbent)
-        if not proposed:
+        why, proposed = (yield from _spent(loop)), []
+        if not why:
+            proposed = yield Ask(number, loop.known, loop.incumbent, _configs(loop))
+            why = "" if proposed else "no proposer gave a config that has not been tried"
+        if why:
             if plan.spending.control == "loop":
                 loop.unplayed = sum(plan.spending.of_round(later) for later in range(number, plan.rounds + 1))
-            yield Note(
-                {"kind": "end", "round": number, "why": "no proposer gave a config that has not been tried"}
-            )
+            yield Note({"kind": "end", "round": number, "why": why})
             break
         screened = yield from _screened(loop, number, proposed)
         yield from _confirmed(loop, number, proposed, screened)
@@ -56,6 +57,26 @@ def research(plan: LoopPlan) -> Requests:
     loop.purse = loop.left = plan.alpha_of_tries + loop.recycled + loop.unplayed
     while (hypothesis := (yield Hear())) is not None:
         yield from _tried(loop, hypothesis)
+
+
+def _spent(loop: _Loop) -> Generator[Request, Any, str]:
+    """Return which budget is spent, if one is, in words."""
+    budget = loop.plan.budget
+    if budget.experiments is not None and loop.experiments >= budget.experiments:
+        return f"the budget of {budget.experiments} experiments is spent"
+    if budget.member_steps is not None and loop.trainings * loop.plan.member_steps >= budget.member_steps:
+        return f"the budget of {budget.member_steps} member-steps is spent"
+    if budget.seconds is not None:
+        seconds: float = yield Clock()
+        if seconds >= budget.seconds:
+            return f"the budget of {budget.seconds:g} seconds is spent"
+    return ""
+
+
+def _configs(loop: _Loop) -> int:
+    """Return how many proposals the next round may have."""
+    most = loop.plan.budget.experiments
+    return loop.plan.configs if most is None else min(loop.plan.configs, most - loop.experiments)
 
 
 def _floor(loop: _Loop) -> Requests:

@@ -16,6 +16,7 @@ class Ask(NamedTuple):
     round: int
     known: list[Known]
     incumbent: Config
+    wanted: int
 
 
 class Train(NamedTuple):
@@ -46,10 +47,29 @@ class Hear(NamedTuple):
     """Asks for the next `Hypothesis`; answered with None where there is none."""
 
 
+class Clock(NamedTuple):
+    """Asks for the seconds that the loop has been training."""
+
+
 class Note(NamedTuple):
     """A record for the ledger."""
 
     record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a loop may spend on its rounds; it begins no round once one of these is spent. None is without bound.
+
+    Attributes:
+      experiments: proposals, each with a config of its own.
+      member_steps: of all trainings together.
+      seconds: of training.
+    """
+
+    experiments: int | None = None
+    member_steps: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +94,8 @@ class LoopPlan:
     audit_seeds: int
     member_steps: int
     alpha_of_tries: float
+    budget: Budget = Budget()
 
 
-Request = Ask | Train | Hear | Note
+Request = Ask | Train | Clock | Hear | Note
 Requests = Generator[Request, Any, None]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxloop.sweep.axes import Axis, ends, interpolate, listed, single
+from jaxloop.sweep.axes import Axis, ends, interpolate, listed, points, single
 from jaxloop.sweep.sweep import Sweep
 
 Config = dict[str, Any]  # of the hparams that a loop searches
@@ -31,6 +31,10 @@ class Space:
     def fractions(self, config: Mapping[str, Any]) -> dict[str, float]:
         """Return how far along each axis a config is, from 0 to 1; the inverse of `config`."""
         return {name: _fraction(axis, config[name]) for name, axis in self.axes.items()}
+
+    def points(self, name: str) -> list[Any]:
+        """Return the values of an axis, in order; of a continuous one, its `num` points."""
+        return [value if self.whole[name] else float(value) for value in points(self.axes[name], self.whole[name])]
 
     def is_listed(self, name: str) -> bool:
         """Return whether an axis lists its values, so that neighbours on it need not be alike."""

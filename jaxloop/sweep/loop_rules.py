@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from jaxloop.sweep import catalog
-from jaxloop.sweep.schema import Document
+from jaxloop.sweep.schema import Document, LoopSection
 from jaxloop.sweep.source_map import SourceMap
 from jaxloop.sweep.suggest import unknown
 
@@ -20,13 +20,24 @@ def broken(document: Document, source_map: SourceMap) -> Iterator[str]:
     yield from _broken_space(document, source_map)
     if document.population.scheduler != "budget":
         yield source_map.say(("population", "scheduler"), 'needs to be "budget": a loop halves over seeds itself')
+    yield from _broken_proposer(document, loop, source_map)
+    if loop.is_open() and not loop.budget.model_dump(exclude_none=True):
+        yield source_map.say(("loop", "rounds"), '"open" needs a `budget`, such as { seconds = 3600 }')
+    if loop.promote > loop.configs:
+        rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
+        yield source_map.say(("loop", "promote"), rule)
+
+
+def _broken_proposer(document: Document, loop: LoopSection, source_map: SourceMap) -> Iterator[str]:
+    """Yield what a loop's proposers lack."""
     if "tpe" in loop.shares() and find_spec("optuna") is None:
         yield source_map.say(("loop", "proposer"), 'tpe needs Optuna: pip install "jaxloop[tpe]"')
     if ("command" in loop.shares()) != bool(loop.command):
         yield source_map.say(("loop", "command"), 'goes with proposer = "command", which needs it')
-    if loop.promote > loop.configs:
-        rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
-        yield source_map.say(("loop", "promote"), rule)
+    if "grid" in loop.shares():
+        for name, axis in document.axes.items():
+            if (axis.log or axis.linear) and not axis.num:
+                yield source_map.say(("axes", name), "needs `num`, how many points, with the proposer grid")
 
 
 def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:

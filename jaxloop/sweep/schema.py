@@ -79,7 +79,7 @@ class CheckpointSection(Section):
         return _seconds(self.every) if isinstance(self.every, str) else None
 
 
-PROPOSERS = ("random", "sobol", "evolution", "tpe", "command")
+PROPOSERS = ("grid", "random", "sobol", "evolution", "tpe", "command")
 
 
 def _proposers(value: Any) -> Any:
@@ -94,6 +94,20 @@ def _proposers(value: Any) -> Any:
     return value
 
 
+def _rounds(value: Any) -> Any:
+    if value == "open" or (type(value) is int and 0 <= value <= 1000):
+        return value
+    raise ValueError(f'needs an integer from 0 to 1000, or "open" for as many as the budget allows, got {value!r}')
+
+
+class BudgetSection(Section):
+    """What the rounds of a loop may spend; none begins once one of these is spent."""
+
+    experiments: int | None = Field(None, ge=1)
+    member_steps: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0)
+
+
 class LoopSection(Section):
     """How a loop proposes configs and screens them."""
 
@@ -102,7 +116,8 @@ class LoopSection(Section):
     timeout: float = Field(default=60.0, gt=0)  # of one answer, in seconds
     retries: int = Field(default=2, ge=0, le=100)  # of answers that give nothing to try
     fallback: Annotated[str, _one_of("random", "end")] = "random"  # where no answer does
-    rounds: int = Field(default=3, ge=0, le=1000)
+    rounds: Annotated[Any, BeforeValidator(_rounds)] = 3
+    budget: BudgetSection = Field(default_factory=lambda: BudgetSection.model_validate({}))
     reserve: float = Field(default=0.0, ge=0, lt=1)  # share of alpha that is kept for `try`
     configs: int = Field(default=32, ge=2, le=10_000)  # proposed in a round
     promote: int = Field(default=4, ge=1, le=100)  # of these, to be confirmed
@@ -110,6 +125,10 @@ class LoopSection(Section):
     seed: int = Field(default=0, ge=0)  # of the proposer
     floor_seeds: int = Field(default=16, ge=4, le=1000)
     audit_seeds: int = Field(default=32, ge=2, le=1000)
+
+    def is_open(self) -> bool:
+        """Return whether only the budget bounds the number of rounds."""
+        return self.rounds == "open"
 
     def shares(self) -> dict[str, float]:
         """Return the share of a round that each proposer has; they sum to 1."""

@@ -156,6 +156,9 @@ def test_an_hparam_that_does_nothing_is_a_dead_one(tmp_path):
         (("shares = [0.4, 0.6]", "shares = [0.4, 0.5]"), "one share above 0 for each look, 1 in all"),
         (("looks = [3, 6]", "looks = [6, 3]"), "ascending"),
         (("rounds = 2", 'proposer = "tpee"'), "tpee"),
+        (("rounds = 2", 'rounds = "open"'), '"open" needs a `budget`'),
+        (("rounds = 2", 'rounds = "endless"'), 'an integer from 0 to 1000, or "open"'),
+        (("rounds = 2", 'proposer = "grid"'), "needs `num`, how many points, with the proposer grid"),
         (("rounds = 2", 'proposer = "command"'), "which needs it"),
     ],
 )
@@ -182,3 +185,30 @@ def test_the_ledger_is_shown(looped, jaxloop_command):
     found = json.loads(jaxloop_command("ledger", looped.path, "--json").stdout)
     assert len(found) == len(looped.ledger)
     assert np.isfinite(found[1]["sd"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "says", "experiments"),
+    [
+        ("experiments = 6", "the budget of 6 experiments is spent", 6),
+        ("member_steps = 1000", "the budget of 1000 member-steps is spent", 8),
+        ("seconds = 0.001", "the budget of 0.001 seconds is spent", 0),
+    ],
+)
+def test_a_spent_budget_ends_the_rounds(budget, says, experiments, tmp_path):
+    text = LOOP.replace("rounds = 2", f'rounds = "open"\nbudget = {{ {budget} }}')
+    (tmp_path / "loop.toml").write_text(text)
+    run = jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run")
+    assert len(records(run, "experiment")) == experiments
+    assert [record["why"] for record in records(run, "end")] == [says]
+    assert records(run, "audit")
+
+
+def test_a_grid_is_proposed_in_order_until_it_ends(tmp_path):
+    axes = LOOP.replace("[1e-5, 1e-1]", "[1e-5, 1e-1], num = 3").replace("[4, 16]", "[4, 16], num = 2")
+    (tmp_path / "loop.toml").write_text(axes.replace("rounds = 2", 'rounds = 2\nproposer = "grid"'))
+    run = jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run")
+    proposed = [record["config"] for record in records(run, "experiment")]
+    assert len(proposed) == 12
+    assert [config["learning_rate"] for config in proposed] == pytest.approx([1e-5] * 4 + [1e-3] * 4 + [1e-1] * 4)
+    assert [config["width"] for config in proposed[:4]] == [4, 4, 16, 16]

@@ -47,7 +47,7 @@ class Proposer(Protocol):
     """Proposes configs; each answer follows from what it is given alone, so that a loop can be resumed."""
 
     def configs(self, space: Space, known: Sequence[Known], incumbent: Config, seed: int) -> Iterator[Config]:
-        """Yield configs to try, without end; those that are known already are passed over.
+        """Yield configs to try, maybe without end; those that are known already are passed over.
 
         Args:
           known: all that have been tried, in order.
@@ -69,6 +69,6 @@ def proposals(
         else:
             seen.add(key(config))
             found.append(Proposal(config, name))
-        if len(found) == count or repeats > MOST_REPEATS:
+        if len(found) == count or repeats > max(MOST_REPEATS, 2 * len(seen)):
             break
     return found
