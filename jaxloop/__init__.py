@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxloop.api import attempt, fork, loop, resume, run
+    from jaxloop.api import advice, attempt, fork, loop, resume, run
     from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
     from jaxloop.readers.run import Run, load
@@ -23,6 +23,7 @@ __all__ = [
     "Scheduler",
     "Size",
     "Task",
+    "advice",
     "attempt",
     "choice",
     "fork",
@@ -33,7 +34,7 @@ __all__ = [
     "size",
 ]
 _HOMES = {
-    "api": ("attempt", "fork", "loop", "resume", "run"),
+    "api": ("advice", "attempt", "fork", "loop", "resume", "run"),
     "readers.run": ("Run", "load"),
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),

@@ -1,7 +1,7 @@
 """Python's face: run a sweep, load a run. The command line calls the same functions."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError
@@ -18,6 +18,9 @@ from jaxloop.training.progress import Observer
 from jaxloop.training.scheduler import Scheduler
 from jaxloop.training.schedulers import SCHEDULERS
 from jaxloop.training.summary import Summary
+
+if TYPE_CHECKING:
+    from jaxloop.experiments.advice import Finding
 
 
 class Ready(NamedTuple):
@@ -185,6 +188,21 @@ def attempted(
         check_can_try(run.path, document.loop, run.ledger, values)
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
     return run, ready
+
+
+def advice(path: str | Path) -> "list[Finding]":
+    """Return what the results of a run suggest to try next: importances, ends of axes, gaps, open questions.
+
+    Args:
+      path: the folder of a run, which may still train.
+
+    Raises:
+      NotFoundError: there is no run.
+    """
+    from jaxloop.experiments import advice as advising
+
+    with Store(Path(path)) as store:
+        return advising.advice(sweep.parse(store.sweep, source=str(path)), store)
 
 
 def fork(

@@ -10,7 +10,7 @@ def summary_lines(records: list[dict[str, Any]]) -> list[str]:
     lines = []
     for record in records:
         if record["kind"] == "floor":
-            lines.append(f"noise floor: sd {cell(record['sd'])} over {record['finite']} seeds of the baseline")
+            lines.append(_floor_line(record))
         elif record["kind"] == "round":
             of_round = [each for each in records if each.get("id") and each["round"] == record["round"]]
             found = Counter(each["verdict"] for each in of_round if each["proposer"] != "try")
@@ -31,6 +31,17 @@ def summary_lines(records: list[dict[str, Any]]) -> list[str]:
         elif record["kind"] == "audit":
             lines.append("audit: no success, the baseline stays")
     return lines
+
+
+def _floor_line(record: dict[str, Any]) -> str:
+    """Return what noise lets the loop see; seeds are taken as independent, the worst case."""
+    line = f"noise floor: sd {cell(record['sd'])} over {record['finite']} seeds of the baseline; "
+    line += f"the last look sees {cell(record.get('resolves'))} or more with 80% power"
+    if record["power_at_last_look"] is None:
+        return line
+    seeds = f"needs {record['seeds_needed']} paired seeds" if record["seeds_needed"] else "no number of seeds sees"
+    is_seen = record["power_at_last_look"] >= 0.8
+    return f"{line}; smallest_effect {seeds}" + ("" if is_seen else ": most such effects will end undecided")
 
 
 def verdict_line(record: dict[str, Any]) -> str:

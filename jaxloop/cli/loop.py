@@ -106,4 +106,21 @@ def attempt(
     sys.exit(EXIT_CODES[Outcome(record["verdict"])])
 
 
-COMMANDS = (loop, attempt, ledger)
+@click.command("next")
+@run_folder
+@as_json
+def advice(run: Path, as_json: bool) -> None:
+    """Say what a run's results suggest to try next: importances, ends of axes, gaps, open questions."""
+    from jaxloop import api
+
+    found = api.advice(run)
+    if as_json:
+        click.echo(strict_json([each.json() for each in found]))
+        return
+    for each in found:
+        click.echo(f"{each.kind + ':':12} {each.says}")
+        if each.command:
+            click.echo(f"{'':12} {each.command}")
+
+
+COMMANDS = (loop, attempt, ledger, advice)

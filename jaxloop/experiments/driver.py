@@ -47,7 +47,8 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
     """
     document = sweep.document
     loop, verdict = document.loop or LoopSection(), document.verdict or VerdictSection()
-    baseline = {name: sweep.members[0][name] for name in document.axes}
+    searched = space.of(sweep)
+    baseline = searched.config_of(searched.values(sweep.members[0]))
     return LoopPlan(
         baseline=baseline,
         criteria=Criteria(mode, verdict.smallest_effect),
@@ -119,7 +120,7 @@ class Driver:
     def _answer(self, request: Request, hparams: Sequence[Mapping[str, Any]]) -> Any:
         """Return the answer to a request; `WAITING` where members need to train first."""
         if isinstance(request, Train):
-            return self._values(request, hparams)
+            return self._values(request, len(hparams))
         if isinstance(request, Ask):
             return self._proposals(request)
         if isinstance(request, Clock):
@@ -129,18 +130,22 @@ class Driver:
             return heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields})
         return self._record(request.record)
 
-    def _values(self, request: Train, hparams: Sequence[Mapping[str, Any]]) -> Any:
+    def _values(self, request: Train, members: int) -> Any:
         """Return (configs, seeds) values of the metric; `WAITING` while members train, which join if need be."""
-        wanted = [[{**hparams[0], **config, "seed": seed} for seed in request.seeds] for config in request.configs]
+        own = self.sweep.document.hparams
+        wanted = [
+            [self.sweep.completed({**own, **config, "seed": seed}) for seed in request.seeds]
+            for config in request.configs
+        ]
         new = {space.key(each): each for row in wanted for each in row if space.key(each) not in self.numbers}
-        known = self.numbers | {each: number for number, each in enumerate(new, len(hparams))}
+        known = self.numbers | {each: number for number, each in enumerate(new, members)}
         numbers = [[known[space.key(each)] for each in row] for row in wanted]
         if request is not self.begun:
             self.begun = request
             stage = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "members": numbers}
             self._record({"kind": "stage", **stage})
         if new or not all(number in self.values for row in numbers for number in row):
-            self.joins = [Join(0, each) for each in new.values()]
+            self.joins = [Join(None, each) for each in new.values()]
             return WAITING
         metric = self.metric.replace("validation/", f"{request.split}/")
         return np.array([[_finite(self.values[number].get(metric)) for number in row] for row in numbers])

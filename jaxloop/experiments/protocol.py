@@ -15,7 +15,7 @@ import numpy as np
 from jaxloop.experiments.proposers.base import Known, Proposal
 from jaxloop.experiments.requests import Ask, Clock, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train
 from jaxloop.experiments.space import Config
-from jaxloop.experiments.spending import power, seeds_needed
+from jaxloop.experiments.spending import power, resolved, seeds_needed
 from jaxloop.experiments.verdict import Outcome, Verdict, judge
 
 # Streams of seeds that never meet: screening from 0 on, each round's confirmation, each try, the audit.
@@ -98,6 +98,7 @@ def _floor(loop: _Loop) -> Requests:
             "sd": deviation,
             # for independent seeds, the worst case: paired ones need fewer
             "seeds_needed": seeds_needed(in_deviations, level) if in_deviations > 0 else None,
+            "resolves": resolved(looks[-1], level) * deviation * math.sqrt(2),
             "power_at_last_look": power(in_deviations, looks[-1], level) if in_deviations > 0 else None,
         }
     )

@@ -2,51 +2,118 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jaxloop.sweep.axes import Axis, ends, interpolate, listed, points, single
+from jaxloop.sweep.catalog import REPLICATES
 from jaxloop.sweep.sweep import Sweep
 
 Config = dict[str, Any]  # of the hparams that a loop searches
+CASE = "case"  # the dimension that chooses one of the sweep's cases
 
 
 @dataclass(frozen=True)
 class Space:
-    """The axes of a search space.
+    """The dimensions of a search space: one for each axis, and one that chooses a case where there are several.
+
+    An axis of one case is a dimension "CASE.HPARAM", which does nothing in the others.
 
     Attributes:
-      axes: by hparam.
-      whole: whether an hparam's values are integers where the ends of its axis are.
+      axes: by dimension.
+      whole: whether a dimension's values are integers where the ends of its axis are.
+      fixed: of each case, the hparams that it fixes.
     """
 
     axes: Mapping[str, Axis]
     whole: Mapping[str, bool]
+    fixed: Mapping[str, Config] = field(default_factory=dict)
 
     def config(self, fractions: Mapping[str, float]) -> Config:
-        """Return the config at some fractions (0 to 1) of the way along the axes."""
-        found = {name: interpolate(axis, fractions[name], self.whole[name]) for name, axis in self.axes.items()}
-        return {name: value if self.whole[name] else float(value) for name, value in found.items()}
+        """Return the config at some fractions (0 to 1) of the way along all dimensions."""
+        return self.config_of({name: self.at(name, fractions[name]) for name in self.axes})
 
     def fractions(self, config: Mapping[str, Any]) -> dict[str, float]:
-        """Return how far along each axis a config is, from 0 to 1; the inverse of `config`."""
-        return {name: _fraction(axis, config[name]) for name, axis in self.axes.items()}
+        """Return how far along each dimension a config is, from 0 to 1; half-way where it has no part in one."""
+        known = self.values(config)
+        return {name: _fraction(axis, known[name]) if name in known else 0.5 for name, axis in self.axes.items()}
+
+    def fraction(self, name: str, value: Any) -> float:
+        """Return how far along one dimension a value is, from 0 to 1."""
+        return _fraction(self.axes[name], value)
+
+    def config_of(self, values: Mapping[str, Any]) -> Config:
+        """Return the config that has these values, of all dimensions that it has a part in."""
+        case = str(values[CASE]) if self.fixed else None
+        found: Config = dict(self.fixed.get(str(case), {}))
+        for name in self.axes:
+            owner, hparam = self._parts(name)
+            if hparam is not None and owner in (None, case) and name in values:
+                found[hparam] = values[name]
+        return found
+
+    def values(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a config, or a member, along the dimensions that it has a part in."""
+        case = self._case(hparams)
+        found: dict[str, Any] = {} if case is None else {CASE: case}
+        for name in self.axes:
+            owner, hparam = self._parts(name)
+            if hparam is not None and owner in (None, case) and hparam in hparams:
+                found[name] = hparams[hparam]
+        return found
+
+    def at(self, name: str, fraction: float) -> Any:
+        """Return the value a fraction (0 to 1) of the way along one dimension."""
+        value = interpolate(self.axes[name], fraction, self.whole[name])
+        return value if self.whole[name] else float(value)
 
     def points(self, name: str) -> list[Any]:
-        """Return the values of an axis, in order; of a continuous one, its `num` points."""
+        """Return the values of a dimension, in order; of a continuous one, its `num` points."""
         return [value if self.whole[name] else float(value) for value in points(self.axes[name], self.whole[name])]
 
     def is_listed(self, name: str) -> bool:
         """Return whether an axis lists its values, so that neighbours on it need not be alike."""
         return self.axes[name].values is not None
 
+    def is_continuous(self, name: str) -> bool:
+        """Return whether an axis has two ends, and any value between them."""
+        return not listed(self.axes[name])
+
+    def _parts(self, name: str) -> tuple[str | None, str | None]:
+        """Return the case that a dimension belongs to, if it is one's own, and its hparam, if it has one."""
+        if not self.fixed:
+            return None, name
+        if name == CASE:
+            return None, None
+        case, dot, hparam = name.partition(".")
+        return (case, hparam) if dot else (None, name)
+
+    def _case(self, hparams: Mapping[str, Any]) -> str | None:
+        """Return the first case whose fixed hparams are these, and whose axes are there."""
+        for case, fixed in self.fixed.items():
+            own = [name.partition(".")[2] for name in self.axes if name.startswith(f"{case}.")]
+            if fixed.items() <= hparams.items() and set(own) <= hparams.keys():
+                return case
+        return None
+
 
 def of(sweep: Sweep) -> Space:
-    """Return the search space of a loop's sweep."""
-    declared = sweep.declared
-    return Space(
-        sweep.document.axes, {name: not isinstance(declared[name], float) for name in sweep.document.axes}
-    )
+    """Return the axes that a sweep searches: all but its replicates."""
+    document = sweep.document
+    axes = {name: axis for name, axis in document.axes.items() if name not in REPLICATES and not axis.count}
+    whole = {name: name not in sweep.names.floats for name in axes}
+    fixed: dict[str, Config] = {}
+    for case, entries in document.cases.items():
+        axes.setdefault(CASE, Axis.model_validate({"values": list(document.cases)}))
+        whole[CASE] = True
+        fixed[case] = {}
+        for name, entry in entries.items():
+            is_whole = name not in sweep.names.floats
+            if isinstance(entry, Axis):
+                axes[f"{case}.{name}"], whole[f"{case}.{name}"] = entry, is_whole
+            else:
+                fixed[case][name] = entry if is_whole else float(entry)
+    return Space(axes, whole, fixed)
 
 
 def key(config: Mapping[str, Any]) -> tuple:

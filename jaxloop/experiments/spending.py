@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,18 @@ def power(effect: float, pairs: int, level: float) -> float:
     """
     threshold = stats.t.isf(level, pairs - 1)
     return float(stats.nct.sf(threshold, pairs - 1, effect * np.sqrt(pairs)))
+
+
+def resolved(pairs: int, level: float, wanted: float = 0.8) -> float:
+    """Return the smallest effect that is seen with this power, in standard deviations of paired differences.
+
+    Args:
+      pairs: of seeds, 2 or more.
+      level: of the one-sided test.
+      wanted: the power.
+    """
+    found: Any = optimize.brentq(lambda effect: power(effect, pairs, level) - wanted, 0.0, 1e3)
+    return float(found)
 
 
 def seeds_needed(effect: float, level: float, wanted: float = 0.8, most: int = 100_000) -> int | None:

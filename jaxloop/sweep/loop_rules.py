@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from jaxloop.sweep import catalog
+from jaxloop.sweep.axes import Axis
 from jaxloop.sweep.schema import Document, LoopSection
 from jaxloop.sweep.source_map import SourceMap
 from jaxloop.sweep.suggest import unknown
@@ -35,19 +36,23 @@ def _broken_proposer(document: Document, loop: LoopSection, source_map: SourceMa
     if ("command" in loop.shares()) != bool(loop.command):
         yield source_map.say(("loop", "command"), 'goes with proposer = "command", which needs it')
     if "grid" in loop.shares():
-        for name, axis in document.axes.items():
-            if (axis.log or axis.linear) and not axis.num:
-                yield source_map.say(("axes", name), "needs `num`, how many points, with the proposer grid")
+        for path, axis in document.entries():
+            if isinstance(axis, Axis) and (axis.log or axis.linear) and not axis.num:
+                yield source_map.say(path, "needs `num`, how many points, with the proposer grid")
 
 
 def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:
     """Yield what is wrong with the axes that a loop searches, and with its baseline."""
-    if not document.axes:
+    axes = {path: entry for path, entry in document.entries() if isinstance(entry, Axis)}
+    if not axes:
         yield source_map.say(("loop",), "needs [axes], the space that it searches")
-    for name, axis in document.axes.items():
-        if name in catalog.REPLICATES or axis.count:
-            yield source_map.say(("axes", name), "a loop chooses seeds itself, and searches no replicates")
-    for name in document.baseline.keys() - document.axes.keys():
-        yield source_map.say(("baseline", name), unknown("axis", name, document.axes))
-    if document.cases:
-        yield source_map.say(("cases",), "cannot be searched by a loop yet")
+    for path, axis in axes.items():
+        if path[-1] in catalog.REPLICATES or axis.count:
+            yield source_map.say(path, "a loop chooses seeds itself, and searches no replicates")
+    case = document.case_of_baseline()
+    varied = {**document.axes, **document.axes_of(case)}
+    for name in document.baseline.keys() - varied.keys():
+        yield source_map.say(("baseline", name), unknown("axis", name, varied))
+    for name in varied.keys() & catalog.OPTIONAL.keys() - document.baseline.keys():
+        rule = "has no default: [baseline] needs a value of it, to begin with"
+        yield source_map.say(("cases", case, name) if name not in document.axes else ("axes", name), rule)

@@ -205,10 +205,8 @@ def _broken_values(
 
 def _used(document: Document, chooser: str, names: Namespace, path: tuple[str, ...]) -> Iterator[Any]:
     """Yield what the members that get this entry have for the hparam `chooser`."""
-    grids = document.grids()
-    if path[0] == "cases":
-        grids = [grids[list(document.cases).index(path[1])]]
-    for grid in grids:
+    spanned = document.spanned()
+    for grid in [spanned[path[1]]] if path[0] == "cases" else spanned.values():
         if chooser in grid.axes:
             yield from extremes(grid.axes[chooser], whole=True)
         else:

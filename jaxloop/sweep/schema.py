@@ -212,14 +212,30 @@ class Document(Section):
         """
         if self.loop:
             seeds = Axis.model_validate({"values": list(range(self.loop.floor_seeds))})
-            return [Grid({**self.hparams, **self.baseline}, {"seed": seeds})]
-        return [
-            Grid(
-                {**self.hparams, **{name: entry for name, entry in case.items() if not isinstance(entry, Axis)}},
-                {**{name: entry for name, entry in case.items() if isinstance(entry, Axis)}, **self.axes},
-            )
-            for case in (self.cases.values() if self.cases else [{}])
-        ]
+            first = self.fixed(self.case_of_baseline())
+            return [Grid({**self.hparams, **first, **self.baseline}, {"seed": seeds})]
+        return list(self.spanned().values())
+
+    def spanned(self) -> dict[str, Grid]:
+        """Return what each case spans; without cases, what the whole sweep does, as that of ""."""
+        return {
+            case: Grid({**self.hparams, **self.fixed(case)}, {**self.axes_of(case), **self.axes})
+            for case in (self.cases or [""])
+        }
+
+    def axes_of(self, case: str) -> dict[str, Axis]:
+        """Return the axes of a case's own; none for a case that is not there."""
+        return {name: entry for name, entry in self.cases.get(case, {}).items() if isinstance(entry, Axis)}
+
+    def fixed(self, case: str) -> dict[str, Any]:
+        """Return the hparams that a case fixes; none for a case that is not there."""
+        return {name: entry for name, entry in self.cases.get(case, {}).items() if not isinstance(entry, Axis)}
+
+    def case_of_baseline(self) -> str:
+        """Return the case in which a loop begins, the first that has what [baseline] names; "" without cases."""
+        names = self.baseline.keys() - self.axes.keys()
+        fitting = [case for case, entries in self.cases.items() if names <= entries.keys()]
+        return fitting[0] if fitting else next(iter(self.cases), "")
 
     def count(self) -> int:
         """Return how many members there are, without listing them."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from jaxloop.errors import SweepError
 from jaxloop.sweep import catalog, rules
-from jaxloop.sweep.axes import extremes, sample
+from jaxloop.sweep.axes import Axis, extremes, sample
 from jaxloop.sweep.hparams import Namespace, kind_of, namespace
 from jaxloop.sweep.overrides import override
 from jaxloop.sweep.schema import Document
@@ -33,7 +33,7 @@ class Sweep:
     Attributes:
       document: the file's sections, every default filled in.
       members: each member's hparams, by name, in the order of their numbers; it grows as members join.
-      declared: the hparams that its members may have, as the engine and the task declare them.
+      names: the hparams that its members may have, as the engine and the task declare them.
       folder: what relative paths in the file are relative to.
       name: of the file, without its suffix.
       source_map: where each key stands, for errors that only the task can tell.
@@ -42,7 +42,7 @@ class Sweep:
 
     document: Document
     members: list[dict[str, Any]]
-    declared: dict[str, Any]
+    names: Namespace
     folder: Path
     name: str
     source_map: SourceMap
@@ -51,6 +51,15 @@ class Sweep:
     def toml(self) -> str:
         """Return the sweep with every default written out; reading it back gives the same members."""
         return tomli_w.dumps(self.document.model_dump(exclude_none=True))
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """Every hparam that members may have, with its declared default."""
+        return self.names.known
+
+    def completed(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return all hparams of a member that has these: those of its own optimizer and model, no other's."""
+        return _completed(self.names, self.document.run.steps, given)
 
     @cached_property
     def kinds(self) -> dict[str, str]:
@@ -71,10 +80,12 @@ class Sweep:
     @cached_property
     def space(self) -> dict[str, list[Any]]:
         """What members that join may have: of each axis of a loop's search space, its values or its two ends."""
-        if self.document.loop is None:
-            return {}
-        floats = {name for name, default in self.declared.items() if isinstance(default, float)}
-        return {name: extremes(axis, name not in floats) for name, axis in self.document.axes.items()}
+        found: dict[str, list[Any]] = {}
+        if self.document.loop:
+            for *_, name, entry in ((*path, entry) for path, entry in self.document.entries()):
+                if isinstance(entry, Axis):
+                    found.setdefault(name, []).extend(extremes(entry, name not in self.names.floats))
+        return found
 
     @property
     def varied(self) -> list[str]:
@@ -157,8 +168,8 @@ def parse(
         raise SweepError(source_map.say(("population", "sampler"), str(error))) from None
     if names and (repeated := rules.repeated(members, document, source_map)):
         raise SweepError(repeated)
-    known = (names or Namespace()).known
-    return Sweep(_written_out(document, members), members, known, folder, name, source_map, written)
+    names = names or Namespace()
+    return Sweep(_written_out(document, members), members, names, folder, name, source_map, written)
 
 
 def _document(
@@ -210,14 +221,17 @@ def _members(document: Document, names: Namespace) -> Iterator[dict[str, Any]]:
     for grid in document.grids():
         whole = {name: name not in names.floats for name in grid.axes}
         for values in sample(grid.axes, population.sampler, population.members, population.seed, whole):
-            given = {**grid.hparams, **values}
-            hparams = {"steps": document.run.steps, **names.defaults(given), **given}
-            foreign = {name for name in hparams if not _takes(names, hparams, name)}
-            yield {
-                name: float(value) if name in names.floats else plain(value)
-                for name, value in sorted(hparams.items())
-                if name not in foreign
-            }
+            yield _completed(names, document.run.steps, {**grid.hparams, **values})
+
+
+def _completed(names: Namespace, steps: int, given: dict[str, Any]) -> dict[str, Any]:
+    """Return all hparams of a member that has some; see `Sweep.completed`."""
+    hparams = {"steps": steps, **names.defaults(given), **given}
+    return {
+        name: float(value) if name in names.floats else plain(value)
+        for name, value in sorted(hparams.items())
+        if _takes(names, hparams, name)
+    }
 
 
 def _takes(names: Namespace, hparams: dict[str, Any], name: str) -> bool:
@@ -228,10 +242,11 @@ def _takes(names: Namespace, hparams: dict[str, Any], name: str) -> bool:
 
 def _written_out(document: Document, members: list[dict[str, Any]]) -> Document:
     """Return the document with the defaults that all members share."""
+    varied = {"steps", *document.all_axes(), *(document.varied() if document.loop else ())}  # a loop adds cases
     shared = {
         name: value
         for name, value in members[0].items()
-        if name != "steps" and name not in document.all_axes() and all(name in member for member in members)
+        if name not in varied and all(name in member for member in members)
     }
     shared = {name: value for name, value in shared.items() if all(m[name] == value for m in members)}
     data = {**catalog.DATA.get(document.run.task, {}), **document.data}

@@ -29,8 +29,7 @@ def as_recorded(sweep: Sweep, store: Store) -> Sweep:
     recorded = _members(store)
     if recorded == sweep.members:
         return sweep
-    new = sweep.members[0]
-    return replace(sweep, members=[{**{name: new[name] for name in new.keys() - had}, **had} for had in recorded])
+    return replace(sweep, members=[sweep.completed(had) for had in recorded])
 
 
 def aligned(sweep: Sweep, store: Store) -> Sweep:

@@ -25,6 +25,11 @@ class Joined(NamedTuple):
     is_placed: bool
 
 
+def parent(join: Join) -> int | None:
+    """Return the number of the member that a new one is to copy; None for one that begins anew."""
+    return join.like if join.copy else None
+
+
 def _hparams(sweep: Sweep, bucket: Bucket, join: Join) -> dict[str, Any]:
     """Return all hparams of a member that joins.
 
@@ -34,14 +39,13 @@ def _hparams(sweep: Sweep, bucket: Bucket, join: Join) -> dict[str, Any]:
     Raises:
       ValueError: it changes what it cannot.
     """
-    like = sweep.members[join.like]
-    if unknown := join.hparams.keys() - like.keys():
-        raise ValueError(f"member {join.like} has no hparams {sorted(unknown)}, which one like it would change")
+    if unknown := join.hparams.keys() - sweep.declared.keys():
+        raise ValueError(f"no member has hparams {sorted(unknown)}, which one that joins would have")
     free = bucket.traced.keys() - bucket.sizes.keys() - bucket.choices.keys()
     if join.copy and (fixed := join.hparams.keys() - free):
         raise ValueError(f"a copy of member {join.like} cannot change {sorted(fixed)}: they shape the program")
-    floats = {name: float(value) for name, value in join.hparams.items() if isinstance(like[name], float)}
-    return {**like, **join.hparams, **floats}
+    like = sweep.document.hparams if join.like is None else sweep.members[join.like]
+    return sweep.completed({**like, **join.hparams})
 
 
 def joined(sweep: Sweep, buckets: Sequence[Bucket], join: Join, step: int = 0) -> Joined:
@@ -59,7 +63,7 @@ def joined(sweep: Sweep, buckets: Sequence[Bucket], join: Join, step: int = 0) -
         raise ValueError(f"a copy of member {join.like} after {step} steps needs more to take")
     sweep.members.append(hparams)
     is_placed = any(bucket.add(number, hparams) for bucket in buckets)
-    return Joined(number, join.like if join.copy else None, step, is_placed)
+    return Joined(number, parent(join), step, is_placed)
 
 
 def new_members(

@@ -38,13 +38,13 @@ class Join:
     """A member that joins the run: it waits for a slot behind all others.
 
     Attributes:
-      like: number of a member whose hparams it has, but for `hparams`.
+      like: number of a member whose hparams it has, but for `hparams`; None for those of the sweep's [hparams].
       hparams: what differs.
       copy: whether it begins with all that the other has learned by the end of this turn, in which that trained;
         sizes, choices and static hparams cannot differ then.
     """
 
-    like: int
+    like: int | None
     hparams: Mapping[str, Any] = field(default_factory=dict)
     copy: bool = False
 
@@ -103,7 +103,7 @@ def decide(scheduler: Scheduler, measured: Measured) -> Decisions:
     wrong = {
         *({*decisions.stop, *decisions.pause} - going - set(measured.paused)),
         *(set(decisions.resume) - set(measured.paused)),
-        *({join.like for join in decisions.join} - set(range(len(measured.hparams)))),
+        *({join.like for join in decisions.join} - {None, *range(len(measured.hparams))}),
         *(copied - finite),
     }
     if wrong:

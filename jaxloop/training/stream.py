@@ -170,11 +170,12 @@ class Stream:
         seats = {number: slot for slot, number in enumerate(self.slots.members.tolist())}
         joined, copies = [], []
         for join in wanted:
-            step = int(self.slots.steps[seats[join.like]]) if join.copy else 0
+            step = 0 if (parent := joins.parent(join)) is None else int(self.slots.steps[seats[parent]])
             member = joins.joined(self.sweep, [self.program.bucket], join, step)
             joined.append(member)
             copies += [member.number] if join.copy else []
-        self._park(np.array([seats[join.like] for join in wanted if join.copy], int), np.array(copies, np.int32))
+        parents = [seats[parent] for join in wanted if (parent := joins.parent(join)) is not None]
+        self._park(np.array(parents, int), np.array(copies, np.int32))
         for member in joined:
             if member.is_placed:
                 self.slots.wait(member.number)

@@ -123,6 +123,7 @@ class _Training:
         self.mesh, unused = placement.mesh(self.store)
         self.notes += unused
         self.buckets = size_classes.recorded(self.sweep, self.store.size_classes)
+        self.programs: dict[int, CompiledProgram] = {}  # by the number of the bucket
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
         self.seconds = self.compile_seconds = 0.0
         # by earlier processes
@@ -142,14 +143,33 @@ class _Training:
                 self.remaining_member_steps += member.hparams["steps"] - member.step
         if not self.remaining_member_steps:
             self._begin_again()
-        for index, bucket in enumerate(self.buckets):  # more come as members join
-            members = self.store.members()
-            waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
-            begun = {n: members[n].step for n in bucket.numbers if members[n].status in BEGUN}
-            paused = [number for number in begun if members[number].status == Status.PAUSED]
-            if (waiting or begun) and not self.signal:
-                self._train_bucket(index, bucket, Members(waiting, begun, paused), checkpoint)
+        idle: set[int] = set()  # programs all of whose members stay paused
+        while (index := self._next_program(idle)) is not None and not self.signal:
+            members, before = self._members(self.buckets[index]), self.turn
+            self._train_bucket(index, self.buckets[index], members, checkpoint)
+            idle = idle | {index} if self.turn == before else set()
         return self._summary()
+
+    def _next_program(self, idle: set[int]) -> int | None:
+        """Return a program with members that have not ended, first one with those of the checkpoint; else None."""
+        members = self.store.members()
+        begun = {member.number for member in members if member.status in BEGUN}
+        left = {member.number for member in members if member.status not in ENDED}
+        candidates = [
+            at
+            for wanted in (begun, left)
+            for at, bucket in enumerate(self.buckets)
+            if at not in idle and wanted.intersection(bucket.numbers)
+        ]
+        return candidates[0] if candidates else None
+
+    def _members(self, bucket: Bucket) -> Members:
+        """Return a program's members that have not ended."""
+        members = self.store.members()
+        waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
+        begun = {number: members[number].step for number in bucket.numbers if members[number].status in BEGUN}
+        paused = [number for number in begun if members[number].status == Status.PAUSED]
+        return Members(waiting, begun, paused)
 
     def _begin_again(self) -> None:
         """Ask the scheduler of a run in which nobody is left to train whether members join."""
@@ -189,10 +209,12 @@ class _Training:
             )
             self._note()
             self.store.put_layout(index, {"capacity": capacity, "width": group_size})  # for `_compile`
-            del program
+            del program, self.programs[index]
 
     def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
-        """Compile the bucket's program for this process's slots; a resumed run keeps capacity and group size."""
+        """Return the bucket's program for this process's slots; a resumed run keeps capacity and group size."""
+        if index in self.programs:
+            return self.programs[index]
         count = processes.count()
         layout = self.store.layout(index)
         capacity, group_size = (layout["capacity"], layout["width"]) if layout else (None, None)
@@ -216,6 +238,7 @@ class _Training:
             self.store.put(capacity=capacity, group_size=program.group_size)
             self.store.put_layout(index, {"capacity": capacity, "width": program.group_size})
         self.recorder.announce(program.metrics)
+        self.programs[index] = program
         return program
 
     def _tuned(self, bucket: Bucket) -> Tuned:
@@ -276,11 +299,17 @@ class _Training:
 
     def _placed(self, joined: list[joins.Joined]) -> list[NewMember]:
         """Count members that join, give a program to those without one; return all as the store records them."""
-        if unplaced := [each.number for each in joined if not each.is_placed]:
-            self.buckets += size_classes.buckets(self.sweep, self.task, unplaced)
+        unplaced = [each.number for each in joined if not each.is_placed]
+        others = [number for number in unplaced if not self._is_placed(number)]
+        if others:
+            self.buckets += size_classes.buckets(self.sweep, self.task, others)
         for each in joined:
             self.remaining_member_steps += self.sweep.members[each.number]["steps"] - each.step
         return list(joins.new_members(self.sweep, self.origin, joined, self.recorder.members))
+
+    def _is_placed(self, number: int) -> bool:
+        """Give a member that joins a place in one of the run's programs, if one can train it."""
+        return any(bucket.add(number, self.sweep.members[number]) for bucket in self.buckets)
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """Return a signal that any process received, and whether the first finds a checkpoint due."""

@@ -212,3 +212,45 @@ def test_a_grid_is_proposed_in_order_until_it_ends(tmp_path):
     assert len(proposed) == 12
     assert [config["learning_rate"] for config in proposed] == pytest.approx([1e-5] * 4 + [1e-3] * 4 + [1e-1] * 4)
     assert [config["width"] for config in proposed[:4]] == [4, 4, 16, 16]
+
+
+CASES = (
+    LOOP.replace("[baseline]\nlearning_rate = 1e-4\nwidth = 8\n", "")
+    .replace("learning_rate = { log = [1e-5, 1e-1] }\n", "")
+    .replace(
+        "[evaluate]",
+        '[cases.adamw]\noptimizer = "adamw"\nlearning_rate = { log = [1e-5, 1e-3] }\nclip = 1.0\n'
+        '[cases.sgd]\noptimizer = "sgd"\nlearning_rate = { log = [1e-2, 1e0] }\n'
+        "momentum = { linear = [0.0, 0.95] }\n"
+        "[evaluate]",
+    )
+)
+
+
+@pytest.mark.slow
+def test_cases_are_searched_each_along_its_own_axes(tmp_path):
+    """Two optimizers, two programs: configs have their own optimizer's hparams, and a kill changes nothing."""
+    (tmp_path / "loop.toml").write_text(CASES)
+    run = jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run")
+    assert run.summary.programs == 2
+    optimizers = {member.hparams["optimizer"] for member in run.members}
+    assert optimizers == {"adamw", "sgd"}
+    for member in run.members:
+        is_sgd = member.hparams["optimizer"] == "sgd"
+        assert ("momentum" in member.hparams) == is_sgd
+        assert ("clip" in member.hparams) == ("b1" in member.hparams) == (not is_sgd)
+        low, high = (1e-2, 1.0) if is_sgd else (1e-5, 1e-3)
+        is_baseline = member.number < 4
+        assert is_baseline or low <= member.hparams["learning_rate"] <= high
+    assert records(run, "audit")
+    assert verify(run.path)["problems"] == []
+    with pytest.raises(Stopped):
+        jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "crashed", observe=crash_at(12))
+    resumed = jaxloop.resume(tmp_path / "crashed")
+    assert json.dumps(resumed.ledger) == json.dumps(run.ledger)
+    assert [(m.id, m.metrics) for m in resumed.members] == [(m.id, m.metrics) for m in run.members]
+
+
+def test_an_axis_without_a_default_needs_a_baseline():
+    with pytest.raises(SweepError, match=r"axes\.clip: has no default: \[baseline\] needs a value"):
+        sweep.parse(LOOP.replace("[axes]\n", "[axes]\nclip = { log = [0.1, 10.0] }\n"))

@@ -139,7 +139,7 @@ from jaxloop.sweep import sweep
             "[axes]",
             "[loop]\nrounds = 2.5\n[axes]",
             [
-                "sweep:11: loop.rounds: needs an integer, got 2.5",
+                'sweep:11: loop.rounds: needs an integer from 0 to 1000, or "open" for as many as the budget allows, got 2.5',
                 "sweep:14: axes.seed: a loop chooses seeds itself, and searches no replicates",
             ],
         ),
@@ -147,7 +147,7 @@ from jaxloop.sweep import sweep
             "[axes]",
             '[loop]\nproposer = "tpee"\n[axes]',
             [
-                "sweep:11: loop.proposer: needs one of random, sobol, evolution, tpe, command, got 'tpee'; did you mean `tpe`?",
+                "sweep:11: loop.proposer: needs one of grid, random, sobol, evolution, tpe, command, got 'tpee'; did you mean `tpe`?",
                 "sweep:14: axes.seed: a loop chooses seeds itself, and searches no replicates",
             ],
         ),

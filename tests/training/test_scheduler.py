@@ -236,7 +236,7 @@ def test_a_member_with_other_static_hparams_joins_in_a_program_of_its_own(tmp_pa
     ("join", "says"),
     [
         (Join(99), "were not shown to it: [99]"),
-        (Join(0, {"widht": 3}), "has no hparams ['widht']"),
+        (Join(0, {"widht": 3}), "no member has hparams ['widht']"),
         (Join(0, {"width": 24}, copy=True), "cannot change ['width']"),
         (Join(0, {"steps": 20}, copy=True), "after 20 steps needs more to take"),
         (Join(0), "is in the run already, as 0"),

@@ -47,7 +47,7 @@ def ask(
     """Run a program once and check its answer.
 
     That is `{"proposals": [{"config": {...}, "hypothesis": "...", "expected": 0.01}]}`, where the last two may be
-    missing, and hparams that are as in the incumbent.
+    missing, and what is as in the incumbent, or in the middle of an axis that the incumbent has no part in.
 
     Args:
       command: its words; it runs in `folder`.
@@ -147,15 +147,15 @@ def _is_number(value: Any) -> bool:
 def _proposal(given: Any, space: Space, incumbent: Config) -> Proposal:
     if not isinstance(given, dict) or not isinstance(given.get("config"), dict):
         raise AnswerError(f'needs {{"config": {{...}}}}, got {str(given)[:80]}')
-    config = {**incumbent}
+    values = {name: space.at(name, 0.5) for name in space.axes} | space.values(incumbent)
     for name, value in given["config"].items():
         if name not in space.axes:
             raise AnswerError(unknown("axis", str(name), space.axes))
-        config[name] = _value(name, value, space.axes[name], whole=space.whole[name])
+        values[name] = _value(name, value, space.axes[name], whole=space.whole[name])
     expected = given.get("expected")
     if expected is not None and not _is_number(expected):
         raise AnswerError(f"`expected` needs a finite number, got {expected!r}")
-    return Proposal(config, "command", str(given.get("hypothesis", ""))[:1000], expected)
+    return Proposal(space.config_of(values), "command", str(given.get("hypothesis", ""))[:1000], expected)
 
 
 def _value(name: str, value: Any, axis: Axis, *, whole: bool) -> Any:

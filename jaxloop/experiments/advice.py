@@ -1,0 +1,223 @@
+"""What to try next: what a run's results say of its axes, and a loop's ledger of its hypotheses."""
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from jaxloop.experiments import space
+from jaxloop.experiments.importance import FEWEST, importances
+from jaxloop.experiments.space import Config, Space
+from jaxloop.experiments.spending import seeds_needed
+from jaxloop.experiments.verdict import Outcome
+from jaxloop.storage import ranking
+from jaxloop.storage.ranking import RankedConfig
+from jaxloop.storage.store import Store
+from jaxloop.sweep.sweep import Sweep
+
+EDGE = 0.02  # of an axis: a config so near to an end lies at it
+GAP = 0.25  # of an axis: a part so wide without a config is untested
+ALPHA = 0.05  # of the comparisons that seeds are counted for, where there is no loop
+SHOWN = 5  # undecided experiments, axes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know, or to do.
+
+    Attributes:
+      kind: "importance", "boundary", "untested", "dead", "undecided", "close" or "plateau".
+      says: in a sentence.
+      command: that would follow it up; empty if none does.
+      facts: the numbers behind it.
+    """
+
+    kind: str
+    says: str
+    command: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "says": self.says, "command": self.command, **self.facts}
+
+
+def advice(sweep: Sweep, store: Store) -> list[Finding]:
+    """Return what a run's results suggest, the axes first.
+
+    Args:
+      sweep: the run's own, with the members that it has.
+    """
+    searched, ledger = space.of(sweep), store.ledger()
+    sign = 1.0 if store.mode == "max" else -1.0
+    ranked = ranking.ranked(store, so_far=True)
+    tried = _screened(ledger, sign) if sweep.document.loop else _swept(ranked, searched, sign)
+    found = [*_importance(searched, tried), *_dead(ledger)]
+    if tried and (best := _best(ledger, tried)):
+        found += _boundaries(searched, best)
+    found += _untested(searched, [config for config, _ in tried])
+    if sweep.document.loop:
+        found += [*_undecided(ledger, str(store.path.parent)), *_plateau(ledger)]
+    else:
+        found += _close(ranking.with_finite_mean(ranked), store.metric)
+    return found
+
+
+def _screened(ledger: Sequence[Mapping[str, Any]], sign: float) -> list[tuple[Config, float]]:
+    """Return the configs of a loop and what screening saw of them, more being better."""
+    experiments = [record for record in ledger if record["kind"] == "experiment" and "screening_mean" in record]
+    return [(record["config"], sign * record["screening_mean"]) for record in experiments]
+
+
+def _swept(ranked: Sequence[RankedConfig], searched: Space, sign: float) -> list[tuple[Config, float]]:
+    """Return the configs of a sweep and their means, more being better."""
+    return [
+        (
+            searched.config_of(searched.values(config.hparams)),
+            -math.inf if config.mean is None else sign * config.mean,
+        )
+        for config in ranked
+    ]
+
+
+def _best(ledger: Sequence[Mapping[str, Any]], tried: Sequence[tuple[Config, float]]) -> Config | None:
+    """Return a loop's incumbent, or a sweep's best config."""
+    incumbents = [record["incumbent"] for record in ledger if record["kind"] in ("round", "audit")]
+    if incumbents:
+        return incumbents[-1]
+    config, value = max(tried, key=lambda each: each[1])
+    return config if math.isfinite(value) else None
+
+
+def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:
+    if len(tried) < FEWEST:
+        rule = f"importances need {FEWEST} configs; {len(tried)} have been tried"
+        yield Finding("importance", rule, facts={"configs": len(tried)})
+        return
+    levels = {name: len(searched.points(name)) for name in searched.axes if not searched.is_continuous(name)}
+    places = [searched.fractions(config) for config, _ in tried]
+    found = importances(places, [value for _, value in tried], levels)
+    for each in found:
+        if each.exceeds_chance:
+            name = " with ".join(each.hparams)
+            share = f"{name}: {each.share:.0%} of what sets the best configs apart"
+            yield Finding("importance", share, facts={"hparams": list(each.hparams), "share": each.share})
+    if not any(each.exceeds_chance for each in found):
+        yield Finding("importance", f"no hparam matters more than chance would give among {len(tried)} configs")
+
+
+def _dead(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for record in ledger:
+        if record["kind"] == "experiment" and record["verdict"] == Outcome.DEAD:
+            changed = ", ".join(record["changed"])
+            says = f"{changed}: does nothing, to the bit (experiment {record['id']}): leave it out of [axes]"
+            yield Finding("dead", says, facts={"hparams": list(record["changed"]), "experiment": record["id"]})
+
+
+def _boundaries(searched: Space, best: Config) -> Iterator[Finding]:
+    for name, value in searched.values(best).items():
+        if end := _end(searched, name, value):
+            says = f"{name}: the best config lies at the {end} end of its axis, {value:g}: widen it there"
+            yield Finding("boundary", says, facts={"hparam": name, "end": end, "value": value})
+
+
+def _end(searched: Space, name: str, value: Any) -> str:
+    """Return the end of an axis at which a value lies: "lower", "upper", or ""."""
+    if searched.is_continuous(name):
+        place = searched.fraction(name, value)
+        return "lower" if place <= EDGE else "upper" if place >= 1 - EDGE else ""
+    values = searched.points(name)
+    if len(values) < 3 or any(isinstance(value, str | bool) for value in values):
+        return ""
+    return "lower" if value == min(values) else "upper" if value == max(values) else ""
+
+
+def _untested(searched: Space, configs: Sequence[Config]) -> Iterator[Finding]:
+    """Yield the widest part of each axis in which no config lies."""
+    values = [searched.values(config) for config in configs]
+    for name in searched.axes:
+        tried = [each[name] for each in values if name in each]
+        if not searched.is_continuous(name):
+            absent = [value for value in searched.points(name) if value not in tried]
+            if absent:
+                says = f"{name}: nothing was tried at {', '.join(map(str, absent))}"
+                yield Finding("untested", says, facts={"hparam": name, "values": absent})
+            continue
+        places = np.array([0.0, *sorted(searched.fraction(name, value) for value in tried), 1.0])
+        at = int(np.diff(places).argmax())
+        if places[at + 1] - places[at] >= GAP:
+            low, high = (searched.at(name, float(place)) for place in places[at : at + 2])
+            says = f"{name}: nothing was tried from {low:.3g} to {high:.3g}"
+            yield Finding("untested", says, facts={"hparam": name, "low": low, "high": high})
+
+
+def _undecided(ledger: Sequence[Mapping[str, Any]], run: str) -> Iterator[Finding]:
+    """Yield the seeds that undecided experiments would need, if the effect is what was seen; the largest first."""
+    open_ones = [
+        record
+        for record in ledger
+        if record["kind"] == "experiment" and record["verdict"] == Outcome.UNDECIDED and record["effect"] > 0
+    ]
+    for record in sorted(open_ones, key=lambda each: -each["effect"])[:SHOWN]:
+        margin = (record["high"] - record["low"]) / 2
+        deviation = margin * math.sqrt(record["n"]) / float(stats.t.isf(record["level"], record["n"] - 1))
+        seeds = seeds_needed(record["effect"] / deviation, record["level"]) if deviation else None
+        wanted = f"{seeds} paired seeds would see it" if seeds else "no number of seeds here would see it"
+        says = f"experiment {record['id']}: undecided, {record['effect']:+.3g} on {record['n']} seeds; {wanted}"
+        changed = " ".join(f"--set {name}={_toml(value)}" for name, value in record["changed"].items())
+        command = f'jaxloop try {run} {changed} --because "..."' if seeds and seeds <= record["n"] else ""
+        facts = {"experiment": record["id"], "effect": record["effect"], "seeds_needed": seeds}
+        yield Finding("undecided", says, command, facts)
+
+
+def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Yield what rounds without a success mean."""
+    rounds = [record["round"] for record in ledger if record["kind"] == "round"]
+    experiments = [record for record in ledger if record["kind"] == "experiment"]
+    succeeded = [record["round"] for record in experiments if record["verdict"] == Outcome.SUCCESS]
+    idle = len(rounds) - max(succeeded, default=0)
+    if idle < 2:
+        return
+    floor = next(record for record in ledger if record["kind"] == "floor")
+    says = f"the last {idle} rounds found nothing better: what is left to find is below "
+    says += f"{floor['resolves']:.2g}, which the last look sees with 80% power, or lies outside of this space"
+    yield Finding("plateau", says, facts={"rounds": idle, "resolves": floor["resolves"]})
+
+
+def _close(ranked: Sequence[RankedConfig], metric: str) -> Iterator[Finding]:
+    """Yield how many configs cannot be told from the best, and the seeds that the second would need."""
+    if len(ranked) < 2 or any(config.standard_error is None for config in ranked[:2]):
+        return
+    best, second = ranked[:2]
+    alike = [config for config in ranked[1:] if _is_alike(best, config)]
+    deviation = math.hypot(*(_error(each) * math.sqrt(each.finished) for each in (best, second)))
+    effect = abs((best.mean or 0.0) - (second.mean or 0.0))
+    seeds = seeds_needed(effect / deviation, ALPHA) if effect and deviation else None
+    says = f"{len(alike)} of {len(ranked) - 1} other configs cannot be told from the best in {metric}"
+    says += f"; the second would need {seeds} seeds" if seeds else ""
+    yield Finding("close", says, facts={"alike": len(alike), "seeds_needed": seeds})
+
+
+def _is_alike(best: RankedConfig, other: RankedConfig) -> bool:
+    """Return whether two configs differ by less than noise: Welch's t-test at `ALPHA`."""
+    pairs = [(each.mean, _error(each), each.finished) for each in (best, other)]
+    if any(count < 2 for _, _, count in pairs):
+        return True
+    variances = [error**2 for _, error, _ in pairs]
+    if not sum(variances):
+        return best.mean == other.mean
+    freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, (_, _, n) in zip(variances, pairs, strict=True))
+    t = abs((best.mean or 0.0) - (other.mean or 0.0)) / math.sqrt(sum(variances))
+    return bool(t < stats.t.isf(ALPHA, freedom))
+
+
+def _error(config: RankedConfig) -> float:
+    return config.standard_error or 0.0
+
+
+def _toml(value: Any) -> str:
+    return shlex.quote(json.dumps(value))  # TOML writes such values as JSON does

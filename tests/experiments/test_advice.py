@@ -1,0 +1,69 @@
+"""What is said of a run's results: each finding beside the results that call for it."""
+
+import json
+
+import pytest
+from conftest import TINY
+from test_loop import LOOP
+
+import jaxloop
+from jaxloop.sweep import sweep
+
+
+def kinds(found):
+    return [finding.kind for finding in found]
+
+
+def of_kind(found, kind):
+    return [finding for finding in found if finding.kind == kind]
+
+
+@pytest.fixture(scope="module")
+def looped(tmp_path_factory):
+    """A loop whose best rates lie at the upper end, with an hparam that does nothing."""
+    folder = tmp_path_factory.mktemp("looped")
+    text = LOOP.replace("log = [1e-5, 1e-1]", "log = [1e-6, 3e-3]").replace("configs = 8", "configs = 24")
+    (folder / "loop.toml").write_text(text)
+    return jaxloop.loop(folder / "loop.toml", out=folder / "run")
+
+
+def test_a_loop_s_axes_are_ranked_and_their_ends_told(looped, jaxloop_command):
+    found = jaxloop.advice(looped.path)
+    assert of_kind(found, "importance")[0].facts["hparams"] == ["learning_rate"]
+    (boundary,) = [each for each in of_kind(found, "boundary") if each.facts["hparam"] == "learning_rate"]
+    assert boundary.facts["end"] == "upper"
+    shown = jaxloop_command("next", looped.path).stdout.splitlines()
+    assert len(shown) == len(found) + sum(bool(each.command) for each in found)
+    given = json.loads(jaxloop_command("next", looped.path, "--json").stdout)
+    assert [each["kind"] for each in given] == kinds(found)
+
+
+def test_of_a_sweep_it_says_how_many_configs_are_alike(tmp_path):
+    text = TINY.replace("num = 3", "num = 7").replace("count = 2", "count = 3")
+    run = jaxloop.run(sweep.parse(text, ('evaluate.metric="validation/loss"',)), out=tmp_path / "run")
+    found = jaxloop.advice(run.path)
+    (close,) = of_kind(found, "close")
+    assert 0 <= close.facts["alike"] < 6
+    assert of_kind(found, "importance")[0].facts == {"configs": 7}
+
+
+def test_gaps_dead_hparams_and_a_plateau_are_told(tmp_path):
+    """Two values of an axis are proposed of three; `end_factor` does nothing where the schedule is constant."""
+    text = (
+        LOOP.split("[baseline]")[0]
+        + "[axes]\nend_factor = { linear = [0.0, 1.0] }\n"
+        + "weight_decay = { values = [1e-4, 1.1e-4, 1.2e-4, 1.3e-4] }\n"
+        + "[evaluate]"
+        + LOOP.split("[evaluate]")[1].replace("configs = 8", "configs = 3")
+    )
+    (tmp_path / "loop.toml").write_text(text)
+    run = jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run")
+    found = jaxloop.advice(run.path)
+    assert "end_factor" in {name for each in of_kind(found, "dead") for name in each.facts["hparams"]}
+    assert of_kind(found, "untested")
+    (plateau,) = of_kind(found, "plateau")
+    assert plateau.facts["rounds"] == 2
+
+
+def test_a_run_without_results_says_so(tmp_path, jaxloop_command):
+    assert jaxloop_command("next", tmp_path).returncode == 3
