@@ -9,6 +9,7 @@ from jaxloop.sweep import catalog, loop_rules
 from jaxloop.sweep.axes import Axis, extremes, length, single
 from jaxloop.sweep.hparams import Namespace, is_tunable, kind_of, namespace
 from jaxloop.sweep.schema import (
+    BudgetSection,
     CheckpointSection,
     Document,
     EvaluateSection,
@@ -33,6 +34,8 @@ MESSAGES = {  # pydantic's types of errors, in the user's terms
     "too_short": "needs at least one value",
     "greater_than_equal": "needs at least {ge}",
     "less_than_equal": "needs at most {le}",
+    "greater_than": "needs more than {gt}",
+    "less_than": "needs less than {lt}",
 }
 # a section and its old key: the present name
 RENAMED: dict[tuple[str, ...], str] = {("population", "width"): "population.group_size"}
@@ -82,7 +85,8 @@ def _unknown_key(path: tuple[str, ...]) -> str:
             return f"stands outside of its section; did you mean `{name}.{key}`?"
     if section[:1] in (["axes"], ["cases"]):
         return unknown("key", key, Axis.model_fields)
-    return unknown("key", key, (SECTIONS.get(section[0], Document) if section else Document).model_fields)
+    model = BudgetSection if section == ["loop", "budget"] else SECTIONS.get(section[0]) if section else None
+    return unknown("key", key, (model or Document).model_fields)
 
 
 def unknown_hparams(

@@ -147,26 +147,6 @@ def test_an_hparam_that_does_nothing_is_a_dead_one(tmp_path):
     assert records(run, "audit")[0]["verdict"] == "no success to audit"
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (("[axes]\n", "[axes]\nseed = { count = 3 }\n"), "a loop chooses seeds itself"),
-        (("width = 8\n", "widht = 8\n"), "widht"),
-        (("promote = 2", "promote = 9"), "at most the 8 configs"),
-        (("shares = [0.4, 0.6]", "shares = [0.4, 0.5]"), "one share above 0 for each look, 1 in all"),
-        (("looks = [3, 6]", "looks = [6, 3]"), "ascending"),
-        (("rounds = 2", 'proposer = "tpee"'), "tpee"),
-        (("rounds = 2", 'rounds = "open"'), '"open" needs a `budget`'),
-        (("rounds = 2", 'rounds = "endless"'), 'an integer from 0 to 1000, or "open"'),
-        (("rounds = 2", 'proposer = "grid"'), "needs `num`, how many points, with the proposer grid"),
-        (("rounds = 2", 'proposer = "command"'), "which needs it"),
-    ],
-)
-def test_a_broken_loop_is_told(change, says, tmp_path):
-    with pytest.raises(SweepError, match=says.replace("[", r"\\[")):
-        sweep.parse(LOOP.replace(*change))
-
-
 def test_a_loop_and_a_plain_sweep_have_their_own_commands(tmp_path, jaxloop_command):
     (tmp_path / "loop.toml").write_text(LOOP)
     (tmp_path / "plain.toml").write_text(TINY)
@@ -249,8 +229,3 @@ def test_cases_are_searched_each_along_its_own_axes(tmp_path):
     resumed = jaxloop.resume(tmp_path / "crashed")
     assert json.dumps(resumed.ledger) == json.dumps(run.ledger)
     assert [(m.id, m.metrics) for m in resumed.members] == [(m.id, m.metrics) for m in run.members]
-
-
-def test_an_axis_without_a_default_needs_a_baseline():
-    with pytest.raises(SweepError, match=r"axes\.clip: has no default: \[baseline\] needs a value"):
-        sweep.parse(LOOP.replace("[axes]\n", "[axes]\nclip = { log = [0.1, 10.0] }\n"))

