@@ -46,7 +46,7 @@ class Table:
 
 def random_search(table: Table, seed: int) -> list[tuple[int, float]]:
     """(trainings, true mean of the best so far) of random search, one seed a config."""
-    draws, best, found = np.random.default_rng(seed), -np.inf, []
+    draws, best, truth, found = np.random.default_rng(seed), -np.inf, 0.0, []
     for count in range(1, TRAININGS + 1):
         config = {name: int(draws.integers(n)) for name, n in zip(NAMES, table.lengths, strict=True)}
         seeds = table.seeds(config)

@@ -46,13 +46,16 @@ def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:
     axes = {path: entry for path, entry in document.entries() if isinstance(entry, Axis)}
     if not axes:
         yield source_map.say(("loop",), "needs [axes], the space that it searches")
+        return
     for path, axis in axes.items():
         if path[-1] in catalog.REPLICATES or axis.count:
             yield source_map.say(path, "a loop chooses seeds itself, and searches no replicates")
     case = document.case_of_baseline()
     varied = {**document.axes, **document.axes_of(case)}
-    for name in document.baseline.keys() - varied.keys():
-        yield source_map.say(("baseline", name), unknown("axis", name, varied))
-    for name in varied.keys() & catalog.OPTIONAL.keys() - document.baseline.keys():
-        rule = "has no default: [baseline] needs a value of it, to begin with"
-        yield source_map.say(("cases", case, name) if name not in document.axes else ("axes", name), rule)
+    for name in document.baseline:
+        if name not in varied:
+            yield source_map.say(("baseline", name), unknown("axis", name, varied))
+    for name in varied:
+        if name in catalog.OPTIONAL and name not in (*document.baseline, *catalog.REPLICATES):
+            rule = "has no default: [baseline] needs a value of it, to begin with"
+            yield source_map.say(("cases", case, name) if name not in document.axes else ("axes", name), rule)

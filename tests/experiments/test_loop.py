@@ -12,7 +12,6 @@ import jaxloop
 from jaxloop.errors import SweepError
 from jaxloop.experiments.verdict import Criteria, judge
 from jaxloop.readers.verify import verify
-from jaxloop.sweep import sweep
 
 LOOP = """
 [run]

@@ -52,7 +52,6 @@ keep = "none"
             "[axes]\nfold = { values = [0] }\n",
             [
                 "sweep:13: axes.fold: a loop chooses seeds itself, and searches no replicates",
-                "sweep:13: axes.fold: has no default: [baseline] needs a value of it, to begin with",
             ],
         ),
         (
@@ -184,8 +183,6 @@ keep = "none"
             "",
             [
                 "sweep:14: loop: needs [axes], the space that it searches",
-                "sweep:10: baseline.learning_rate: unknown axis `learning_rate`; known: ",
-                "sweep:11: baseline.width: unknown axis `width`; known: ",
             ],
         ),
     ],
