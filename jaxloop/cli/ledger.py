@@ -47,7 +47,9 @@ def _floor_line(record: dict[str, Any]) -> str:
 def verdict_line(record: dict[str, Any]) -> str:
     """Return an experiment's verdict and what it rests on."""
     if record["verdict"] == "crash":
-        return f"{record['verdict']}: no seed of {_changes(record['changed'])} ended with a finite value"
+        where = record.get("crashed")
+        first = f"; member {where['member']} was the first, after step {where['step']}" if where else ""
+        return f"{record['verdict']}: no seed of {_changes(record['changed'])} ended with a finite value{first}"
     return (
         f"{record['verdict']}: {_changes(record['changed'])}, effect {record['effect']:+.4g} "
         f"[{record['low']:+.4g}, {record['high']:+.4g}] on {record['n']} paired seeds "

@@ -18,8 +18,9 @@ from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
 from jaxloop.experiments.protocol import research
 from jaxloop.experiments.requests import Ask, Budget, Clock, Hear, Hypothesis, LoopPlan, Request, Requests, Train
+from jaxloop.experiments.space import Config
 from jaxloop.experiments.spending import Spending
-from jaxloop.experiments.verdict import Criteria
+from jaxloop.experiments.verdict import Criteria, Outcome
 from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.schema import LoopSection, VerdictSection
@@ -87,9 +88,12 @@ class Driver:
         self.ledger = store.ledger()
         self.recorded = list(self.ledger)  # records that have not been replayed yet
         self.values: dict[int, Mapping[str, float]] = {}
+        self.diverged: dict[int, int] = {}  # the finite steps of those members
         for member in store.members():
             if member.status in ENDED:
                 self.values[member.number] = member.metrics if member.status == Status.FINISHED else {}
+            if member.status == Status.DIVERGED:
+                self.diverged[member.number] = member.step
         self.numbers: dict[tuple, int] = {}
         self.requests: Requests = research(plan_of(sweep, store.mode))
         self.request: Request | None = next(self.requests)
@@ -101,6 +105,8 @@ class Driver:
         for at in np.flatnonzero(~measured.goes_on).tolist():
             metrics = {name: float(column[at]) for name, column in measured.metrics.items()}
             self.values[int(measured.members[at])] = {} if measured.diverged[at] else metrics
+            if measured.diverged[at]:
+                self.diverged[int(measured.members[at])] = int(measured.steps[at])
         for number in range(len(self.numbers), len(measured.hparams)):
             self.numbers.setdefault(space.key(measured.hparams[number]), number)
         self.records, self.joins = [], []
@@ -132,11 +138,7 @@ class Driver:
 
     def _values(self, request: Train, members: int) -> Any:
         """Return (configs, seeds) values of the metric; `WAITING` while members train, which join if need be."""
-        own = self.sweep.document.hparams
-        wanted = [
-            [self.sweep.completed({**own, **config, "seed": seed}) for seed in request.seeds]
-            for config in request.configs
-        ]
+        wanted = [[self._hparams(config, seed) for seed in request.seeds] for config in request.configs]
         new = {space.key(each): each for row in wanted for each in row if space.key(each) not in self.numbers}
         known = self.numbers | {each: number for number, each in enumerate(new, members)}
         numbers = [[known[space.key(each)] for each in row] for row in wanted]
@@ -149,6 +151,10 @@ class Driver:
             return WAITING
         metric = self.metric.replace("validation/", f"{request.split}/")
         return np.array([[_finite(self.values[number].get(metric)) for number in row] for row in numbers])
+
+    def _hparams(self, config: Config, seed: int) -> dict[str, Any]:
+        """Return all hparams of a config's member."""
+        return self.sweep.completed({**self.sweep.document.hparams, **config, "seed": seed})
 
     def _seconds(self) -> float:
         """Return how long the loop has been training; recorded, since a resumed loop needs the same answer."""
@@ -211,7 +217,15 @@ class Driver:
         if self.recorded:
             self._recorded(record["kind"])
         else:
-            self._append(record)
+            self._append({**record, **self._crash(record)})
+
+    def _crash(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the member of a crashed experiment that diverged first, and after which step."""
+        if record.get("verdict") != Outcome.CRASH or "seeds" not in record:
+            return {}
+        members = [self.numbers[space.key(self._hparams(record["config"], seed))] for seed in record["seeds"]]
+        steps = {self.diverged[number]: number for number in reversed(members) if number in self.diverged}
+        return {"crashed": {"member": steps[min(steps)], "step": min(steps)}} if steps else {}
 
     def _append(self, record: dict[str, Any]) -> None:
         self.records.append(record)

@@ -78,3 +78,14 @@ def test_the_command_and_its_exit_codes(run, jaxloop_command):
 def test_what_cannot_be_tried_is_told(tmp_path, whole):
     with pytest.raises(SweepError, match="has no"):
         jaxloop.attempt(whole, ("learning_rate=1e-2",), "a plain run")
+
+
+@pytest.mark.slow
+def test_a_crash_names_the_member_that_diverged_first(run):
+    """A rate at which every seed diverges in its first steps; Adam's update would bound it, SGD's does not."""
+    record = jaxloop.attempt(run, ("learning_rate=3e37",), "far too high")
+    assert record["verdict"] == "crash"
+    with jaxloop.load(run) as loaded:
+        member = loaded.members[record["crashed"]["member"]]
+        assert (member.status, member.step) == ("diverged", record["crashed"]["step"])
+        assert member.hparams["seed"] in record["seeds"]
