@@ -58,7 +58,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     tried = _screened(ledger, sign) if sweep.document.loop else _swept(ranked, searched, sign)
     found = [*_importance(searched, tried), *_dead(ledger)]
     if tried and (best := _best(ledger, tried)):
-        found += _boundaries(searched, best)
+        found += _boundaries(searched, best, sweep)
     found += _untested(searched, [config for config, _ in tried])
     if sweep.document.loop:
         found += [*_undecided(ledger, str(store.path.parent)), *_plateau(ledger)]
@@ -118,9 +118,10 @@ def _dead(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             yield Finding("dead", says, facts={"hparams": list(record["changed"]), "experiment": record["id"]})
 
 
-def _boundaries(searched: Space, best: Config) -> Iterator[Finding]:
+def _boundaries(searched: Space, best: Config, sweep: Sweep) -> Iterator[Finding]:
+    """Yield the axes at whose ends the best config lies, where values beyond are allowed."""
     for name, value in searched.values(best).items():
-        if end := _end(searched, name, value):
+        if (end := _end(searched, name, value)) and value not in sweep.names.bounds(name.rpartition(".")[2]):
             says = f"{name}: the best config lies at the {end} end of its axis, {value:g}: widen it there"
             yield Finding("boundary", says, facts={"hparam": name, "end": end, "value": value})
 
