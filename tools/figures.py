@@ -119,7 +119,50 @@ def transfer(path: str) -> None:
     figure.savefig(DOCS / "mup_transfer.png", dpi=110)
 
 
-FIGURES = {"lr_wd": learning_rate_by_weight_decay, "grokking": grokking, "mup_transfer": transfer}
+VERDICTS = {"success": "#2a9d8f", "tie": "#e9c46a", "undecided": "#8d99ae", "failure": "#e76f51"}
+
+
+def loop(path: str) -> None:
+    """All proposals by what screening saw, with the incumbent; the effect of each challenger, and the audit."""
+    run = jaxloop.load(path)
+    experiments = [record for record in run.ledger if record["kind"] == "experiment"]
+    floor, audit = (next(r for r in run.ledger if r["kind"] == kind) for kind in ("floor", "audit"))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+
+    waiting = [record for record in experiments if "effect" not in record]
+    judged = [record for record in experiments if "effect" in record]
+    left.plot([r["id"] for r in waiting], [r["screening_mean"] for r in waiting], ".", color="#bbbbbb", ms=5)
+    for record in judged:
+        left.plot(record["id"], record["screening_mean"], "o", color=VERDICTS[record["verdict"]], ms=7)
+    steps, level = [(0, floor["mean"])], floor["mean"]
+    for record in (r for r in run.ledger if r["kind"] == "round"):
+        of_round = [r for r in judged if r["round"] == record["round"] and r["config"] == record["incumbent"]]
+        level -= of_round[0]["effect"] if of_round else 0.0
+        steps.append((record["experiments"], level))
+    left.step(*zip(*steps, strict=True), where="post", color="black", lw=1.5, label="incumbent")
+    low = min(record["screening_mean"] for record in experiments)
+    left.set(title=f"{len(experiments)} proposals, screened", xlabel="proposal", ylabel="validation loss")
+    left.set_ylim(low - 0.02, low + 0.5)
+    left.legend(loc="upper right", fontsize=8)
+
+    rows = [*judged, {**audit, "id": "audit"}]
+    for at, record in enumerate(rows):
+        colour = "black" if record["id"] == "audit" else VERDICTS[record["verdict"]]
+        right.plot([record["low"], record["high"]], [-at, -at], color=colour, lw=2)
+        right.plot(record["effect"], -at, "o", color=colour, ms=6)
+    right.axvline(0, color="#bbbbbb", lw=1)
+    right.locator_params(axis="x", nbins=5)
+    labels = [str(record["id"]) if record["id"] == "audit" else f"proposal {record['id']}" for record in rows]
+    right.set_yticks([-at for at in range(len(rows))], labels, fontsize=8)
+    for name, colour in VERDICTS.items():
+        right.plot([], [], "o", color=colour, label=name)
+    right.plot([], [], "o", color="black", label="audit, test split")
+    right.legend(fontsize=8, loc="best")
+    right.set(title="verdicts on fresh paired seeds", xlabel="effect over the incumbent; audit: over the baseline")
+    figure.savefig(DOCS / "loop.png", dpi=110)
+
+
+FIGURES = {"lr_wd": learning_rate_by_weight_decay, "grokking": grokking, "mup_transfer": transfer, "loop": loop}
 
 if __name__ == "__main__":
     FIGURES[sys.argv[1]](sys.argv[2])

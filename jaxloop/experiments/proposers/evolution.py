@@ -16,14 +16,15 @@ class Evolution:
         draws = random.Random(seed)
         finite = [each for each in known if each.value is not None]
         best = sorted(finite, key=lambda each: -(each.value or 0.0))[:PARENTS]
-        parents = [space.fractions(config) for config in (incumbent, *(each.config for each in best))]
+        middle = {name: space.at(name, 0.5) for name in space.axes}  # of what a parent has no part in
+        parents = [middle | space.values(config) for config in (incumbent, *(each.config for each in best))]
         while True:
             child = dict(draws.choice([parents[0], *parents]))
             names = [name for name in space.axes if draws.random() < CHANGED / len(space.axes)]
             for name in names or [draws.choice(list(space.axes))]:
-                step = child[name] + draws.gauss(0, SCALE)
-                child[name] = draws.random() if space.is_listed(name) else _reflected(step)
-            yield space.config(child)
+                step = space.fraction(name, child[name]) + draws.gauss(0, SCALE)
+                child[name] = space.at(name, draws.random() if space.is_listed(name) else _reflected(step))
+            yield space.config_of(child)
 
 
 def _reflected(fraction: float) -> float:
