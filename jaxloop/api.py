@@ -8,6 +8,7 @@ from jaxloop.errors import SweepError
 from jaxloop.readers.run import Run, load
 from jaxloop.storage import lock
 from jaxloop.storage.destination import RUNS
+from jaxloop.storage.run_folder import exists
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.sweep.sweep import Sweep
@@ -45,7 +46,34 @@ class Ready(NamedTuple):
     ) -> Summary:
         """Train all members that have not ended; see `training.train`. All commands and functions end here."""
         decides = self._scheduler if scheduler is None else lambda store: scheduler
-        return train.train(self.folder, self.sweep, self.task, observe, allow_drift=allow_drift, scheduler=decides)
+        summary = train.train(
+            self.folder, self.sweep, self.task, observe, allow_drift=allow_drift, scheduler=decides
+        )
+        while self.sweep.document.loop and not summary.signal and self._train_other_code(observe):
+            with opened(self.folder) as run:
+                checked, task = run.changed(())
+            summary = train.train(self.folder, checked, task, observe, scheduler=decides)
+        return summary
+
+    def _train_other_code(self, observe: Observer) -> bool:
+        """Train what a try of another task waits for, in a run beside this one; return whether there was any."""
+        from jaxloop.experiments import codes
+
+        with Store(self.folder) as store:
+            wanted, written = codes.waited_for(store.ledger()), store.written
+        if wanted is None:
+            return False
+        other, seeds = codes.folder(self.folder, wanted["round"]), wanted["seeds"]
+        if exists(other):
+            with opened(other) as run:
+                had = [member.hparams["seed"] for member in run.members]
+                ready = Ready(other, *run.changed((f"axes.seed.values={sorted({*had, *seeds})}",)))
+        else:
+            checked, task = codes.swept(written, wanted["task"], wanted["config"], seeds)
+            ready = Ready(create.create(checked, task, other, numbered=False), checked, task)
+        if ready.train(observe).signal:
+            raise KeyboardInterrupt  # what is done is saved, and `resume` of the loop's run ends the try
+        return True
 
     def _scheduler(self, store: Store) -> Scheduler:
         """Return the scheduler that the sweep asks for."""
@@ -141,6 +169,7 @@ def attempt(
     *,
     expected: float | None = None,
     planned: int | None = None,
+    task: str = "",
     observe: Observer = lambda progress: None,
 ) -> dict[str, Any]:
     """Test one hypothesis against the incumbent of a loop that has ended, by the loop's own protocol.
@@ -152,6 +181,7 @@ def attempt(
       expected: the effect that is predicted, in units of the metric.
       planned: how many tries are planned in all, each with an equal share of what alpha is left for them; without
         it, try r gets 1 / (r (r + 1)) of it.
+      task: another, "file.py:name", that trains the changed config in a run beside this one: a change of code.
       observe: called after each turn with its `Progress`.
 
     Returns:
@@ -161,7 +191,7 @@ def attempt(
       SweepError: the run has no loop, an hparam is unknown or out of bounds, the same has been tried with a clear
         verdict, or no alpha is left.
     """
-    run, ready = attempted(path, changed, because, expected, planned)
+    run, ready = attempted(path, changed, because, expected=expected, planned=planned, task=task)
     with run:
         if ready.train(observe).signal:
             raise KeyboardInterrupt  # what is done is saved, and `resume` ends the try
@@ -169,11 +199,19 @@ def attempt(
 
 
 def attempted(
-    path: str | Path, changed: tuple[str, ...], because: str, expected: float | None, planned: int | None
+    path: str | Path,
+    changed: tuple[str, ...],
+    because: str,
+    *,
+    expected: float | None = None,
+    planned: int | None = None,
+    task: str = "",
 ) -> tuple[Run, Ready]:
     """Record a hypothesis in the ledger of a loop, for `Ready.train` to test; see `attempt`."""
+    from jaxloop.experiments import codes
     from jaxloop.experiments.tries import check_can_try
 
+    spec = codes.named(task) if task else ""
     run, ready = resumed(path)
     document = ready.sweep.document
     if document.loop is None:
@@ -183,9 +221,11 @@ def attempted(
     wanted, _ = run.read(tuple(sections))
     names = [each.partition("=")[0] for each in changed]
     values = {name: wanted.members[0][name] for name in names}
-    record = {"changed": values, "because": because, "expected": expected, "planned": planned}
+    record = {"changed": values, "because": because, "expected": expected, "planned": planned, "task": spec}
+    if spec:  # what is wrong with it is told before anything is recorded
+        codes.swept(run.store.written, spec, {**codes.incumbent_of(run.ledger, ready.sweep), **values}, [0])
     with lock.held(run.path), run.store.transaction():
-        check_can_try(run.path, document.loop, run.ledger, values)
+        check_can_try(run.path, document.loop, run.ledger, values, spec)
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
     return run, ready
 

@@ -78,24 +78,32 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
     "--set",
     "changed",
     multiple=True,
-    required=True,
     metavar="HPARAM=VALUE",
     help="What differs from the incumbent.",
 )
+@click.option("--task", default="", metavar="FILE.py:NAME", help="Other code, which trains it in a run beside.")
 @click.option("--because", required=True, help="The hypothesis, in words.")
 @click.option("--expect", "expected", type=float, help="The effect that is predicted, in units of the metric.")
 @click.option("--plan", "planned", type=click.IntRange(1), help="How many tries are planned in all.")
 @as_json
 def attempt(
-    run: Path, changed: tuple[str, ...], because: str, expected: float | None, planned: int | None, as_json: bool
+    run: Path,
+    changed: tuple[str, ...],
+    task: str,
+    because: str,
+    expected: float | None,
+    planned: int | None,
+    as_json: bool,
 ) -> None:
     """Test one hypothesis against a loop's incumbent; the exit code is the verdict's."""
     from jaxloop import api
     from jaxloop.cli.panel import Panel
     from jaxloop.experiments.verdict import EXIT_CODES, Outcome
 
+    if not changed and not task:
+        raise click.UsageError("needs --set, what differs from the incumbent, or --task, other code")
     start_jax(run=run)
-    loaded, ready = api.attempted(run, changed, because, expected, planned)
+    loaded, ready = api.attempted(run, changed, because, expected=expected, planned=planned, task=task)
     with loaded:
         with Panel(ready.sweep.varied, to_stderr=True) as panel:
             signal = ready.train(panel).signal

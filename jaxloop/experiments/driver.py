@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.experiments import space
+from jaxloop.experiments import codes, space
 from jaxloop.experiments.proposers import command
 from jaxloop.experiments.proposers.base import Known, Proposal, Proposer, proposals
 from jaxloop.experiments.proposers.evolution import Evolution
@@ -80,7 +80,7 @@ class Driver:
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         self.sweep, self.space, self.metric = sweep, space.of(sweep), store.metric
-        self.mode = store.mode
+        self.mode, self.run = store.mode, store.path.parent
         self.loop = sweep.document.loop or LoopSection()
         if "command" in self.loop.shares() and processes.are_several():
             raise SweepError("a program cannot propose for several processes: its answers may differ")
@@ -126,14 +126,14 @@ class Driver:
     def _answer(self, request: Request, hparams: Sequence[Mapping[str, Any]]) -> Any:
         """Return the answer to a request; `WAITING` where members need to train first."""
         if isinstance(request, Train):
-            return self._values(request, len(hparams))
+            return self._others(request) if request.task else self._values(request, len(hparams))
         if isinstance(request, Ask):
             return self._proposals(request)
         if isinstance(request, Clock):
             return self._seconds()
         if isinstance(request, Hear):
             heard = self._recorded("hypothesis") if self.recorded else None
-            return heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields})
+            return heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields if name in heard})
         return self._record(request.record)
 
     def _values(self, request: Train, members: int) -> Any:
@@ -151,6 +151,15 @@ class Driver:
             return WAITING
         metric = self.metric.replace("validation/", f"{request.split}/")
         return np.array([[_finite(self.values[number].get(metric)) for number in row] for row in numbers])
+
+    def _others(self, request: Train) -> Any:
+        """Return (1, seeds) values that another task has measured; `WAITING` until it has."""
+        if request is not self.begun:
+            self.begun = request
+            fields = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "task": request.task}
+            self._record({"kind": "stage", **fields, "config": request.configs[0]})
+        found = codes.values(codes.folder(self.run, request.round), request.seeds, self.metric)
+        return WAITING if found is None else np.array([[_finite(value) for value in found]])
 
     def _hparams(self, config: Config, seed: int) -> dict[str, Any]:
         """Return all hparams of a config's member."""

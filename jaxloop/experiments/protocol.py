@@ -145,8 +145,8 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened:
     ranking = sorted(range(len(proposed)), key=lambda at: (-screened[at].seeds, -screened[at].mean))
     promoted = [at for at in ranking[: plan.promote] if math.isfinite(screened[at].mean)]
     of_round = spending.of_round(number, loop.recycled)
-    challengers, first = [proposed[at].config for at in promoted], CONFIRMATION + OF_A_ROUND * number
-    verdicts, seeds = yield from _judged(loop, "confirm", number, challengers, first, of_round)
+    challengers = [proposed[at].config for at in promoted]
+    verdicts, seeds = yield from _judged(loop, "confirm", number, challengers, of_round)
     incumbent, successes = loop.incumbent, []
     for at, proposal in enumerate(proposed):
         verdict = verdicts[promoted.index(at)] if at in promoted else None
@@ -208,15 +208,15 @@ def _verdict_fields(verdict: Verdict, seeds: Sequence[int]) -> dict[str, Any]:
 
 
 def _judged(
-    loop: _Loop, stage: str, number: int, challengers: Sequence[Config], first: int, of_round: float
+    loop: _Loop, stage: str, number: int, challengers: Sequence[Config], of_round: float, task: str = ""
 ) -> Generator[Request, Any, tuple[list[Verdict], list[int]]]:
     """Train challengers and incumbent on the same seeds, look by look, until each comparison is decided.
 
     Args:
-      first: the first of these seeds.
       of_round: alpha of all comparisons together.
+      task: that trains the challengers; "" for the loop's own.
     """
-    spending = loop.plan.spending
+    spending, first = loop.plan.spending, (TRIED if stage == "try" else CONFIRMATION) + OF_A_ROUND * number
     verdicts: dict[int, Verdict] = {}
     values = np.zeros((1 + len(challengers), 0))
     for look, n in enumerate(spending.looks):
@@ -225,7 +225,12 @@ def _judged(
             break
         seeds = list(range(first + values.shape[1], first + n))
         configs = [loop.incumbent, *(challengers[at] for at in is_open)]
-        measured = yield Train(stage, number, configs, seeds)
+        if task:
+            ours = yield Train(stage, number, configs[:1], seeds)
+            theirs = yield Train(stage, number, configs[1:], seeds, task=task)
+            measured = np.concatenate([ours, theirs])
+        else:
+            measured = yield Train(stage, number, configs, seeds)
         loop.trainings += len(configs) * len(seeds)
         more = np.full((1 + len(challengers), len(seeds)), np.nan)
         more[[0, *(1 + at for at in is_open)]] = measured
@@ -244,16 +249,17 @@ def _tried(loop: _Loop, hypothesis: Hypothesis) -> Requests:
     share = 1 / hypothesis.planned if hypothesis.planned else 1 / (number * (number + 1))
     alpha = min(loop.purse * share, loop.left)
     config = {**incumbent, **hypothesis.changed}
-    first = TRIED + OF_A_ROUND * number
-    (verdict,), seeds = yield from _judged(loop, "try", number, [config], first, alpha)
+    (verdict,), seeds = yield from _judged(loop, "try", number, [config], alpha, hypothesis.task)
     if verdict.outcome == Outcome.SUCCESS:
-        loop.incumbent = config
+        loop.incumbent = incumbent if hypothesis.task else config  # code cannot become a config
     else:
         loop.left -= alpha
         if loop.left < 1e-9 * loop.purse:  # rounding
             loop.left = 0.0
     proposal = Proposal(config, "try", hypothesis.because, hypothesis.expected)
     record = _experiment(loop, number, proposal, incumbent, verdict, seeds)
+    if hypothesis.task:
+        record |= {"task": hypothesis.task, "changed": {**record["changed"], "task": hypothesis.task}}
     yield Note({**record, "alpha": alpha, "alpha_left": loop.left, "trainings": loop.trainings})
 
 

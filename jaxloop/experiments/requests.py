@@ -20,13 +20,17 @@ class Ask(NamedTuple):
 
 
 class Train(NamedTuple):
-    """Asks for trainings; answered with (configs, seeds) values of the metric, NaN where one is not finite."""
+    """Asks for trainings; answered with (configs, seeds) values of the metric, NaN where one is not finite.
+
+    task: that trains them instead of the loop's own; "" for that.
+    """
 
     stage: str
     round: int
     configs: list[Config]
     seeds: list[int]
     split: str = "validation"
+    task: str = ""
 
 
 class Hypothesis(NamedTuple):
@@ -35,12 +39,14 @@ class Hypothesis(NamedTuple):
     changed: hparams that differ from the incumbent.
     expected: the effect that is predicted, in units of the metric.
     planned: how many tries are planned in all; None if that is open.
+    task: that trains the changed config; "" for the loop's own.
     """
 
     changed: Config
     because: str
     expected: float | None = None
     planned: int | None = None
+    task: str = ""
 
 
 class Hear(NamedTuple):

@@ -13,10 +13,25 @@ from jaxloop.sweep.schema import LoopSection
 CLEAR = (Outcome.TIE, Outcome.DEAD, Outcome.FAILURE)  # verdicts that need no second try
 
 
+def incumbent(ledger: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the config that a try would be compared with; an empty one in a loop without rounds and tries."""
+    now: Mapping[str, Any] = {}
+    for record in ledger:
+        if record["kind"] in ("round", "audit"):
+            now = record["incumbent"]
+        elif record["kind"] == "experiment" and record["proposer"] == "try":
+            is_adopted = record["verdict"] == Outcome.SUCCESS and not record.get("task")
+            now = record["config"] if is_adopted else record["incumbent"]
+    return now
+
+
 def check_can_try(
-    run: Path, loop: LoopSection, ledger: Sequence[Mapping[str, Any]], changed: Mapping[str, Any]
+    run: Path, loop: LoopSection, ledger: Sequence[Mapping[str, Any]], changed: Mapping[str, Any], task: str = ""
 ) -> None:
     """Make sure that a loop can take a try.
+
+    Args:
+      task: that trains the changed config; "" for the loop's own.
 
     Raises:
       SweepError: it is still running, has no alpha left, or the change needs no try.
@@ -31,12 +46,9 @@ def check_can_try(
         raise SweepError(f"{run}: the loop has spent all of its alpha: no try can succeed any more; {rule}")
     if "seed" in changed:
         raise SweepError("seed: a try chooses its seeds itself")
-    now: Mapping[str, Any] = {}
-    for record in ledger:
-        if record["kind"] in ("round", "audit"):
-            now = record["incumbent"]
-        elif record["kind"] == "experiment" and record["proposer"] == "try":
-            now = record["config"] if record["verdict"] == Outcome.SUCCESS else record["incumbent"]
+    if task:
+        return  # the same code may have changed since it was tried
+    now = incumbent(ledger)
     wanted = space.key({**now, **changed})
     if wanted == space.key(now):
         raise SweepError("this is the incumbent itself: nothing is changed")

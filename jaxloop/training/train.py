@@ -174,8 +174,6 @@ class _Training:
     def _begin_again(self) -> None:
         """Ask the scheduler of a run in which nobody is left to train whether members join."""
         decisions = decide(self.scheduler, Measured(hparams=self.sweep.members))
-        if not decisions.join:
-            return
         new = self._placed([joins.joined(self.sweep, self.buckets, join) for join in decisions.join])
         if processes.leads():
             with self.store.transaction():
