@@ -166,7 +166,7 @@ def _value_or_axis(value: Any) -> Any:
     return Axis.model_validate(value) if isinstance(value, dict) else TypeAdapter(Value).validate_python(value)
 
 
-class Grid(NamedTuple):
+class Span(NamedTuple):
     """What a sampler spans: the axes that cross each other, and the values that all its members share."""
 
     hparams: dict[str, Any]
@@ -205,7 +205,7 @@ class Document(Section):
         seeds = {"seed": None} if self.loop else {}
         return list({**self.axes, **{name: None for entries in self.cases.values() for name in entries}, **seeds})
 
-    def grids(self) -> list[Grid]:
+    def grids(self) -> list[Span]:
         """Return what the members are drawn from: one grid a case; without cases, one.
 
         A loop begins with its baseline, and proposes all other members as it goes.
@@ -213,13 +213,13 @@ class Document(Section):
         if self.loop:
             seeds = Axis.model_validate({"values": list(range(self.loop.floor_seeds))})
             first = self.fixed(self.case_of_baseline())
-            return [Grid({**self.hparams, **first, **self.baseline}, {"seed": seeds})]
+            return [Span({**self.hparams, **first, **self.baseline}, {"seed": seeds})]
         return list(self.spanned().values())
 
-    def spanned(self) -> dict[str, Grid]:
+    def spanned(self) -> dict[str, Span]:
         """Return what each case spans; without cases, what the whole sweep does, as that of ""."""
         return {
-            case: Grid({**self.hparams, **self.fixed(case)}, {**self.axes_of(case), **self.axes})
+            case: Span({**self.hparams, **self.fixed(case)}, {**self.axes_of(case), **self.axes})
             for case in (self.cases or [""])
         }
 
