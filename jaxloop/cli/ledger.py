@@ -23,14 +23,35 @@ def summary_lines(records: list[dict[str, Any]]) -> list[str]:
             lines.append(f"try {record['round']}: {verdict_line(record)}")
         elif record["kind"] == "audit" and "effect" in record:
             lines.append(
-                f"audit on the test split: {record['verdict']}, {record['effect']:+.4g} "
-                f"[{record['low']:+.4g}, {record['high']:+.4g}] over the baseline on {record['n']} fresh seeds"
+                f"audit on the test split: {record['verdict']}, {_interval(record)} over the baseline "
+                f"on {record['n']} fresh seeds"
             )
         elif record["kind"] == "end":
             lines.append(f"round {record['round']}: {record['why']}")
         elif record["kind"] == "audit":
             lines.append("audit: no success, the baseline stays")
     return lines
+
+
+def standing(records: list[dict[str, Any]]) -> list[str]:
+    """Return where a loop stands after its last round, in lines: incumbent, verdicts, what it has spent."""
+    rounds = [record for record in records if record["kind"] == "round"]
+    if not rounds:
+        return []
+    now, experiments = rounds[-1], [record for record in records if record["kind"] == "experiment"]
+    won = [each for each in experiments if each["verdict"] == "success" and each["config"] == now["incumbent"]]
+    effect = f", {_interval(won[-1])} over the one before" if won else ", the baseline"
+    counts = Counter(record["verdict"] for record in experiments if "effect" in record)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    return [
+        f"incumbent {_changes(now['incumbent'])}{effect}",
+        f"verdicts {verdicts or 'none yet'}; {now['experiments']} experiments in {now['trainings']} trainings; "
+        f"alpha left {now['alpha_left']:.4f}",
+    ]
+
+
+def _interval(record: dict[str, Any]) -> str:
+    return f"{record['effect']:+.4g} [{record['low']:+.4g}, {record['high']:+.4g}]"
 
 
 def _floor_line(record: dict[str, Any]) -> str:
@@ -51,8 +72,8 @@ def verdict_line(record: dict[str, Any]) -> str:
         first = f"; member {where['member']} was the first, after step {where['step']}" if where else ""
         return f"{record['verdict']}: no seed of {_changes(record['changed'])} ended with a finite value{first}"
     return (
-        f"{record['verdict']}: {_changes(record['changed'])}, effect {record['effect']:+.4g} "
-        f"[{record['low']:+.4g}, {record['high']:+.4g}] on {record['n']} paired seeds "
+        f"{record['verdict']}: {_changes(record['changed'])}, effect {_interval(record)} "
+        f"on {record['n']} paired seeds "
         f"(p {record['p']:.2g}, level {record['level']:.2g}); alpha left {record['alpha_left']:.4f}"
     )
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -55,13 +55,14 @@ class Panel:
         if progress.remaining_member_steps and time.monotonic() - self.said < (0.5 if self.live else PLAIN_EVERY):
             return
         self.said = time.monotonic()
-        self._tell_rounds(progress)
+        ledger = progress.store.ledger()
+        self._tell_rounds(ledger)
         stream = sys.stderr if self.console.stderr else sys.stdout
         with ignoring_broken_pipe(stream):
             if self.live:
-                self.live.update(self._render(progress), refresh=True)
+                self.live.update(self._render(progress, ledger), refresh=True)
             else:
-                print(_line(progress), file=stream, flush=True)
+                print(_line(progress, ledger), file=stream, flush=True)
 
     def tell(self, notes: list[str]) -> None:
         """Print those of a run's notes that have not been printed yet."""
@@ -70,18 +71,19 @@ class Panel:
                 print(f"jaxloop: {note}", file=sys.stderr, flush=True)
         self.notes = len(notes)
 
-    def _tell_rounds(self, progress: "Progress") -> None:
+    def _tell_rounds(self, ledger: list[dict[str, Any]]) -> None:
         """Print what a loop has recorded since the last turn."""
         from jaxloop.cli.ledger import summary_lines
 
-        lines = summary_lines(progress.store.ledger())
+        lines = summary_lines(ledger)
         stream = sys.stderr if self.console.stderr else sys.stdout
         with ignoring_broken_pipe(stream):
             for line in lines[self.rounds :]:
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.rounds = len(lines)
 
-    def _render(self, progress: "Progress") -> Group:
+    def _render(self, progress: "Progress", ledger: list[dict[str, Any]]) -> Group:
+        from jaxloop.cli.ledger import standing
         from jaxloop.cli.tables import best_table
         from jaxloop.storage.ranking import ranked, with_finite_mean
 
@@ -90,13 +92,14 @@ class Panel:
         bar.add_task("", total=1000, completed=round(1000 * progress.share_done))
         rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
         metric = str(progress.store.metric)
-        return Group(bar, _line(progress), best_table(rows, self.varied, metric) if rows else "")
+        table = best_table(rows, self.varied, metric) if rows else ""
+        return Group(bar, _line(progress, ledger), *map(escape, standing(ledger)), table)
 
 
-def _line(progress: "Progress") -> str:
+def _line(progress: "Progress", ledger: list[dict[str, Any]]) -> str:
     counts, rate = progress.store.counts(), progress.member_steps_per_second
     speed = f"{rate:,.0f} member-steps/s  {progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
-    begun = [record for record in progress.store.ledger() if record["kind"] == "stage"]
+    begun = [record for record in ledger if record["kind"] == "stage"]
     stage = f"of round {begun[-1]['round']}, {begun[-1]['stage']}  " if begun else ""
     return (
         f"{progress.share_done:4.0%}  {stage}{speed}"

@@ -4,8 +4,8 @@ import io
 import os
 import signal
 
-import line
 import pytest
+from helpers import line
 
 from jaxloop.cli.output import ignoring_broken_pipe, replace_unencodable
 from jaxloop.training.signals import Interrupt

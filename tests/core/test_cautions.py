@@ -3,8 +3,8 @@
 import re
 
 import jax
-import line
 import pytest
+from helpers import line
 
 import jaxloop
 from jaxloop import api

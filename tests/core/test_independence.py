@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-import clones
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import clones
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import TINY
-from test_loop import LOOP
+from helpers.loops import LOOP
 
 import jaxloop
 from jaxloop.sweep import sweep

@@ -2,10 +2,10 @@
 
 import json
 
-import line
 import numpy as np
 import pytest
-from stopping import Stopped, crash_at
+from helpers import line
+from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.errors import SweepError

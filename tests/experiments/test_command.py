@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from conftest import ROOT
-from test_loop import LOOP
+from helpers.loops import LOOP
 
 import jaxloop
 from jaxloop.experiments import space

@@ -6,44 +6,14 @@ import math
 import numpy as np
 import pytest
 from conftest import TINY
-from stopping import Stopped, crash_at
+from helpers.loops import CASES, LOOP
+from helpers.stopping import Stopped, crash_at
 
 import jaxloop
+from jaxloop.cli.ledger import standing
 from jaxloop.errors import SweepError
 from jaxloop.experiments.verdict import Criteria, judge
 from jaxloop.readers.verify import verify
-
-LOOP = """
-[run]
-task = "digits"
-steps = 40
-evaluate_every = 20
-[hparams]
-batch_size = 32
-depth = 1
-[baseline]
-learning_rate = 1e-4
-width = 8
-[axes]
-learning_rate = { log = [1e-5, 1e-1] }
-width = { log = [4, 16] }
-activation = { values = ["relu", "tanh"] }
-[evaluate]
-metric = "validation/loss"
-[loop]
-rounds = 2
-configs = 8
-promote = 2
-floor_seeds = 4
-audit_seeds = 4
-[verdict]
-looks = [3, 6]
-shares = [0.4, 0.6]
-smallest_effect = 0.01
-[checkpoint]
-every = 20
-keep = "none"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +125,20 @@ def test_a_loop_and_a_plain_sweep_have_their_own_commands(tmp_path, jaxloop_comm
         assert says in done.stderr
 
 
+def test_the_panel_says_where_a_loop_stands(looped):
+    before = looped.ledger[: [record["kind"] for record in looped.ledger].index("round")]
+    assert standing(before) == []
+    incumbent, verdicts = standing(looped.ledger)
+    (audit,) = records(looped, "audit")
+    assert f"learning_rate={audit['incumbent']['learning_rate']:.4g}" in incumbent
+    effects = [record["effect"] for record in records(looped, "experiment") if record["verdict"] == "success"]
+    assert any(f", {effect:+.4g} [" in incumbent for effect in effects)
+    last = records(looped, "round")[-1]
+    assert verdicts.endswith(
+        f"16 experiments in {last['trainings']} trainings; alpha left {last['alpha_left']:.4f}"
+    )
+
+
 def test_the_ledger_is_shown(looped, jaxloop_command):
     shown = jaxloop_command("ledger", looped.path)
     assert "16 experiments" in shown.stdout
@@ -191,19 +175,6 @@ def test_a_grid_is_proposed_in_order_until_it_ends(tmp_path):
     assert len(proposed) == 12
     assert [config["learning_rate"] for config in proposed] == pytest.approx([1e-5] * 4 + [1e-3] * 4 + [1e-1] * 4)
     assert [config["width"] for config in proposed[:4]] == [4, 4, 16, 16]
-
-
-CASES = (
-    LOOP.replace("[baseline]\nlearning_rate = 1e-4\nwidth = 8\n", "")
-    .replace("learning_rate = { log = [1e-5, 1e-1] }\n", "")
-    .replace(
-        "[evaluate]",
-        '[cases.adamw]\noptimizer = "adamw"\nlearning_rate = { log = [1e-5, 1e-3] }\nclip = 1.0\n'
-        '[cases.sgd]\noptimizer = "sgd"\nlearning_rate = { log = [1e-2, 1e0] }\n'
-        "momentum = { linear = [0.0, 0.95] }\n"
-        "[evaluate]",
-    )
-)
 
 
 @pytest.mark.slow

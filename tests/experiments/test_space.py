@@ -1,9 +1,9 @@
 """A search space: configs and their places are inverse to each other, cases included."""
 
 import pytest
+from helpers.loops import CASES, LOOP
 from hypothesis import given
 from hypothesis import strategies as st
-from test_loop import CASES, LOOP
 
 from jaxloop.experiments import space
 from jaxloop.sweep import sweep

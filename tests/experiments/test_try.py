@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from stopping import Stopped, crash_at
-from test_loop import LOOP
+from helpers.loops import LOOP
+from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.errors import SweepError

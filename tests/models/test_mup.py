@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flat import as_trees
+from helpers.flat import as_trees
 
 from jaxloop import api
 from jaxloop.core.bucket import alone

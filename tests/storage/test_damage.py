@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import socket
 import sqlite3
@@ -12,8 +11,9 @@ import jax
 import numpy as np
 import psutil
 import pytest
-import stopping
 from conftest import TINY
+from helpers import stopping
+from helpers.draws import draws
 
 import jaxloop
 from jaxloop.errors import DamagedError, LockedError
@@ -90,7 +90,7 @@ def test_digests_are_lines_that_end(run):
 def test_no_flipped_bit_of_a_checkpoint_is_restored(run):
     """A sample of all bits of the latest checkpoint's files, each file at least once."""
     newest = run / "checkpoints" / "00000003"
-    random_ = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", "flips"))
+    random_ = draws()
     every = [(path, place) for path in files(newest) for place in range(path.stat().st_size)]
     sample = [(path, random_.randrange(path.stat().st_size)) for path in files(newest)]
     for path, place in [*sample, *random_.sample(every, min(FLIPS, len(every)))]:

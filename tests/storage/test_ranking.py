@@ -3,8 +3,8 @@
 import json
 
 import jax
-import line
 import pytest
+from helpers import line
 
 import jaxloop
 from jaxloop.errors import NotFoundError

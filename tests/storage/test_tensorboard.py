@@ -9,9 +9,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-import line
 import numpy as np
 import pytest
+from helpers import line
 
 import jaxloop
 

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-import line
 import numpy as np
 import pytest
+from helpers import line
 
 import jaxloop
 from jaxloop import api

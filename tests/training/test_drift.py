@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import TINY
-from stopping import Stopped, crash_at
+from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.errors import DamagedError, ResourceError, SweepError

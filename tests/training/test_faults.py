@@ -6,7 +6,6 @@
 import errno
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -17,10 +16,11 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
+from helpers.draws import draws
 
 import jaxloop
 
-HERE = ROOT / "tests"
+HERE = ROOT / "tests" / "helpers"
 LINE = """
 import jax
 import jax.numpy as jnp
@@ -160,7 +160,7 @@ def faults(count, sample=SAMPLE):
     """The numbers of the writes to fail at."""
     if stride := os.environ.get("JAXLOOP_EVERY_FAULT"):
         return range(1, count + 1, int(stride))
-    return sorted(random.SystemRandom().sample(range(1, count + 1), sample))
+    return sorted(draws().sample(range(1, count + 1), sample))
 
 
 def died_at(n, done):
@@ -265,10 +265,10 @@ def test_random_kills_of_a_run_of_64_members(commands, tmp_path):
     grid = ["axes.learning_rate={log=[0.01, 0.5], num=16}", "axes.steps.values=[10, 90]", "axes.seed.count=2"]
     settings = [word for setting in (*grid, "checkpoint.every=10") for word in ("--set", setting)]
     assert commands("population", "line.toml", *settings, "--out", tmp_path / "whole")["code"] == 0
-    run, kills = tmp_path / "run", 0
+    run, kills, random = tmp_path / "run", 0, draws()
     while kills < KILLS:
         words = ["resume", run] if run.exists() else ["population", "line.toml", *settings, "--out", run]
-        n = random.SystemRandom().randrange(1, 250)
+        n = random.randrange(1, 250)
         done = commands(*words, faults_in=tmp_path, n=n)
         assert died_at(n, done), done
         kills += done["code"] == -signal.SIGKILL
@@ -284,10 +284,10 @@ def test_random_kills_of_a_loop(commands, tmp_path):
     begin = ["loop", "loop.toml", "--out"]
     done = commands(*begin, tmp_path / "whole", faults_in=tmp_path)
     assert done["code"] == 0, done["said"]
-    run, kills, most = tmp_path / "run", 0, done["count"] // 2
+    run, kills, most, random = tmp_path / "run", 0, done["count"] // 2, draws()
     while kills < OF_A_LOOP:
         words = ["resume", run] if run.exists() else [*begin, run]
-        n = random.SystemRandom().randrange(1, most)
+        n = random.randrange(1, most)
         done = commands(*words, faults_in=tmp_path, n=n)
         assert died_at(n, done), done
         kills += done["code"] == -signal.SIGKILL

@@ -1,7 +1,7 @@
 """Population-based training on the toy problem of its paper (Jaderberg et al. 2017, figure 2)."""
 
 import pytest
-from stopping import Stopped, crash_at
+from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.errors import SweepError

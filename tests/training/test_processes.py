@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -10,10 +9,11 @@ import sys
 import time
 
 import jax
-import line
 import numpy as np
 import pytest
 from conftest import JAXLOOP, TINY
+from helpers import line
+from helpers.draws import draws
 
 import jaxloop
 from jaxloop.storage.store import Store
@@ -176,7 +176,7 @@ def slurm(index, job):
 @pytest.mark.parametrize("launcher", [open_mpi, slurm])
 def test_what_a_launcher_says_is_found(tmp_path, launcher):
     """The variables that it sets, without it."""
-    job = random.SystemRandom().randrange(1, 4000)
+    job = draws().randrange(1, 4000)
     file = line.written(tmp_path)
     alive = [
         subprocess.Popen(

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import JAXLOOP, TINY
-from stopping import Stopped, crash_at, crashed
+from helpers.stopping import Stopped, crash_at, crashed
 
 import jaxloop
 from jaxloop.errors import SweepError

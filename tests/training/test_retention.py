@@ -5,7 +5,7 @@ import shutil
 import jax
 import pytest
 from conftest import TINY
-from stopping import Stopped
+from helpers.stopping import Stopped
 
 import jaxloop
 from jaxloop.errors import NotFoundError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import TINY
-from stopping import Stopped, crash_at
+from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.readers.verify import verify

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import TINY
-from stopping import Stopped, crash_at
+from helpers.stopping import Stopped, crash_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop

@@ -5,9 +5,9 @@ import signal
 import subprocess
 import time
 
-import line
 import pytest
 from conftest import JAXLOOP
+from helpers import line
 
 import jaxloop
 from jaxloop.readers.verify import verify

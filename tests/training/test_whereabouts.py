@@ -4,10 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
-import line
 import numpy as np
 import pytest
 from conftest import JAXLOOP
+from helpers import line
 
 import jaxloop
 from jaxloop.errors import DamagedError, SweepError
