@@ -12,6 +12,16 @@ def scaled(value: float) -> str:
     return f"{value / 1000**power:.3g} {PREFIXES[power]}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in two units at the most: "47 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def ranges(numbers: Sequence[int]) -> str:
     """Ascending numbers, those that follow each other as a range: "4-7 12"."""
     starts = [number for i, number in enumerate(numbers) if i == 0 or numbers[i - 1] != number - 1]

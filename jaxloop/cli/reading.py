@@ -1,6 +1,9 @@
 """The commands that read a run, check it, or take something out of it."""
 
+import csv
 import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,9 @@ import click
 
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
+from jaxloop.formatting import duration
 from jaxloop.storage.destination import RUNS, refuse_taken
+from jaxloop.storage.records import Member, Status
 from jaxloop.storage.run_folder import exists
 
 
@@ -65,14 +70,25 @@ def ls(folder: Path, as_json: bool) -> None:
     for each in () if as_json else found:
         shown = [name for name in COUNTED if each.counts[name] or name in ALWAYS]
         counts = "  ".join(f"{each.counts[name]} {name}" for name in shown)
-        click.echo(f"{each.run}  {each.in_words()}  {sum(each.counts.values())} members  {counts}")
+        best = "-" if each.best is None else f"{each.best:.4f}"
+        click.echo(
+            f"{each.run}  {each.written()}  {each.in_words()} {each.share_done:.0%}  {duration(each.seconds)}  "
+            f"{each.task}  {each.metric} {best}  {sum(each.counts.values())} members  {counts}"
+        )
 
 
 @click.command()
 @click.argument("target", metavar="RUN[/MEMBER]", type=click.Path(path_type=Path))
+@click.option("--where", multiple=True, metavar="CONDITION", help='Such as "status=diverged" or "width>=64".')
+@click.option("--sort", metavar="NAME", help="An hparam, metric, number, status or step; -NAME: largest first.")
+@click.option("-k", type=click.IntRange(1), help="How many members.")
+@click.option("--csv", "as_csv", is_flag=True, help="All hparams and metrics of each member, as CSV on stdout.")
 @as_json
-def show(target: Path, as_json: bool) -> None:
+def show(
+    target: Path, where: tuple[str, ...], sort: str | None, k: int | None, as_csv: bool, as_json: bool
+) -> None:
     """Show a run's members, or one member."""
+    from jaxloop.cli.select import selected
     from jaxloop.storage.state import state
     from jaxloop.storage.store import Store
 
@@ -83,17 +99,39 @@ def show(target: Path, as_json: bool) -> None:
             found = store.member(label)
             click.echo(strict_json(asdict(found)) if as_json else _member_text(asdict(found)))
             return
-        members = store.members()
+        members = selected(store.members(), where, sort, k)
         if as_json:
             click.echo(strict_json({**state(store).json(), "members": [asdict(member) for member in members]}))
             return
-        varied = store.varied
+        if as_csv:
+            _write_csv(members)
+            return
+        varied, width = store.varied, max(8, len(store.metric))
+        click.echo(f"member  {'status':9}  {'step':>6}  {store.metric:>{width}}  {' '.join(varied)}")
         for member in members:
             values = " ".join(f"{n}={member.hparams[n]}" for n in varied if n in member.hparams)
             metric = member.metrics.get(store.metric)
             shown = "-" if metric is None else f"{metric:.4f}"
-            click.echo(f"{member.number:04d}  {member.status:9} step {member.step:>6}  {shown:>8}  {values}")
+            click.echo(f"  {member.number:04d}  {member.status:9}  {member.step:>6}  {shown:>{width}}  {values}")
         _remark(store)
+
+
+def _write_csv(members: Sequence[Member]) -> None:
+    """Print members as CSV: their facts, all hparams, and the last value of each metric."""
+    rows = [
+        {
+            "number": each.number,
+            "id": each.id,
+            "status": each.status,
+            "step": each.step,
+            **each.hparams,
+            **each.metrics,
+        }
+        for each in members
+    ]
+    writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(name for row in rows for name in row)))
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def _member_text(member: dict[str, Any]) -> str:
@@ -139,7 +177,8 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         better = mode or (store.mode if metric == store.metric else direction(metric))
         if better is None:
             raise SweepError(undirected(metric, "--mode"))
-        found = ranked(store, metric, better)
+        trains = any(store.counts()[status] for status in (Status.WAITING, Status.RUNNING, Status.PAUSED))
+        found = ranked(store, metric, better, so_far=trains)
         for told in not_finite(found, metric):
             click.echo(f"{run}: {told}", err=True)
         if as_json:
@@ -148,12 +187,14 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         rows = with_finite_mean(found)[:k]
         if not rows:
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
-            click.echo(f"no member has finished with a finite {metric}; {shown}", err=True)
+            click.echo(f"no member has a finite {metric}; {shown}", err=True)
             return
         from jaxloop.cli.panel import console
         from jaxloop.cli.tables import best_table
 
-        console().print(best_table(rows, store.varied, metric))
+        steps = store.steps().tolist()
+        so_far = f", so far (step {steps[-1]} at most)" if trains and steps else ""
+        console().print(best_table(rows, store.varied, metric, so_far))
         _remark(store)
 
 

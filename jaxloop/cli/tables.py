@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from jaxloop.storage.ranking import RankedConfig
 
 
-def best_table(best: "list[RankedConfig]", varied: list[str], metric: str) -> Table:
+def best_table(best: "list[RankedConfig]", varied: list[str], metric: str, so_far: str = "") -> Table:
     """Configs ranked, one a row, with the standard error over their replicates and the numbers of these."""
-    table = Table(title=f"best by {escape(metric)}, mean over seeds")
+    table = Table(title=f"best by {escape(metric)}, mean over seeds{so_far}")
     names = [name for name in varied if name not in REPLICATES and any(name in row.hparams for row in best)]
     other = metric.replace("validation/", "test/")
     for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
