@@ -59,18 +59,20 @@ class Ready(NamedTuple):
         """Train what a try of another task waits for, in a run beside this one; return whether there was any."""
         from jaxloop.experiments import codes
 
-        with Store(self.folder) as store:
-            wanted, written = codes.waited_for(store.ledger()), store.written
-        if wanted is None:
+        if processes.are_several():  # and none of them has such a try
             return False
+        with Store(self.folder) as store:
+            wanted = codes.waited_for(store.ledger())
+            if wanted is None:
+                return False
+            swept = codes.swept(self.sweep, store, wanted["task"], wanted["config"], wanted["seeds"])
         other, seeds = codes.folder(self.folder, wanted["round"]), wanted["seeds"]
         if exists(other):
             with opened(other) as run:
                 had = [member.hparams["seed"] for member in run.members]
                 ready = Ready(other, *run.changed((f"axes.seed.values={sorted({*had, *seeds})}",)))
         else:
-            checked, task = codes.swept(written, wanted["task"], wanted["config"], seeds)
-            ready = Ready(create.create(checked, task, other, numbered=False), checked, task)
+            ready = Ready(create.create(*swept, other, numbered=False), *swept)
         if ready.train(observe).signal:
             raise KeyboardInterrupt  # what is done is saved, and `resume` of the loop's run ends the try
         return True
@@ -99,7 +101,8 @@ def run(
       out: the run's own folder; by default a new one under runs/.
       overrides: such as "run.steps=100", of a sweep file.
       observe: called after each turn with its `Progress`.
-      scheduler: decides at the end of each chunk which members stop or pause; by default all take all their steps.
+      scheduler: decides at the end of each chunk which members stop, pause or join; by default the sweep's
+        `population.scheduler`.
 
     Raises:
       SweepError: the sweep breaks a rule, or the folder is taken; nothing was written.
@@ -149,7 +152,7 @@ def resume(
       allow_drift: continue although code, data or libraries have changed since it was last started; recorded.
       folder: where the sweep's task and data are now, if they have been moved without the run.
       observe: called after each turn with its `Progress`.
-      scheduler: as of `run`; without one, paused members go on and stopped ones stay stopped.
+      scheduler: as of `run`; stopped members stay stopped.
 
     Raises:
       NotFoundError: there is no run.
@@ -223,7 +226,9 @@ def attempted(
     values = {name: wanted.members[0][name] for name in names}
     record = {"changed": values, "because": because, "expected": expected, "planned": planned, "task": spec}
     if spec:  # what is wrong with it is told before anything is recorded
-        codes.swept(run.store.written, spec, {**codes.incumbent_of(run.ledger, ready.sweep), **values}, [0])
+        config = {**codes.incumbent_of(run.ledger, ready.sweep), **values}
+        codes.swept(ready.sweep, run.store, spec, config, [0])
+        codes.refuse_stale(run.path, run.ledger)
     with lock.held(run.path), run.store.transaction():
         check_can_try(run.path, document.loop, run.ledger, values, spec)
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])

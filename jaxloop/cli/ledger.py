@@ -60,16 +60,16 @@ def _floor_line(record: dict[str, Any]) -> str:
     line += f"the last look sees {cell(record.get('resolves'))} or more with 80% power"
     if record["power_at_last_look"] is None:
         return line
-    seeds = f"needs {record['seeds_needed']} paired seeds" if record["seeds_needed"] else "no number of seeds sees"
-    is_seen = record["power_at_last_look"] >= 0.8
-    return f"{line}; smallest_effect {seeds}" + ("" if is_seen else ": most such effects will end undecided")
+    needed, is_seen = record["seeds_needed"], record["power_at_last_look"] >= 0.8
+    seeds = f"smallest_effect needs {needed} paired seeds" if needed else "no number of seeds sees smallest_effect"
+    return f"{line}; {seeds}" + ("" if is_seen else ": most such effects will end undecided")
 
 
 def verdict_line(record: dict[str, Any]) -> str:
     """Return an experiment's verdict and what it rests on."""
     if record["verdict"] == "crash":
         where = record.get("crashed")
-        first = f"; member {where['member']} was the first, after step {where['step']}" if where else ""
+        first = f"; member {where['member']} diverged first, after step {where['step']}" if where else ""
         return f"{record['verdict']}: no seed of {_changes(record['changed'])} ended with a finite value{first}"
     return (
         f"{record['verdict']}: {_changes(record['changed'])}, effect {_interval(record)} "

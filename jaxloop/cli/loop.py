@@ -81,7 +81,9 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
     metavar="HPARAM=VALUE",
     help="What differs from the incumbent.",
 )
-@click.option("--task", default="", metavar="FILE.py:NAME", help="Other code, which trains it in a run beside.")
+@click.option(
+    "--task", default="", metavar="FILE.py:NAME", help="Task that trains the changed config, in a separate run."
+)
 @click.option("--because", required=True, help="The hypothesis, in words.")
 @click.option("--expect", "expected", type=float, help="The effect that is predicted, in units of the metric.")
 @click.option("--plan", "planned", type=click.IntRange(1), help="How many tries are planned in all.")
@@ -127,8 +129,6 @@ def advice(run: Path, as_json: bool) -> None:
         return
     for each in found:
         click.echo(f"{each.kind + ':':12} {each.says}")
-        if each.command:
-            click.echo(f"{'':12} {each.command}")
 
 
 COMMANDS = (loop, attempt, ledger, advice)

@@ -1,8 +1,6 @@
 """What to try next: what a run's results say of its axes, and a loop's ledger of its hypotheses."""
 
-import json
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +10,9 @@ from scipy import stats
 
 from jaxloop.experiments import space
 from jaxloop.experiments.importance import FEWEST, importances
-from jaxloop.experiments.space import Config, Space
+from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
+from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.storage import ranking
 from jaxloop.storage.ranking import RankedConfig
@@ -33,17 +32,15 @@ class Finding:
     Attributes:
       kind: "importance", "boundary", "untested", "dead", "undecided", "close" or "plateau".
       says: in a sentence.
-      command: that would follow it up; empty if none does.
       facts: the numbers behind it.
     """
 
     kind: str
     says: str
-    command: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "says": self.says, "command": self.command, **self.facts}
+        return {"kind": self.kind, "says": self.says, **self.facts}
 
 
 def advice(sweep: Sweep, store: Store) -> list[Finding]:
@@ -61,7 +58,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
         found += _boundaries(searched, best, sweep)
     found += _untested(searched, [config for config, _ in tried])
     if sweep.document.loop:
-        found += [*_undecided(ledger, str(store.path.parent)), *_plateau(ledger)]
+        found += [*_undecided(ledger), *_plateau(ledger)]
     else:
         found += _close(ranking.with_finite_mean(ranked), store.metric)
     return found
@@ -86,9 +83,8 @@ def _swept(ranked: Sequence[RankedConfig], searched: Space, sign: float) -> list
 
 def _best(ledger: Sequence[Mapping[str, Any]], tried: Sequence[tuple[Config, float]]) -> Config | None:
     """Return a loop's incumbent, or a sweep's best config."""
-    incumbents = [record["incumbent"] for record in ledger if record["kind"] in ("round", "audit")]
-    if incumbents:
-        return incumbents[-1]
+    if now := incumbent(ledger):
+        return dict(now)
     config, value = max(tried, key=lambda each: each[1])
     return config if math.isfinite(value) else None
 
@@ -98,8 +94,9 @@ def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Itera
         rule = f"importances need {FEWEST} configs; {len(tried)} have been tried"
         yield Finding("importance", rule, facts={"configs": len(tried)})
         return
-    levels = {name: len(searched.points(name)) for name in searched.axes if not searched.is_continuous(name)}
-    places = [searched.fractions(config) for config, _ in tried]
+    shared = [name for name in searched.axes if name == CASE or name in searched.dimensions(None)]
+    levels = {name: len(searched.points(name)) for name in shared if not searched.is_continuous(name)}
+    places = [{name: searched.fractions(config)[name] for name in shared} for config, _ in tried]
     found = importances(places, [value for _, value in tried], levels)
     for each in found:
         if each.exceeds_chance:
@@ -112,9 +109,9 @@ def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Itera
 
 def _dead(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for record in ledger:
-        if record["kind"] == "experiment" and record["verdict"] == Outcome.DEAD:
+        if record["kind"] == "experiment" and record["verdict"] == Outcome.DEAD and "task" not in record:
             changed = ", ".join(record["changed"])
-            says = f"{changed}: does nothing, to the bit (experiment {record['id']}): leave it out of [axes]"
+            says = f"{changed}: made no difference, to the bit, between the values of experiment {record['id']}"
             yield Finding("dead", says, facts={"hparams": list(record["changed"]), "experiment": record["id"]})
 
 
@@ -152,11 +149,11 @@ def _untested(searched: Space, configs: Sequence[Config]) -> Iterator[Finding]:
         at = int(np.diff(places).argmax())
         if places[at + 1] - places[at] >= GAP:
             low, high = (searched.at(name, float(place)) for place in places[at : at + 2])
-            says = f"{name}: nothing was tried from {low:.3g} to {high:.3g}"
+            says = f"{name}: nothing was tried between {low:.3g} and {high:.3g}"
             yield Finding("untested", says, facts={"hparam": name, "low": low, "high": high})
 
 
-def _undecided(ledger: Sequence[Mapping[str, Any]], run: str) -> Iterator[Finding]:
+def _undecided(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield the seeds that undecided experiments would need, if the effect is what was seen; the largest first."""
     open_ones = [
         record
@@ -169,23 +166,23 @@ def _undecided(ledger: Sequence[Mapping[str, Any]], run: str) -> Iterator[Findin
         seeds = seeds_needed(record["effect"] / deviation, record["level"]) if deviation else None
         wanted = f"{seeds} paired seeds would see it" if seeds else "no number of seeds here would see it"
         says = f"experiment {record['id']}: undecided, {record['effect']:+.3g} on {record['n']} seeds; {wanted}"
-        changed = " ".join(f"--set {name}={_toml(value)}" for name, value in record["changed"].items())
-        command = f'jaxloop try {run} {changed} --because "..."' if seeds and seeds <= record["n"] else ""
         facts = {"experiment": record["id"], "effect": record["effect"], "seeds_needed": seeds}
-        yield Finding("undecided", says, command, facts)
+        yield Finding("undecided", says, facts)
 
 
 def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield what rounds without a success mean."""
     rounds = [record["round"] for record in ledger if record["kind"] == "round"]
-    experiments = [record for record in ledger if record["kind"] == "experiment"]
+    experiments = [record for record in ledger if record["kind"] == "experiment" and record["proposer"] != "try"]
     succeeded = [record["round"] for record in experiments if record["verdict"] == Outcome.SUCCESS]
     idle = len(rounds) - max(succeeded, default=0)
     if idle < 2:
         return
     floor = next(record for record in ledger if record["kind"] == "floor")
-    says = f"the last {idle} rounds found nothing better: what is left to find is below "
-    says += f"{floor['resolves']:.2g}, which the last look sees with 80% power, or lies outside of this space"
+    says = (
+        f"the last {idle} rounds found nothing better: a challenger better by {floor['resolves']:.2g} would have "
+    )
+    says += "been confirmed with 80% power at the first round's level, but screening may have missed it"
     yield Finding("plateau", says, facts={"rounds": idle, "resolves": floor["resolves"]})
 
 
@@ -218,7 +215,3 @@ def _is_alike(best: RankedConfig, other: RankedConfig) -> bool:
 
 def _error(config: RankedConfig) -> float:
     return config.standard_error or 0.0
-
-
-def _toml(value: Any) -> str:
-    return shlex.quote(json.dumps(value))  # TOML writes such values as JSON does

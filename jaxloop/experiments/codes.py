@@ -1,5 +1,6 @@
 """A change of code as a hypothesis: another task trains the incumbent's config in a run beside the loop's own."""
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import tomli_w
 
+from jaxloop.core.checks import check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError
 from jaxloop.experiments import space
 from jaxloop.experiments.tries import incumbent
+from jaxloop.storage.destination import refuse_taken
 from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.run_folder import exists
 from jaxloop.storage.store import Store
@@ -39,27 +42,43 @@ def named(spec: str) -> str:
     return f"{path}:{name}"
 
 
+def refuse_stale(run: Path, ledger: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that the next try's folder is free: another loop of the same name may have left it.
+
+    Raises:
+      SweepError: it is not.
+    """
+    number = 1 + sum(record["kind"] == "experiment" and record["proposer"] == "try" for record in ledger)
+    refuse_taken(folder(run, number))
+
+
 def folder(run: Path, number: int) -> Path:
     """Return where the other task is trained for a try."""
     return run.with_name(f"{run.name}-try-{number}")
 
 
-def swept(written: str, spec: str, config: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Sweep, Task]:
+def swept(
+    loop: Sweep, store: Store, spec: str, config: Mapping[str, Any], seeds: Sequence[int]
+) -> tuple[Sweep, Task]:
     """Return the sweep of one config by another task, a member for each seed.
 
     Args:
-      written: the loop's sweep, as its user wrote it.
+      loop, store: the loop's own, which the metric, the data and all other settings are of.
       spec: as `named` gives it.
 
     Raises:
       SweepError: the task cannot be loaded, or has not the hparams of the loop.
     """
-    raw = {name: section for name, section in tomllib.loads(written).items() if name not in OF_A_LOOP}
+    written = tomllib.loads(store.written)
+    raw = {name: section for name, section in written.items() if name not in OF_A_LOOP}
     raw["run"] = {**raw["run"], "task": spec}
     raw["hparams"] = {**raw.get("hparams", {}), **config}
     raw["axes"] = {"seed": {"values": list(seeds)}}
-    text, where = tomli_w.dumps(raw), Path(spec).parent
-    return with_task(lambda names_of: sweep.parse(text, (), f"the sweep of {spec}", where, "try", names_of))
+    raw["evaluate"] = {**raw.get("evaluate", {}), "metric": store.metric, "mode": store.mode}
+    text, source = tomli_w.dumps(raw), f"the sweep of {spec}"
+    found, task = with_task(lambda names_of: sweep.parse(text, (), source, loop.folder, "try", names_of))
+    check_sweep(found, task)
+    return found, task
 
 
 def incumbent_of(ledger: Sequence[Mapping[str, Any]], loop: Sweep) -> Mapping[str, Any]:
@@ -76,15 +95,13 @@ def values(run: Path, seeds: Sequence[int], metric: str) -> list[float] | None:
         members = {member.hparams["seed"]: member for member in store.members() if member.status in ENDED}
     if not all(seed in members for seed in seeds):
         return None
-    return [
-        members[seed].metrics.get(metric, float("nan"))
-        if members[seed].status == Status.FINISHED
-        else float("nan")
-        for seed in seeds
-    ]
+    finished = [members[seed] if members[seed].status == Status.FINISHED else None for seed in seeds]
+    found = [member.metrics.get(metric, math.nan) if member else math.nan for member in finished]
+    return [value if math.isfinite(value) else math.nan for value in found]
 
 
 def waited_for(ledger: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return the stage of a try that waits for another task's members; None if none does."""
-    last = next((record for record in reversed(ledger) if record["kind"] in ("stage", "experiment")), None)
+    kinds = ("stage", "values", "experiment")
+    last = next((record for record in reversed(ledger) if record["kind"] in kinds), None)
     return last if last and last["kind"] == "stage" and last.get("task") else None

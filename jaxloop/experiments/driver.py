@@ -84,8 +84,9 @@ class Driver:
         self.loop = sweep.document.loop or LoopSection()
         if "command" in self.loop.shares() and processes.are_several():
             raise SweepError("a program cannot propose for several processes: its answers may differ")
-        self.before, self.started = store.seconds, time.monotonic()
         self.ledger = store.ledger()
+        clocks = [record["seconds"] for record in self.ledger if record["kind"] == "clock"]
+        self.before, self.started = max([store.seconds, *clocks]), time.monotonic()
         self.recorded = list(self.ledger)  # records that have not been replayed yet
         self.values: dict[int, Mapping[str, float]] = {}
         self.diverged: dict[int, int] = {}  # the finite steps of those members
@@ -158,15 +159,20 @@ class Driver:
             self.begun = request
             fields = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "task": request.task}
             self._record({"kind": "stage", **fields, "config": request.configs[0]})
+        if self.recorded:
+            return np.array([self._recorded("values")["values"]])
         found = codes.values(codes.folder(self.run, request.round), request.seeds, self.metric)
-        return WAITING if found is None else np.array([[_finite(value) for value in found]])
+        if found is None:
+            return WAITING
+        self._append({"kind": "values", "task": request.task, "seeds": request.seeds, "values": found})
+        return np.array([found])
 
     def _hparams(self, config: Config, seed: int) -> dict[str, Any]:
         """Return all hparams of a config's member."""
         return self.sweep.completed({**self.sweep.document.hparams, **config, "seed": seed})
 
     def _seconds(self) -> float:
-        """Return how long the loop has been training; recorded, since a resumed loop needs the same answer."""
+        """Return how long the loop has been at work; recorded, since a resumed loop needs the same answer."""
         if self.recorded:
             return self._recorded("clock")["seconds"]
         milliseconds = processes.leaders(round(1000 * (self.before + time.monotonic() - self.started)))
@@ -230,7 +236,7 @@ class Driver:
 
     def _crash(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the member of a crashed experiment that diverged first, and after which step."""
-        if record.get("verdict") != Outcome.CRASH or "seeds" not in record:
+        if record.get("verdict") != Outcome.CRASH or "seeds" not in record or "task" in record:
             return {}
         members = [self.numbers[space.key(self._hparams(record["config"], seed))] for seed in record["seeds"]]
         steps = {self.diverged[number]: number for number in reversed(members) if number in self.diverged}

@@ -38,13 +38,17 @@ class Space:
         known = self.values(config)
         return {name: _fraction(axis, known[name]) if name in known else 0.5 for name, axis in self.axes.items()}
 
+    def dimensions(self, case: str | None) -> list[str]:
+        """Return the dimensions that the configs of a case have a part in, but for the one that chooses it."""
+        return [name for name in self.axes if self._parts(name)[0] in (None, case) and self._parts(name)[1]]
+
     def fraction(self, name: str, value: Any) -> float:
         """Return how far along one dimension a value is, from 0 to 1."""
         return _fraction(self.axes[name], value)
 
     def config_of(self, values: Mapping[str, Any]) -> Config:
         """Return the config that has these values, of all dimensions that it has a part in."""
-        case = str(values[CASE]) if self.fixed else None
+        case = values.get(CASE)
         found: Config = dict(self.fixed.get(str(case), {}))
         for name in self.axes:
             owner, hparam = self._parts(name)

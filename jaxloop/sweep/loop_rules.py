@@ -1,5 +1,6 @@
 """What a loop's file must obey beside the rules of every sweep."""
 
+import itertools
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -20,7 +21,9 @@ def broken(document: Document, source_map: SourceMap) -> Iterator[str]:
         return
     yield from _broken_space(document, source_map)
     if document.population.scheduler != "budget":
-        yield source_map.say(("population", "scheduler"), 'needs to be "budget": a loop halves over seeds itself')
+        yield source_map.say(
+            ("population", "scheduler"), 'needs to be "budget": a loop halves over seeds by itself'
+        )
     yield from _broken_proposer(document, loop, source_map)
     if loop.is_open() and not loop.budget.model_dump(exclude_none=True):
         yield source_map.say(("loop", "rounds"), '"open" needs a `budget`, such as { seconds = 3600 }')
@@ -50,6 +53,11 @@ def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:
     for path, axis in axes.items():
         if path[-1] in catalog.REPLICATES or axis.count:
             yield source_map.say(path, "a loop chooses seeds itself, and searches no replicates")
+    for one, other in itertools.combinations(document.cases, 2):
+        first, second = document.fixed(one), document.fixed(other)
+        if not any(first[name] != second[name] for name in first.keys() & second.keys()):
+            rule = f"needs an hparam that it fixes otherwise than `{one}` does, such as optimizer"
+            yield source_map.say(("cases", other), rule)
     case = document.case_of_baseline()
     varied = {**document.axes, **document.axes_of(case)}
     for name in document.baseline:

@@ -171,10 +171,13 @@ def _shared_names(document: Document, names: Namespace, source_map: SourceMap) -
 
 def _broken_scheduler(document: Document, names: Namespace, source_map: SourceMap) -> Iterator[str]:
     """Yield what a scheduler lacks, where the sweep asks for one."""
-    axes = document.all_axes().items()
-    if document.population.scheduler == "pbt" and not any(
-        is_tunable(axis, names.known.get(name)) for name, axis in axes
-    ):
+    if document.population.scheduler != "pbt":
+        return
+    if document.cases:
+        yield source_map.say(
+            ("population", "scheduler"), "pbt does not go with [cases]: copies would leave their own"
+        )
+    if not any(is_tunable(axis, names.known.get(name)) for name, axis in document.axes.items()):
         rule = "pbt needs an axis of numbers that a copy may change, such as learning_rate"
         yield source_map.say(("population", "scheduler"), rule)
 

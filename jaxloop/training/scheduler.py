@@ -35,7 +35,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Join:
-    """A member that joins the run: it waits for a slot behind all others.
+    """A member that joins the run: it waits for a slot behind all others; a copy, before all that have not begun.
 
     Attributes:
       like: number of a member whose hparams it has, but for `hparams`; None for those of the sweep's [hparams].

@@ -177,8 +177,9 @@ class Stream:
         parents = [seats[parent] for join in wanted if (parent := joins.parent(join)) is not None]
         self._park(np.array(parents, int), np.array(copies, np.int32))
         for member in joined:
-            if member.is_placed:
+            if member.is_placed and member.parent is None:
                 self.slots.wait(member.number)
+        self.slots.wait_first([member.number for member in joined if member.parent is not None])
         return joined
 
     def _steps_left(self, members: list[int]) -> int:

@@ -1,5 +1,6 @@
 """The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
 
+import json
 import math
 import time
 from contextlib import ExitStack
@@ -144,17 +145,27 @@ class _Training:
         if not self.remaining_member_steps:
             self._begin_again()
         idle: set[int] = set()  # programs all of whose members stay paused
-        while (index := self._next_program(idle)) is not None and not self.signal:
+        while not self.signal and (index := self._next_program(idle)) is not None:
             members, before = self._members(self.buckets[index]), self.turn
             self._train_bucket(index, self.buckets[index], members, checkpoint)
             idle = idle | {index} if self.turn == before else set()
         return self._summary()
 
+    def _statuses(self) -> list[tuple[Status, int]]:
+        """Return the status and steps of each member, by number, as the first process has recorded them."""
+        if not processes.leads():
+            found = json.loads(processes.broadcast(b""))
+        else:
+            found = [(member.status, member.step) for member in self.store.members()]
+            if processes.are_several():
+                processes.broadcast(json.dumps(found).encode())
+        return [(Status(status), step) for status, step in found]
+
     def _next_program(self, idle: set[int]) -> int | None:
         """Return a program with members that have not ended, first one with those of the checkpoint; else None."""
-        members = self.store.members()
-        begun = {member.number for member in members if member.status in BEGUN}
-        left = {member.number for member in members if member.status not in ENDED}
+        members = self._statuses()
+        begun = {number for number, (status, _) in enumerate(members) if status in BEGUN}
+        left = {number for number, (status, _) in enumerate(members) if status not in ENDED}
         candidates = [
             at
             for wanted in (begun, left)
@@ -165,10 +176,10 @@ class _Training:
 
     def _members(self, bucket: Bucket) -> Members:
         """Return a program's members that have not ended."""
-        members = self.store.members()
-        waiting = [number for number in bucket.numbers if members[number].status == Status.WAITING]
-        begun = {number: members[number].step for number in bucket.numbers if members[number].status in BEGUN}
-        paused = [number for number in begun if members[number].status == Status.PAUSED]
+        members = self._statuses()
+        waiting = [number for number in bucket.numbers if members[number][0] == Status.WAITING]
+        begun = {number: members[number][1] for number in bucket.numbers if members[number][0] in BEGUN}
+        paused = [number for number in begun if members[number][0] == Status.PAUSED]
         return Members(waiting, begun, paused)
 
     def _begin_again(self) -> None:

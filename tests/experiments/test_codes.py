@@ -1,6 +1,7 @@
 """A change of code as a hypothesis: both codes train the same config on the same seeds, in runs of their own."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -105,3 +106,18 @@ def test_the_command_tries_code(loop, jaxloop_command):
     done = jaxloop_command(*words)
     assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "success")
     assert jaxloop_command("try", loop / "run", "--because", "nothing").returncode == 2
+
+
+def test_a_verdict_stands_without_the_other_run_and_a_stale_one_is_refused(loop, tmp_path):
+    """What the other task measured is in the ledger; a folder that another loop left is nobody's result."""
+    first = attempt(loop)
+    shutil.rmtree(loop / "run-try-1")
+    (loop / "wrong.py").write_text(WRONG + "\n# the same\n")
+    (loop / "run-try-2").mkdir()
+    (loop / "run-try-2" / "left").touch()
+    with pytest.raises(SweepError, match="exists already"):
+        attempt(loop, "wrong.py")
+    shutil.rmtree(loop / "run-try-2")
+    assert attempt(loop, "wrong.py")["verdict"] == "tie (dead hparam)"
+    with jaxloop.load(loop / "run") as run:
+        assert next(record for record in run.ledger if record["kind"] == "experiment") == first

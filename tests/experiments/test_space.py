@@ -5,7 +5,9 @@ from helpers.loops import CASES, LOOP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxloop.errors import SweepError
 from jaxloop.experiments import space
+from jaxloop.experiments.proposers.grid import Grid
 from jaxloop.sweep import sweep
 
 SPACES = {name: space.of(sweep.parse(text)) for name, text in (("plain", LOOP), ("cases", CASES))}
@@ -36,3 +38,18 @@ def test_a_config_has_its_own_case_s_hparams_alone():
     assert sgd.keys() == {"width", "activation", "optimizer", "learning_rate", "momentum"}
     assert (adamw["learning_rate"], sgd["learning_rate"]) == (pytest.approx(1e-4), pytest.approx(1e-1))
     assert searched.values(sgd)["case"] == "sgd"
+
+
+def test_a_grid_has_each_case_s_own_combinations():
+    text = CASES.replace("log = [4, 16] }", "log = [4, 16], num = 2 }")
+    for ends, num in (("log = [1e-5, 1e-3]", 3), ("log = [1e-2, 1e0]", 2), ("linear = [0.0, 0.95]", 2)):
+        text = text.replace(ends, f"{ends}, num = {num}")
+    searched = space.of(sweep.parse(text))
+    configs = list(Grid().configs(searched, [], {}, 0))
+    assert len(configs) == len({space.key(config) for config in configs}) == 4 * 3 + 4 * 4
+
+
+def test_cases_that_cannot_be_told_apart_are_refused():
+    text = CASES.replace('optimizer = "sgd"\n', "").replace("momentum = { linear = [0.0, 0.95] }\n", "")
+    with pytest.raises(SweepError, match=r"cases\.sgd: needs an hparam that it fixes otherwise than `adamw` does"):
+        sweep.parse(text)

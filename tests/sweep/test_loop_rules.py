@@ -161,7 +161,7 @@ keep = "none"
         (
             "[evaluate]",
             '[population]\nscheduler = "pbt"\n[evaluate]',
-            ['sweep:17: population.scheduler: needs to be "budget": a loop halves over seeds itself'],
+            ['sweep:17: population.scheduler: needs to be "budget": a loop halves over seeds by itself'],
         ),
         (
             "[loop]\n",

@@ -1,5 +1,8 @@
 """Population-based training on the toy problem of its paper (Jaderberg et al. 2017, figure 2)."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from helpers.stopping import Stopped, crash_at
 
@@ -9,6 +12,8 @@ from jaxloop.readers.verify import verify
 from jaxloop.storage.records import Status
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
+from jaxloop.training.scheduler import Measured
+from jaxloop.training.schedulers.pbt import Pbt
 
 TOY = """
 import jax.numpy as jnp
@@ -86,6 +91,42 @@ def test_a_lineage_replays_and_survives_a_crash(toy, tmp_path):
     with pytest.raises(Stopped):
         jaxloop.run(toy, out=tmp_path / "crashed", overrides=short, observe=crash_at(13))
     assert state(jaxloop.resume(tmp_path / "crashed")) == state(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [4, 7])
+def test_with_few_slots_a_crash_changes_nothing(toy, tmp_path, turn):
+    """More members than slots: a copy takes a slot before those that have not begun, after a restart too."""
+    settings = (
+        "run.steps=24",
+        "axes.h0.num=6",
+        "axes.h1.values=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]",
+        "population.capacity=4",
+    )
+    run = jaxloop.run(toy, out=tmp_path / "run", overrides=settings)
+    with pytest.raises(Stopped):
+        jaxloop.run(toy, out=tmp_path / "crashed", overrides=settings, observe=crash_at(turn))
+    assert state(jaxloop.resume(tmp_path / "crashed")) == state(run)
+
+
+def test_no_two_losers_become_the_same_copy():
+    """Ten members, one axis: two losers that drew alike would be one member."""
+    text = '[run]\ntask = "digits"\nsteps = 4\nevaluate_every = 1\n[population]\nscheduler = "pbt"\n[axes]\n'
+    swept = sweep.parse(text + "learning_rate = { log = [1e-3, 1e-1], num = 10 }\n")
+    store = SimpleNamespace(metric="validation/loss", mode="min")
+    for step in range(1, 200):
+        values = np.arange(10, dtype=np.float32)
+        measured = Measured(
+            members=np.arange(10, dtype=np.int32),
+            steps=np.full(10, step),
+            metrics={"validation/loss": values},
+            diverged=np.zeros(10, bool),
+            goes_on=np.ones(10, bool),
+            hparams=swept.members,
+        )
+        decisions = Pbt(swept, store).decide(measured)
+        drawn = [(join.like, join.hparams["learning_rate"]) for join in decisions.join]
+        assert len(drawn) == len(set(drawn)) == len(decisions.stop) == 2
 
 
 def test_it_needs_an_axis_that_a_copy_may_change():

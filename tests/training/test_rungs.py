@@ -1,5 +1,7 @@
 """Successive halving: the rungs that a full grid's curves give, and the bits of members that nobody paused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import TINY
@@ -9,6 +11,8 @@ import jaxloop
 from jaxloop.readers.verify import verify
 from jaxloop.storage.records import Status
 from jaxloop.sweep import sweep
+from jaxloop.training.scheduler import Measured
+from jaxloop.training.schedulers.halving import Halving
 from jaxloop.training.schedulers.rungs import rungs
 
 GRID = (
@@ -69,6 +73,35 @@ def test_a_crash_changes_no_decision(turn, grid, tmp_path):
         (m.status, m.step, m.metrics) for m in whole.members
     ]
     assert verify(folder)["problems"] == []
+
+
+def test_who_diverges_behind_a_rung_keeps_its_value_there(tmp_path):
+    """In its next step, at the same count of finite steps: it was promoted, and nobody else is in its place."""
+    swept = sweep.parse(TINY, HALVED)
+    numbers = range(len(swept.members))
+    scheduler = Halving(
+        swept, SimpleNamespace(metric="validation/loss", mode="min", size_classes=[[list(numbers)]], members=list)
+    )
+
+    def at(step, members, value, diverged=False):
+        count = len(members)
+        scheduler.decide(
+            Measured(
+                members=np.array(members, np.int32),
+                steps=np.full(count, step),
+                metrics={"validation/loss": np.full(count, value, np.float32)},
+                diverged=np.full(count, diverged),
+                goes_on=np.full(count, not diverged),
+                hparams=swept.members,
+            )
+        )
+
+    at(10, [0, 1], 0.1)  # the best config
+    at(10, list(numbers)[2:], 0.5)
+    at(10, [0], np.nan, diverged=True)
+    (contest,) = scheduler.contests
+    assert contest.values[0, 0] == pytest.approx(-0.1)
+    assert contest.values[1, 0] == -np.inf
 
 
 def test_rungs_are_shares_of_each_budget_at_the_end_of_a_chunk():

@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from jaxloop.experiments.proposers.base import Known
-from jaxloop.experiments.space import Config, Space
+from jaxloop.experiments.space import CASE, Config, Space
 
 
 class Grid:
     def configs(self, space: Space, known: Sequence[Known], incumbent: Config, seed: int) -> Iterator[Config]:
-        points = [space.points(name) for name in space.axes]
-        yield from (space.config_of(dict(zip(space.axes, row, strict=True))) for row in itertools.product(*points))
+        for case in space.fixed or (None,):
+            names = space.dimensions(case)
+            for row in itertools.product(*(space.points(name) for name in names)):
+                yield space.config_of({CASE: case, **dict(zip(names, row, strict=True))})

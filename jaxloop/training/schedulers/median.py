@@ -43,7 +43,8 @@ class MedianStopping:
 
     def decide(self, measured: Measured) -> Decisions:
         for at, number in enumerate(measured.members.tolist()):
-            self.values[number][int(measured.steps[at])] = self._signed(float(measured.metrics[self.metric][at]))
+            value = self._signed(float(measured.metrics[self.metric][at]))
+            self.values[number].setdefault(int(measured.steps[at]), value)  # it may diverge in its next step
             if measured.diverged[at]:
                 self.lost.add(number)
         means = {config: self._means(config) for config in self.configs}

@@ -14,6 +14,7 @@ from jaxloop.training.scheduler import Decisions, Join, Measured
 
 SHARE = 0.2  # of members that are replaced at each chunk's end, and of those that are copied
 FACTORS = (0.8, 1.2)  # by which an hparam is multiplied
+MOST_DRAWS = 100  # for a copy that no other loser of the same step has become; then it goes on
 RESAMPLED = 0.25  # the chance that it is drawn from its axis instead
 
 
@@ -41,9 +42,13 @@ class Pbt:
             count = min(max(1, int(SHARE * len(members))), len(members) // 2)
             for loser in members[len(members) - count :]:
                 draws = random.Random(f"{self.seed} {step} {loser}")
-                parent = draws.choice(members[:count])
-                stop.add(loser)
-                join.append(Join(parent, self._explored(measured.hparams[parent], draws), copy=True))
+                for _ in range(MOST_DRAWS):
+                    parent = draws.choice(members[:count])
+                    copy = Join(parent, self._explored(measured.hparams[parent], draws), copy=True)
+                    if copy not in join:  # else two members would be one
+                        stop.add(loser)
+                        join.append(copy)
+                        break
         return Decisions(stop=stop, resume=measured.paused, join=join)
 
     def _explored(self, hparams: Any, draws: random.Random) -> dict[str, float]:
@@ -61,6 +66,4 @@ class Pbt:
 
 def explored(sweep: Sweep) -> dict[str, Axis]:
     """Return the axes whose values a copy may change."""
-    return {
-        name: axis for name, axis in sweep.document.all_axes().items() if is_tunable(axis, sweep.declared[name])
-    }
+    return {name: axis for name, axis in sweep.document.axes.items() if is_tunable(axis, sweep.declared[name])}

@@ -77,7 +77,7 @@ class RungScheduler:
                 value = points.get((self.metric, steps[member.number]))
                 if value is not None:
                     contest.values[rung, member.number] = self._signed(value)
-                    if member.status != Status.PAUSED or member.step > steps[member.number]:
+                    if member.status == Status.RUNNING or member.step > steps[member.number]:
                         contest.promoted.add((rung, identity.config(member.hparams)))
             if member.status in (Status.DIVERGED, Status.STOPPED):
                 contest.lose(member.number)
@@ -115,8 +115,10 @@ class RungScheduler:
         for at, number in enumerate(measured.members.tolist()):
             contest = self.contest_of[number]
             for rung, steps in enumerate(contest.rungs):
-                if measured.steps[at] == steps[number]:
-                    contest.values[rung, number] = self._signed(float(measured.metrics[self.metric][at]))
+                if measured.steps[at] == steps[number]:  # a member that diverges in its next step has its value
+                    contest.values.setdefault(
+                        (rung, number), self._signed(float(measured.metrics[self.metric][at]))
+                    )
             if measured.diverged[at]:
                 contest.lose(number)
             if not measured.goes_on[at]:
