@@ -39,7 +39,7 @@ class Member:
 
     number: int
     id: str
-    config: str  # the hash of its hparams without the seed: replicates share it
+    config: str  # the hash of its hparams without seed and fold: replicates share it
     hparams: dict[str, Any]
     status: Status
     step: int

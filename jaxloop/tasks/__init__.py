@@ -1,4 +1,4 @@
-"""Tasks that ship, all on real data without a download."""
+"""Tasks that ship; none needs a download."""
 
 from jaxloop.tasks.arrays import arrays
 from jaxloop.tasks.digits import digits
