@@ -20,12 +20,12 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several proce
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))
 
-import clones
 import jax
 import measure
 import numpy as np
 import overhead
 import throughput
+from helpers import clones
 from workload import WORKLOADS
 
 import jaxloop

@@ -174,7 +174,7 @@ def test_no_fact_of_a_store_ends_in_a_traceback(run, tmp_path, key):
         copy = shutil.copytree(run, tmp_path / str(number))
         with sqlite3.connect(copy / "run.sqlite") as connection:
             connection.execute("update facts set value = ? where key = ?", (word, key))
-        for words in (["show", copy], ["best", copy], ["verify", copy], ["resume", copy]):
+        for words in (["show", copy], ["best", copy], ["ls", copy], ["verify", copy], ["resume", copy]):
             done = CliRunner().invoke(cli, list(map(str, words)))
             told = done.exception
             assert told is None or isinstance(told, JaxloopError | SystemExit), (words, word, repr(told))

@@ -50,7 +50,7 @@ def doctor(as_json: bool) -> None:
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
     from jaxloop.errors import DamagedError, NotFoundError
-    from jaxloop.storage.state import state
+    from jaxloop.storage.overview import overview
     from jaxloop.storage.store import Store
 
     if not folder.is_dir() and folder != RUNS:
@@ -60,7 +60,7 @@ def ls(folder: Path, as_json: bool) -> None:
     for run in [folder] if exists(folder) else filter(exists, inside):
         try:
             with Store(run) as store:
-                found.append(state(store))
+                found.append(overview(store))
         except DamagedError as error:
             click.echo(f"jaxloop: {error}", err=True)
     if as_json:
@@ -68,12 +68,13 @@ def ls(folder: Path, as_json: bool) -> None:
     elif not found:
         click.echo(f"no runs in {folder}; `jaxloop population SWEEP` makes one", err=True)
     for each in () if as_json else found:
-        shown = [name for name in COUNTED if each.counts[name] or name in ALWAYS]
-        counts = "  ".join(f"{each.counts[name]} {name}" for name in shown)
+        state = each.state
+        shown = [name for name in COUNTED if state.counts[name] or name in ALWAYS]
+        counts = "  ".join(f"{state.counts[name]} {name}" for name in shown)
         best = "-" if each.best is None else f"{each.best:.4f}"
         click.echo(
-            f"{each.run}  {each.written()}  {each.in_words()} {each.share_done:.0%}  {duration(each.seconds)}  "
-            f"{each.task}  {each.metric} {best}  {sum(each.counts.values())} members  {counts}"
+            f"{state.run}  {each.written()}  {state.in_words()} {each.share_done:.0%}  {duration(each.seconds)}  "
+            f"{each.task}  {state.metric} {best}  {sum(state.counts.values())} members  {counts}"
         )
 
 

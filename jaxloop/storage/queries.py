@@ -1,13 +1,14 @@
 """What a run's store knows: members, counts, curves, the ledger."""
 
 import json
+import tomllib
 from typing import Any
 
 import numpy as np
 
 from jaxloop.errors import NotFoundError
 from jaxloop.storage.database import Database, quoted
-from jaxloop.storage.records import Member, Status, from_row
+from jaxloop.storage.records import ENDED, Member, Status, from_row
 
 
 class Queries(Database):
@@ -47,6 +48,18 @@ class Queries(Database):
         rows = self._rows("select record from ledger order by number") if self._has("ledger") else []
         with self._damage_told():
             return [dict(json.loads(record)) for (record,) in rows]
+
+    def task(self) -> str:
+        """Return the task that the run trains, as its sweep names it."""
+        with self._damage_told():
+            return str(tomllib.loads(self.sweep)["run"]["task"])
+
+    def member_steps_done_and_left(self) -> tuple[int, int]:
+        """Return the steps that all members have taken, and those that members which have not ended will take."""
+        members = self.members()
+        with self._damage_told():
+            left = sum(int(each.hparams["steps"]) - each.step for each in members if each.status not in ENDED)
+        return sum(each.step for each in members), left
 
     def counts(self) -> dict[str, int]:
         found = dict(self._rows("select status, count(*) from members group by status"))
