@@ -1,7 +1,7 @@
 """How often a loop of the whole engine calls something better where nothing is: a task whose metric is pure noise.
 
-The metric is drawn from a member's seed and hparams alone, so that no config is better than another. The real null
-stands beside it: one config of an MLP on MNIST-1D, trained on many seeds, judged against itself on others.
+The metric is drawn from a member's seed and hparams alone, so that no config is better than another. A second test
+uses real training: one MLP config on MNIST-1D is trained on many seeds and compared with itself on disjoint ones.
 """
 
 import tempfile

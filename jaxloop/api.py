@@ -225,7 +225,7 @@ def attempted(
     names = [each.partition("=")[0] for each in changed]
     values = {name: wanted.members[0][name] for name in names}
     record = {"changed": values, "because": because, "expected": expected, "planned": planned, "task": spec}
-    if spec:  # what is wrong with it is told before anything is recorded
+    if spec:  # fail before anything is recorded
         config = {**codes.incumbent_of(run.ledger, ready.sweep), **values}
         codes.swept(ready.sweep, run.store, spec, config, [0])
         codes.refuse_stale(run.path, run.ledger)

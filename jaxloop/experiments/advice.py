@@ -116,7 +116,7 @@ def _dead(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _boundaries(searched: Space, best: Config, sweep: Sweep) -> Iterator[Finding]:
-    """Yield the axes at whose ends the best config lies, where values beyond are allowed."""
+    """Find the axes that have the best config at one end, unless values beyond it are invalid."""
     for name, value in searched.values(best).items():
         if (end := _end(searched, name, value)) and value not in sweep.names.bounds(name.rpartition(".")[2]):
             says = f"{name}: the best config lies at the {end} end of its axis, {value:g}: widen it there"
@@ -135,7 +135,7 @@ def _end(searched: Space, name: str, value: Any) -> str:
 
 
 def _untested(searched: Space, configs: Sequence[Config]) -> Iterator[Finding]:
-    """Yield the widest part of each axis in which no config lies."""
+    """Find the widest gap between configs on each axis."""
     values = [searched.values(config) for config in configs]
     for name in searched.axes:
         tried = [each[name] for each in values if name in each]
@@ -154,7 +154,7 @@ def _untested(searched: Space, configs: Sequence[Config]) -> Iterator[Finding]:
 
 
 def _undecided(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield the seeds that undecided experiments would need, if the effect is what was seen; the largest first."""
+    """Estimate the seeds needed to detect the effects of undecided experiments, the largest first."""
     open_ones = [
         record
         for record in ledger
@@ -164,14 +164,18 @@ def _undecided(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         margin = (record["high"] - record["low"]) / 2
         deviation = margin * math.sqrt(record["n"]) / float(stats.t.isf(record["level"], record["n"] - 1))
         seeds = seeds_needed(record["effect"] / deviation, record["level"]) if deviation else None
-        wanted = f"{seeds} paired seeds would see it" if seeds else "no number of seeds here would see it"
+        wanted = (
+            f"detecting it would take {seeds} paired seeds"
+            if seeds
+            else "too small to detect with any number of seeds"
+        )
         says = f"experiment {record['id']}: undecided, {record['effect']:+.3g} on {record['n']} seeds; {wanted}"
         facts = {"experiment": record["id"], "effect": record["effect"], "seeds_needed": seeds}
         yield Finding("undecided", says, facts)
 
 
 def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield what rounds without a success mean."""
+    """Report rounds without a success, and what they rule out."""
     rounds = [record["round"] for record in ledger if record["kind"] == "round"]
     experiments = [record for record in ledger if record["kind"] == "experiment" and record["proposer"] != "try"]
     succeeded = [record["round"] for record in experiments if record["verdict"] == Outcome.SUCCESS]
@@ -187,7 +191,7 @@ def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _close(ranked: Sequence[RankedConfig], metric: str) -> Iterator[Finding]:
-    """Yield how many configs cannot be told from the best, and the seeds that the second would need."""
+    """Count the configs that are statistically indistinguishable from the best; estimate seeds for the second."""
     if len(ranked) < 2 or any(config.standard_error is None for config in ranked[:2]):
         return
     best, second = ranked[:2]
@@ -195,8 +199,8 @@ def _close(ranked: Sequence[RankedConfig], metric: str) -> Iterator[Finding]:
     deviation = math.hypot(*(_error(each) * math.sqrt(each.finished) for each in (best, second)))
     effect = abs((best.mean or 0.0) - (second.mean or 0.0))
     seeds = seeds_needed(effect / deviation, ALPHA) if effect and deviation else None
-    says = f"{len(alike)} of {len(ranked) - 1} other configs cannot be told from the best in {metric}"
-    says += f"; the second would need {seeds} seeds" if seeds else ""
+    says = f"{len(alike)} of {len(ranked) - 1} other configs are statistically indistinguishable from the best in {metric}"
+    says += f"; separating the second from it would take {seeds} seeds" if seeds else ""
     yield Finding("close", says, facts={"alike": len(alike), "seeds_needed": seeds})
 
 

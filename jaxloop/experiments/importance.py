@@ -1,7 +1,7 @@
 """Which hparams decide whether a config is among the best: PED-ANOVA (Watanabe, Bansal and Hutter 2023).
 
-An hparam matters as far as its values among the best configs are distributed otherwise than among all, measured by
-Pearson's divergence. A pair matters as far as both together are, beyond what each of them is.
+The importance of an hparam is Pearson's divergence between its distribution among the best configs and among all of
+them. The importance of a pair is the divergence of their joint distribution beyond what the two explain separately.
 """
 
 import itertools

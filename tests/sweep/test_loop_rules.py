@@ -1,42 +1,11 @@
 """What a user reads of a broken loop, word for word."""
-# ruff: noqa: E501
+# ruff: noqa: E501 (a message stands on one line, as it is printed)
 
 import pytest
+from helpers.loops import LOOP
 
 from jaxloop.errors import SweepError
 from jaxloop.sweep import sweep
-
-LOOP = """
-[run]
-task = "digits"
-steps = 40
-evaluate_every = 20
-[hparams]
-batch_size = 32
-depth = 1
-[baseline]
-learning_rate = 1e-4
-width = 8
-[axes]
-learning_rate = { log = [1e-5, 1e-1] }
-width = { log = [4, 16] }
-activation = { values = ["relu", "tanh"] }
-[evaluate]
-metric = "validation/loss"
-[loop]
-rounds = 2
-configs = 8
-promote = 2
-floor_seeds = 4
-audit_seeds = 4
-[verdict]
-looks = [3, 6]
-shares = [0.4, 0.6]
-smallest_effect = 0.01
-[checkpoint]
-every = 20
-keep = "none"
-"""
 
 
 @pytest.mark.parametrize(

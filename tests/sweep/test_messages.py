@@ -1,5 +1,5 @@
 """What a user reads of a broken sweep, word for word."""
-# ruff: noqa: E501
+# ruff: noqa: E501 (a message stands on one line, as it is printed)
 
 import pytest
 from conftest import TINY

@@ -2,26 +2,13 @@
 
 import numpy as np
 import pytest
-from conftest import TINY
+from helpers.grids import trained
 from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.readers.verify import verify
 from jaxloop.storage.records import Status
-from jaxloop.sweep import sweep
 from jaxloop.training.schedulers.median import GRACE
-
-GRID = (
-    "run.steps=90",
-    "run.evaluate_every=10",
-    "checkpoint.every=10",
-    "axes.learning_rate={log=[1e-4, 1e0], num=9}",
-    'evaluate.metric="validation/loss"',
-)
-
-
-def trained(folder, *overrides, **options):
-    return jaxloop.run(sweep.parse(TINY, (*GRID, *overrides)), out=folder, **options)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import TINY
+from helpers.grids import GRID, trained
 from helpers.stopping import Stopped, crash_at
 
 import jaxloop
@@ -12,26 +13,15 @@ from jaxloop.readers.verify import verify
 from jaxloop.storage.records import Status
 from jaxloop.sweep import sweep
 from jaxloop.training.scheduler import Measured
-from jaxloop.training.schedulers.halving import Halving
-from jaxloop.training.schedulers.rungs import rungs
+from jaxloop.training.schedulers.halving import halving
+from jaxloop.training.schedulers.rungs import RungScheduler, rungs
 
-GRID = (
-    "run.steps=90",
-    "run.evaluate_every=10",
-    "checkpoint.every=10",
-    "axes.learning_rate={log=[1e-4, 1e0], num=9}",
-    'evaluate.metric="validation/loss"',
-)
-HALVED = (*GRID, 'population.scheduler="halving"')
-
-
-def trained(folder, *overrides, **options):
-    return jaxloop.run(sweep.parse(TINY, overrides), out=folder, **options)
+HALVED = ('population.scheduler="halving"',)
 
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("grid") / "run", *GRID)
+    return trained(tmp_path_factory.mktemp("grid") / "run")
 
 
 def survivors(grid):
@@ -77,11 +67,10 @@ def test_a_crash_changes_no_decision(turn, grid, tmp_path):
 
 def test_who_diverges_behind_a_rung_keeps_its_value_there(tmp_path):
     """In its next step, at the same count of finite steps: it was promoted, and nobody else is in its place."""
-    swept = sweep.parse(TINY, HALVED)
+    swept = sweep.parse(TINY, (*GRID, *HALVED))
     numbers = range(len(swept.members))
-    scheduler = Halving(
-        swept, SimpleNamespace(metric="validation/loss", mode="min", size_classes=[[list(numbers)]], members=list)
-    )
+    facts = {"metric": "validation/loss", "mode": "min", "size_classes": [[list(numbers)]]}
+    scheduler = RungScheduler(swept, SimpleNamespace(**facts, members=list), halving)
 
     def at(step, members, value, diverged=False):
         count = len(members)

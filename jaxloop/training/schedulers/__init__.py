@@ -5,15 +5,16 @@ from collections.abc import Callable
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import RunToBudget, Scheduler
-from jaxloop.training.schedulers.asha import Asha
-from jaxloop.training.schedulers.halving import Halving
+from jaxloop.training.schedulers.asha import asha
+from jaxloop.training.schedulers.halving import halving
 from jaxloop.training.schedulers.median import MedianStopping
 from jaxloop.training.schedulers.pbt import Pbt
+from jaxloop.training.schedulers.rungs import RungScheduler
 
 SCHEDULERS: dict[str, Callable[[Sweep, Store], Scheduler]] = {
     "budget": lambda sweep, store: RunToBudget(),
-    "halving": Halving,
-    "asha": Asha,
+    "halving": lambda sweep, store: RungScheduler(sweep, store, halving),
+    "asha": lambda sweep, store: RungScheduler(sweep, store, asha),
     "median": MedianStopping,
     "pbt": Pbt,
 }

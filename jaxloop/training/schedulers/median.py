@@ -1,7 +1,5 @@
 """Median stopping (Golovin et al. 2017): a config stops if its best value is below what others have on average."""
 
-import math
-
 import numpy as np
 
 from jaxloop.storage.records import Status
@@ -9,10 +7,10 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep import identity
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Measured
+from jaxloop.training.schedulers.objective import WORST, objective
 
 GRACE = 0.2  # share of its steps that each config takes at least
 OTHERS = 4  # configs that need to have come as far
-LOST = -math.inf  # the value of a member that diverged, or measured nothing finite
 
 
 class MedianStopping:
@@ -25,7 +23,7 @@ class MedianStopping:
     """
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
-        self.metric, self.sign = store.metric, 1.0 if store.mode == "max" else -1.0
+        self.objective = objective(store)
         self.configs: dict[str, list[int]] = {}
         for number, hparams in enumerate(sweep.members):
             self.configs.setdefault(identity.config(hparams), []).append(number)
@@ -35,7 +33,9 @@ class MedianStopping:
         for member in store.members():
             points = store.points(member.number)
             self.values[member.number] = {
-                step: self._signed(value) for (name, step), value in points.items() if name == self.metric
+                step: self.objective.value(value)
+                for (name, step), value in points.items()
+                if name == self.objective.metric
             }
             if member.status in (Status.DIVERGED, Status.STOPPED):
                 self.lost.add(member.number)
@@ -43,7 +43,7 @@ class MedianStopping:
 
     def decide(self, measured: Measured) -> Decisions:
         for at, number in enumerate(measured.members.tolist()):
-            value = self._signed(float(measured.metrics[self.metric][at]))
+            value = self.objective.value(float(measured.metrics[self.objective.metric][at]))
             self.values[number].setdefault(int(measured.steps[at]), value)  # it may diverge in its next step
             if measured.diverged[at]:
                 self.lost.add(number)
@@ -81,8 +81,5 @@ class MedianStopping:
                 value is not None or number in self.lost
                 for number, value in zip(self.configs[config], row, strict=True)
             ):
-                found[step] = float(np.mean([LOST if value is None else value for value in row]))
+                found[step] = float(np.mean([WORST if value is None else value for value in row]))
         return found
-
-    def _signed(self, value: float) -> float:
-        return self.sign * value if math.isfinite(value) else LOST

@@ -1,6 +1,5 @@
 """Population-based training (Jaderberg et al. 2017): copies of the best, a little changed, replace the worst."""
 
-import math
 import random
 from typing import Any
 
@@ -11,6 +10,7 @@ from jaxloop.sweep.axes import Axis, ends, interpolate
 from jaxloop.sweep.hparams import is_tunable
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Join, Measured
+from jaxloop.training.schedulers.objective import objective
 
 SHARE = 0.2  # of members that are replaced at each chunk's end, and of those that are copied
 FACTORS = (0.8, 1.2)  # by which an hparam is multiplied
@@ -27,7 +27,7 @@ class Pbt:
     """
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
-        self.metric, self.sign = store.metric, 1.0 if store.mode == "max" else -1.0
+        self.objective = objective(store)
         self.seed, self.axes = sweep.document.population.seed, explored(sweep)
 
     def decide(self, measured: Measured) -> Decisions:
@@ -35,8 +35,9 @@ class Pbt:
         join: list[Join] = []
         for step in sorted(set(measured.steps[measured.goes_on].tolist())):
             alike = measured.goes_on & (measured.steps == step)
-            values = self.sign * measured.metrics[self.metric][alike].astype(float)
-            values = np.where(np.isfinite(values), values, -math.inf)
+            values = np.array(
+                [self.objective.value(value) for value in measured.metrics[self.objective.metric][alike].tolist()]
+            )
             members = measured.members[alike]
             members = members[np.lexsort((members, -values))].tolist()  # of equals, the first number: not the slot
             count = min(max(1, int(SHARE * len(members))), len(members) // 2)

@@ -1,8 +1,9 @@
 """Rungs: steps at which configs are compared, a third of the way to the next, and what members measured there."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +12,9 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep import identity
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Measured
+from jaxloop.training.schedulers.objective import WORST, objective
 
 ETA = 3  # of so many configs at a rung, one is promoted
-LOST = -math.inf  # the value of a member that diverged, or measured nothing finite
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Contest:
     Attributes:
       configs: numbers of the members of each, by what `identity.config` calls it.
       rungs: of each, the steps at which it stands, by member.
-      values: of the metric, more being better, by rung and member; `LOST` for members that ended before.
+      values: of the metric, more being better, by rung and member; `WORST` for members that ended before.
       promoted: rungs and configs that were promoted there.
     """
 
@@ -44,22 +45,34 @@ class Contest:
         }
         return sorted(configs, key=lambda config: -means[config])[:count]
 
-    def lose(self, number: int) -> None:
-        """Let a member that has ended early lose at all rungs that it has not reached."""
+    def mark_lost(self, number: int) -> None:
+        """Give a member that has ended early the worst value at all rungs that it has not reached."""
         for rung in range(len(self.rungs)):
-            self.values.setdefault((rung, number), LOST)
+            self.values.setdefault((rung, number), WORST)
+
+
+class Standing(NamedTuple):
+    """What a contest has decided so far.
+
+    waits_at: members that wait to be promoted, with the rung at which they do.
+    losers: members that will never be promoted.
+    """
+
+    waits_at: dict[int, int]
+    losers: set[int]
 
 
 class RungScheduler:
-    """Pauses members at each rung, so that their slots go to others, until it is known who is promoted.
+    """Pauses members at each rung, so that their slots go to others, until they are promoted.
 
     Args:
       store: of the run, at its last checkpoint; what its members have measured counts.
+      standing: decides who is promoted.
     """
 
-    def __init__(self, sweep: Sweep, store: Store) -> None:
-        every, self.metric = sweep.document.run.evaluate_every, store.metric
-        self.sign = 1.0 if store.mode == "max" else -1.0
+    def __init__(self, sweep: Sweep, store: Store, standing: Callable[[Contest], Standing]) -> None:
+        self.standing = standing
+        every, self.objective = sweep.document.run.evaluate_every, objective(store)
         self.ended: set[int] = set()
         self.contests = [
             _contest(sweep, [number for part in program for number in part], every)
@@ -74,24 +87,21 @@ class RungScheduler:
         for member in store.members():
             contest, points = self.contest_of[member.number], store.points(member.number)
             for rung, steps in enumerate(contest.rungs):
-                value = points.get((self.metric, steps[member.number]))
+                value = points.get((self.objective.metric, steps[member.number]))
                 if value is not None:
-                    contest.values[rung, member.number] = self._signed(value)
+                    contest.values[rung, member.number] = self.objective.value(value)
                     if member.status == Status.RUNNING or member.step > steps[member.number]:
                         contest.promoted.add((rung, identity.config(member.hparams)))
             if member.status in (Status.DIVERGED, Status.STOPPED):
-                contest.lose(member.number)
+                contest.mark_lost(member.number)
             if member.status in ENDED:
                 self.ended.add(member.number)
 
     def decide(self, measured: Measured) -> Decisions:
-        self._hear(measured)
-        waits_at: dict[int, int] = {}
-        losers: set[int] = set()
-        for contest in self.contests:
-            waiting, lost = self.standing(contest)
-            waits_at |= waiting
-            losers |= lost
+        self._observe(measured)
+        standings = [self.standing(contest) for contest in self.contests]
+        waits_at = {number: rung for each in standings for number, rung in each.waits_at.items()}
+        losers = {number for each in standings for number in each.losers}
         present = set(measured.members[measured.goes_on].tolist()) | set(measured.paused)
         at_rung = {
             number
@@ -107,25 +117,18 @@ class RungScheduler:
             resume=sorted(paused - stop - waits_at.keys()),
         )
 
-    def standing(self, contest: Contest) -> tuple[dict[int, int], set[int]]:
-        """Return the members that wait at a rung to be promoted, by rung, and those that never will be."""
-        raise NotImplementedError
-
-    def _hear(self, measured: Measured) -> None:
+    def _observe(self, measured: Measured) -> None:
         for at, number in enumerate(measured.members.tolist()):
             contest = self.contest_of[number]
             for rung, steps in enumerate(contest.rungs):
                 if measured.steps[at] == steps[number]:  # a member that diverges in its next step has its value
                     contest.values.setdefault(
-                        (rung, number), self._signed(float(measured.metrics[self.metric][at]))
+                        (rung, number), self.objective.value(float(measured.metrics[self.objective.metric][at]))
                     )
             if measured.diverged[at]:
-                contest.lose(number)
+                contest.mark_lost(number)
             if not measured.goes_on[at]:
                 self.ended.add(number)
-
-    def _signed(self, value: float) -> float:
-        return self.sign * value if math.isfinite(value) else LOST
 
 
 def _contest(sweep: Sweep, numbers: Sequence[int], every: int) -> Contest:
