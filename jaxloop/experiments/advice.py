@@ -199,7 +199,7 @@ def _close(ranked: Sequence[RankedConfig], metric: str) -> Iterator[Finding]:
     deviation = math.hypot(*(_error(each) * math.sqrt(each.finished) for each in (best, second)))
     effect = abs((best.mean or 0.0) - (second.mean or 0.0))
     seeds = seeds_needed(effect / deviation, ALPHA) if effect and deviation else None
-    says = f"{len(alike)} of {len(ranked) - 1} other configs are statistically indistinguishable from the best in {metric}"
+    says = f"{len(alike)} of {len(ranked) - 1} other configs are indistinguishable from the best in {metric}"
     says += f"; separating the second from it would take {seeds} seeds" if seeds else ""
     yield Finding("close", says, facts={"alike": len(alike), "seeds_needed": seeds})
 

@@ -1,7 +1,7 @@
 """Which hparams decide whether a config is among the best: PED-ANOVA (Watanabe, Bansal and Hutter 2023).
 
-The importance of an hparam is Pearson's divergence between its distribution among the best configs and among all of
-them. The importance of a pair is the divergence of their joint distribution beyond what the two explain separately.
+The importance of an hparam is Pearson's divergence between its distribution among the best configs and among all.
+The importance of a pair is the divergence of their joint distribution beyond what the two explain separately.
 """
 
 import itertools
