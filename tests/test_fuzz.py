@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import tomli_w
 from click.testing import CliRunner
-from conftest import TINY
+from conftest import ROOT, TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxloop
-from jaxloop import api
 from jaxloop.cli import cli
 from jaxloop.errors import JaxloopError, SweepError
 from jaxloop.readers.verify import verify
@@ -112,7 +111,7 @@ def test_whatever_is_overridden_it_is_taken_or_refused(section, key, value):
 @settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_whatever_bytes_a_sweep_file_holds(content):
-    path = Path(api.__file__).parent.parent / ".pytest_cache" / "fuzzed.toml"
+    path = ROOT / ".pytest_cache" / "fuzzed.toml"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     with pytest.raises(SweepError) as error:

@@ -1,20 +1,16 @@
 """The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
 
-import json
-import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxloop.core import devices, size_classes
-from jaxloop.core.bucket import Bucket
-from jaxloop.core.program import CompiledProgram, SlotLimits, Tuned, compiled, shared, smallest_group
+from jaxloop.core import size_classes
+from jaxloop.core.program import CompiledProgram, shared
 from jaxloop.core.task import Task
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.storage import checkpoints, lock, ranking
@@ -24,29 +20,19 @@ from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
-from jaxloop.training import (
-    diagnosis,
-    drift,
-    group_tuner,
-    host,
-    joins,
-    placement,
-    processes,
-    provenance,
-    retention,
-)
+from jaxloop.training import diagnosis, drift, joins, placement, processes, provenance, retention
 from jaxloop.training.checkpoint_policy import CheckpointPolicy, Due
 from jaxloop.training.failures import failures_told
 from jaxloop.training.preparation import prepared
+from jaxloop.training.programs import Next, Programs
 from jaxloop.training.progress import Observer, Progress
 from jaxloop.training.recorder import Recorder
 from jaxloop.training.scheduler import Measured, RunToBudget, Scheduler, SchedulerOf, decide
 from jaxloop.training.signals import Interrupt
-from jaxloop.training.stream import Members, Stream
+from jaxloop.training.stream import Stream
 from jaxloop.training.summary import Summary
 from jaxloop.training.turn import Turn
 
-BEGUN = (Status.RUNNING, Status.PAUSED)
 BEST_TOLD = 8  # configs in a run's summary
 
 
@@ -123,10 +109,9 @@ class _Training:
         self.recorder = Recorder(self.run, self.sweep, self.store)
         self.mesh, unused = placement.mesh(self.store)
         self.notes += unused
-        self.buckets = size_classes.recorded(self.sweep, self.store.size_classes)
-        self.programs: dict[int, CompiledProgram] = {}  # by the number of the bucket
+        self.programs = Programs(self.sweep, self.task, self.store, self.mesh)
         self.turn = self.earlier_member_steps = self.member_steps = self.remaining_member_steps = 0
-        self.seconds = self.compile_seconds = 0.0
+        self.seconds = 0.0
         # by earlier processes
         self.before = {"seconds": self.store.seconds, "member_steps": self.store.member_steps}
         self.checkpoint_policy = CheckpointPolicy(self.sweep.document, self.store.checkpoint["turn"])
@@ -145,50 +130,19 @@ class _Training:
         if not self.remaining_member_steps:
             self._begin_again()
         idle: set[int] = set()  # programs all of whose members stay paused
-        while not self.signal and (index := self._next_program(idle)) is not None:
-            members, before = self._members(self.buckets[index]), self.turn
-            self._train_bucket(index, self.buckets[index], members, checkpoint)
-            idle = idle | {index} if self.turn == before else set()
+        while not self.signal and (found := self.programs.next(idle)):
+            before = self.turn
+            self._train_program(found, checkpoint)
+            idle = idle | {found.program} if self.turn == before else set()
         return self._summary()
-
-    def _statuses(self) -> list[tuple[Status, int]]:
-        """Return the status and steps of each member, by number, as the first process has recorded them."""
-        if not processes.leads():
-            found = json.loads(processes.broadcast(b""))
-        else:
-            found = [(member.status, member.step) for member in self.store.members()]
-            if processes.are_several():
-                processes.broadcast(json.dumps(found).encode())
-        return [(Status(status), step) for status, step in found]
-
-    def _next_program(self, idle: set[int]) -> int | None:
-        """Return a program with members that have not ended, first one with those of the checkpoint; else None."""
-        members = self._statuses()
-        begun = {number for number, (status, _) in enumerate(members) if status in BEGUN}
-        left = {number for number, (status, _) in enumerate(members) if status not in ENDED}
-        candidates = [
-            at
-            for wanted in (begun, left)
-            for at, bucket in enumerate(self.buckets)
-            if at not in idle and wanted.intersection(bucket.numbers)
-        ]
-        return candidates[0] if candidates else None
-
-    def _members(self, bucket: Bucket) -> Members:
-        """Return a program's members that have not ended."""
-        members = self._statuses()
-        waiting = [number for number in bucket.numbers if members[number][0] == Status.WAITING]
-        begun = {number: members[number][1] for number in bucket.numbers if members[number][0] in BEGUN}
-        paused = [number for number in begun if members[number][0] == Status.PAUSED]
-        return Members(waiting, begun, paused)
 
     def _begin_again(self) -> None:
         """Ask the scheduler of a run in which nobody is left to train whether members join."""
         decisions = decide(self.scheduler, Measured(hparams=self.sweep.members))
-        new = self._placed([joins.joined(self.sweep, self.buckets, join) for join in decisions.join])
+        new = self._placed([joins.joined(self.sweep, self.programs.buckets, join) for join in decisions.join])
         if processes.leads():
             with self.store.transaction():
-                self.store.join(self.turn, new, size_classes.numbers(self.buckets))
+                self.store.join(self.turn, new, size_classes.numbers(self.programs.buckets))
                 self.store.append(self.turn, decisions.records)
         self.recorder.members |= {each.number: each for each in new}
 
@@ -196,73 +150,29 @@ class _Training:
         """Record what the user should know, each thing once."""
         self.store.put(notes=list(dict.fromkeys([*self.store.notes, *self.notes])))
 
-    def _train_bucket(self, index: int, bucket: Bucket, members: Members, checkpoint: Shards) -> None:
-        """Train a bucket's members; where its first turn finds too little device memory, with half the slots."""
-        data = shared(self.task, bucket, self.mesh)  # on their way while the program compiles
+    def _train_program(self, found: Next, checkpoint: Shards) -> None:
+        """Train a program's members; where its first turn finds too little device memory, with half the slots."""
+        data = shared(self.task, self.programs.buckets[found.program], self.mesh)  # on their way while it compiles
         while True:
-            program, before = self._compile(index, bucket), self.turn
+            program, before = self.programs.compile(found.program), self.turn
+            self.recorder.announce(program.metrics)
             try:
-                return self._stream(index, program, data, members, checkpoint)
+                return self._stream(found, program, data, checkpoint)
             except Exception as error:
-                chosen = self.sweep.document.population.capacity != "auto" or processes.count() > 1
-                if self.turn > before or chosen or not is_out_of_device_memory(error):
+                if self.turn > before or not is_out_of_device_memory(error):
                     raise
-                narrowest = smallest_group(self.sweep)
-                smaller = devices.shrunk(program.capacity, program.group_size, narrowest, self.mesh.size, 0.5)
-                if smaller is None:
+                if (capacity := self.programs.halve(found.program)) is None:
                     raise
             # outside of `except`: its traceback would keep alive what did not fit
-            capacity, group_size = smaller
             self.notes.append(
                 f"{program.capacity} slots did not fit in the devices' memory: going on with {capacity}"
             )
             self._note()
-            self.store.put_layout(index, {"capacity": capacity, "width": group_size})  # for `_compile`
-            del program, self.programs[index]
+            del program
 
-    def _compile(self, index: int, bucket: Bucket) -> CompiledProgram:
-        """Return the bucket's program for this process's slots; a resumed run keeps capacity and group size."""
-        if index in self.programs:
-            return self.programs[index]
-        count = processes.count()
-        layout = self.store.layout(index)
-        capacity, group_size = (layout["capacity"], layout["width"]) if layout else (None, None)
-        started = time.perf_counter()
-        program = compiled(
-            self.sweep,
-            self.task,
-            bucket,
-            self.mesh,
-            SlotLimits(
-                capacity=capacity and -(-capacity // count),
-                group_size=group_size,
-                tuned=self._tuned(bucket),
-                memory_bytes=processes.least(host.memory_bytes(self.mesh) or math.inf),
-                processes=count,
-            ),
-        )
-        self.compile_seconds += time.perf_counter() - started
-        if processes.leads():
-            capacity = program.capacity * count
-            self.store.put(capacity=capacity, group_size=program.group_size)
-            self.store.put_layout(index, {"capacity": capacity, "width": program.group_size})
-        self.recorder.announce(program.metrics)
-        self.programs[index] = program
-        return program
-
-    def _tuned(self, bucket: Bucket) -> Tuned:
-        found = partial(group_tuner.tuned, self.sweep, self.task, bucket, self.mesh)
-        return lambda first, most: processes.leaders(found(first, most))
-
-    def _stream(
-        self,
-        index: int,
-        program: CompiledProgram,
-        data: Any,
-        members: Members,
-        checkpoint: Shards,
-    ) -> None:
-        """Train a bucket's members: those of a checkpoint, and those that wait."""
+    def _stream(self, found: Next, program: CompiledProgram, data: Any, checkpoint: Shards) -> None:
+        """Train a program's members: those of a checkpoint, and those that wait."""
+        index, members = found
         resumed = None
         if members.begun:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
@@ -304,21 +214,14 @@ class _Training:
         if not turn.joined:
             return turn
         new = self._placed(turn.joined)
-        return replace(turn, new_members=new, size_classes=size_classes.numbers(self.buckets))
+        return replace(turn, new_members=new, size_classes=size_classes.numbers(self.programs.buckets))
 
     def _placed(self, joined: list[joins.Joined]) -> list[NewMember]:
         """Count members that join, give a program to those without one; return all as the store records them."""
-        unplaced = [each.number for each in joined if not each.is_placed]
-        others = [number for number in unplaced if not self._is_placed(number)]
-        if others:
-            self.buckets += size_classes.buckets(self.sweep, self.task, others)
+        self.programs.place(each.number for each in joined if not each.is_placed)
         for each in joined:
             self.remaining_member_steps += self.sweep.members[each.number]["steps"] - each.step
         return list(joins.new_members(self.sweep, self.origin, joined, self.recorder.members))
-
-    def _is_placed(self, number: int) -> bool:
-        """Give a member that joins a place in one of the run's programs, if one can train it."""
-        return any(bucket.add(number, self.sweep.members[number]) for bucket in self.buckets)
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
         """Return a signal that any process received, and whether the first finds a checkpoint due."""
@@ -339,7 +242,7 @@ class _Training:
             remaining_member_steps=self.remaining_member_steps,
             seconds=self.seconds,
             program=program,
-            programs=len(self.buckets),
+            programs=len(self.programs.buckets),
             notes=self.notes,
         )
 
@@ -369,15 +272,15 @@ class _Training:
             stopped=counts[Status.STOPPED],
             paused=counts[Status.PAUSED],
             diverged=counts[Status.DIVERGED],
-            programs=len(self.buckets),
+            programs=len(self.programs.buckets),
             capacity=self.store.capacity,
             group_size=self.store.group_size,
             devices=self.mesh.size * processes.count(),
             processes=processes.count(),
             metric=self.store.metric,
             notes=self.notes,
-            share_done=self._progress(len(self.buckets)).share_done,
-            compile_seconds=round(self.compile_seconds, 3),
+            share_done=self._progress(len(self.programs.buckets)).share_done,
+            compile_seconds=round(self.programs.compile_seconds, 3),
             seconds=round(seconds, 3),
             member_steps_per_second=round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
             best=ranking.with_finite_mean(ranked)[:BEST_TOLD],

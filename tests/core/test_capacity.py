@@ -16,7 +16,7 @@ from jaxloop.core import devices, population, size_classes
 from jaxloop.core.program import SlotLimits, compiled
 from jaxloop.errors import ResourceError
 from jaxloop.sweep import sweep
-from jaxloop.training import host, train
+from jaxloop.training import host, programs
 
 
 @given(
@@ -97,8 +97,8 @@ class OutOfMemory:
     """Programs of more slots than fit: their turns, from one on, end as XLA's do when a device is full."""
 
     def __init__(self, monkeypatch, fits, turn=0):
-        self.fits, self.turn, self.real = fits, turn, train.compiled
-        monkeypatch.setattr(train, "compiled", self)
+        self.fits, self.turn, self.real = fits, turn, programs.compiled
+        monkeypatch.setattr(programs, "compiled", self)
 
     def __call__(self, *arguments, **settings):
         program, turns = self.real(*arguments, **settings), itertools.count()

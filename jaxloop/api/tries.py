@@ -1,0 +1,100 @@
+"""Hypotheses: try one against a loop's incumbent, and see what a run's results suggest to try."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxloop.api.ready import Ready, resumed
+from jaxloop.errors import SweepError
+from jaxloop.readers.run import Run
+from jaxloop.storage import lock
+from jaxloop.storage.store import Store
+from jaxloop.sweep import sweep
+from jaxloop.training.progress import Observer
+
+if TYPE_CHECKING:
+    from jaxloop.experiments.advice import Finding
+
+
+def attempt(
+    path: str | Path,
+    changed: tuple[str, ...],
+    because: str,
+    *,
+    expected: float | None = None,
+    planned: int | None = None,
+    task: str = "",
+    observe: Observer = lambda progress: None,
+) -> dict[str, Any]:
+    """Test one hypothesis against the incumbent of a loop that has ended, by the loop's own protocol.
+
+    Args:
+      path: the loop's run.
+      changed: hparams that differ from the incumbent, such as "learning_rate=3e-3".
+      because: the hypothesis, in words.
+      expected: the effect that is predicted, in units of the metric.
+      planned: how many tries are planned in all, each with an equal share of what alpha is left for them; without
+        it, try r gets 1 / (r (r + 1)) of it.
+      task: another, "file.py:name", that trains the changed config in a run beside this one: a change of code.
+      observe: called after each turn with its `Progress`.
+
+    Returns:
+      The ledger's record of the experiment, with its verdict.
+
+    Raises:
+      SweepError: the run has no loop, an hparam is unknown or out of bounds, the same has been tried with a clear
+        verdict, or no alpha is left.
+    """
+    run, ready = attempted(path, changed, because, expected=expected, planned=planned, task=task)
+    with run:
+        if ready.train(observe).signal:
+            raise KeyboardInterrupt  # what is done is saved, and `resume` ends the try
+        return run.ledger[-1]
+
+
+def attempted(
+    path: str | Path,
+    changed: tuple[str, ...],
+    because: str,
+    *,
+    expected: float | None = None,
+    planned: int | None = None,
+    task: str = "",
+) -> tuple[Run, Ready]:
+    """Record a hypothesis in the ledger of a loop, for `Ready.train` to test; see `attempt`."""
+    from jaxloop.experiments import codes
+    from jaxloop.experiments.tries import check_can_try
+
+    spec = codes.named(task) if task else ""
+    run, ready = resumed(path)
+    document = ready.sweep.document
+    if document.loop is None:
+        raise SweepError(f"{path}: has no [loop], and so no incumbent")
+    axes = document.axes
+    sections = [f"{'baseline' if each.partition('=')[0] in axes else 'hparams'}.{each}" for each in changed]
+    wanted, _ = run.read(tuple(sections))
+    names = [each.partition("=")[0] for each in changed]
+    values = {name: wanted.members[0][name] for name in names}
+    record = {"changed": values, "because": because, "expected": expected, "planned": planned, "task": spec}
+    if spec:  # fail before anything is recorded
+        config = {**codes.incumbent_of(run.ledger, ready.sweep), **values}
+        codes.swept(ready.sweep, run.store, spec, config, [0])
+        codes.refuse_stale(run.path, run.ledger)
+    with lock.held(run.path), run.store.transaction():
+        check_can_try(run.path, document.loop, run.ledger, values, spec)
+        run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
+    return run, ready
+
+
+def advice(path: str | Path) -> "list[Finding]":
+    """Return what the results of a run suggest to try next: importances, ends of axes, gaps, open questions.
+
+    Args:
+      path: the folder of a run, which may still train.
+
+    Raises:
+      NotFoundError: there is no run.
+    """
+    from jaxloop.experiments import advice as advising
+
+    with Store(Path(path)) as store:
+        return advising.advice(sweep.parse(store.sweep, source=str(path)), store)
