@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxloop.api import advice, attempt, fork, loop, resume, run
+    from jaxloop.api import advice, attempt, compare, fork, loop, report, resume, run
     from jaxloop.core.task import Data, Task
     from jaxloop.errors import JaxloopError
     from jaxloop.readers.run import Run, load
@@ -26,15 +26,17 @@ __all__ = [
     "advice",
     "attempt",
     "choice",
+    "compare",
     "fork",
     "load",
     "loop",
+    "report",
     "resume",
     "run",
     "size",
 ]
 _HOMES = {
-    "api": ("advice", "attempt", "fork", "loop", "resume", "run"),
+    "api": ("advice", "attempt", "compare", "fork", "loop", "report", "resume", "run"),
     "readers.run": ("Run", "load"),
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from jaxloop.api.ready import Ready, created, forked, opened, prepare_for, resumed
-from jaxloop.api.tries import advice, attempt, attempted
+from jaxloop.api.results import advice, compare, draw, export, report
+from jaxloop.api.tries import attempt, attempted
 from jaxloop.readers.run import Run, load
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks.of_sweep import read, task_of
@@ -16,7 +17,10 @@ __all__ = [
     "advice",
     "attempt",
     "attempted",
+    "compare",
     "created",
+    "draw",
+    "export",
     "fork",
     "forked",
     "load",
@@ -24,6 +28,7 @@ __all__ = [
     "opened",
     "prepare_for",
     "read",
+    "report",
     "resume",
     "resumed",
     "run",

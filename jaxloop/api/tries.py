@@ -7,12 +7,10 @@ from jaxloop.api.ready import Ready, resumed
 from jaxloop.errors import SweepError
 from jaxloop.readers.run import Run
 from jaxloop.storage import lock
-from jaxloop.storage.store import Store
-from jaxloop.sweep import sweep
 from jaxloop.training.progress import Observer
 
 if TYPE_CHECKING:
-    from jaxloop.experiments.advice import Finding
+    pass
 
 
 def attempt(
@@ -83,18 +81,3 @@ def attempted(
         check_can_try(run.path, document.loop, run.ledger, values, spec)
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
     return run, ready
-
-
-def advice(path: str | Path) -> "list[Finding]":
-    """Return what the results of a run suggest to try next: importances, ends of axes, gaps, open questions.
-
-    Args:
-      path: the folder of a run, which may still train.
-
-    Raises:
-      NotFoundError: there is no run.
-    """
-    from jaxloop.experiments import advice as advising
-
-    with Store(Path(path)) as store:
-        return advising.advice(sweep.parse(store.sweep, source=str(path)), store)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from jaxloop.cli import loop, reading, training
+from jaxloop.cli import beginning, loop, reading, seeing, training
 from jaxloop.cli.output import is_unread, replace_unencodable, silence
 from jaxloop.errors import (
     INTERRUPTED,
@@ -37,7 +37,7 @@ def cli() -> None:
     """Hundreds of training runs as one XLA program."""
 
 
-for command in (*training.COMMANDS, *loop.COMMANDS, *reading.COMMANDS):
+for command in (*beginning.COMMANDS, *training.COMMANDS, *loop.COMMANDS, *seeing.COMMANDS, *reading.COMMANDS):
     cli.add_command(command)
 
 

@@ -1,9 +1,6 @@
 """The commands that read a run, check it, or take something out of it."""
 
-import csv
 import shlex
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.formatting import duration
 from jaxloop.storage.destination import RUNS, refuse_taken
-from jaxloop.storage.records import Member, Status
+from jaxloop.storage.records import Status
 from jaxloop.storage.run_folder import exists
 
 
@@ -90,6 +87,7 @@ def show(
 ) -> None:
     """Show a run's members, or one member."""
     from jaxloop.cli.select import selected
+    from jaxloop.readers import rows
     from jaxloop.storage.state import state
     from jaxloop.storage.store import Store
 
@@ -105,7 +103,7 @@ def show(
             click.echo(strict_json({**state(store).json(), "members": [asdict(member) for member in members]}))
             return
         if as_csv:
-            _write_csv(members)
+            click.echo(rows.as_csv(rows.of_members(members)), nl=False)
             return
         varied, width = store.varied, max(8, len(store.metric))
         click.echo(f"member  {'status':9}  {'step':>6}  {store.metric:>{width}}  {' '.join(varied)}")
@@ -115,24 +113,6 @@ def show(
             shown = "-" if metric is None else f"{metric:.4f}"
             click.echo(f"  {member.number:04d}  {member.status:9}  {member.step:>6}  {shown:>{width}}  {values}")
         _remark(store)
-
-
-def _write_csv(members: Sequence[Member]) -> None:
-    """Print members as CSV: their facts, all hparams, and the last value of each metric."""
-    rows = [
-        {
-            "number": each.number,
-            "id": each.id,
-            "status": each.status,
-            "step": each.step,
-            **each.hparams,
-            **each.metrics,
-        }
-        for each in members
-    ]
-    writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(name for row in rows for name in row)))
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 def _member_text(member: dict[str, Any]) -> str:
@@ -224,19 +204,26 @@ def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
 
 @click.command()
 @run_folder
-@click.argument("member")
-@click.argument("out", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("what", metavar="MEMBER|members|curves")
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @sweep_folder
 @click.option("--average", is_flag=True, help="their average over steps, of a member that has an ema_decay")
-def export(run: Path, member: str, out: Path, folder: Path | None, average: bool) -> None:
-    """Write one member's final parameters as an orbax checkpoint of their own."""
+def export(run: Path, what: str, out: Path, folder: Path | None, average: bool) -> None:
+    """Write a member's final parameters, or all members or curves as a table.
+
+    MEMBER: into a folder, an orbax checkpoint, or into a file OUT.safetensors. `members`, `curves`: into a file
+    whose suffix says how, .csv, .json or .parquet.
+    """
     from jaxloop import api
-    from jaxloop.storage import checkpoints
+    from jaxloop.readers import rows
+    from jaxloop.storage.store import Store
 
     refuse_taken(out)
-    checkpoints.refuse_patterns(out)
-    loaded = api.load(run, folder=folder)
-    checkpoints.save_one(out, loaded.average(member) if average else loaded.params(member))
+    if what in ("members", "curves"):
+        with Store(run) as store:
+            rows.write(rows.of_members(store.members()) if what == "members" else rows.of_curves(store), out)
+    else:
+        api.export(run, what, out, folder=folder, average=average)
     click.echo(out)
 
 

@@ -9,13 +9,14 @@ import numpy as np
 from scipy import stats
 
 from jaxloop.experiments import space
-from jaxloop.experiments.importance import FEWEST, importances
+from jaxloop.experiments.importance import FEWEST, Importance, importances
 from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
 from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.storage import ranking
 from jaxloop.storage.ranking import RankedConfig
+from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 
@@ -51,8 +52,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     """
     searched, ledger = space.of(sweep), store.ledger()
     sign = 1.0 if store.mode == "max" else -1.0
-    ranked = ranking.ranked(store, so_far=True)
-    tried = _screened(ledger, sign) if sweep.document.loop else _swept(ranked, searched, sign)
+    tried = _screened(ledger, sign) if sweep.document.loop else _swept(store, searched, sign)
     found = [*_importance(searched, tried), *_dead(ledger)]
     if tried and (best := _best(ledger, tried)):
         found += _boundaries(searched, best, sweep)
@@ -60,7 +60,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     if sweep.document.loop:
         found += [*_undecided(ledger), *_plateau(ledger)]
     else:
-        found += _close(ranking.with_finite_mean(ranked), store.metric)
+        found += _close(ranking.with_finite_mean(ranking.ranked(store, so_far=True)), store.metric)
     return found
 
 
@@ -70,14 +70,16 @@ def _screened(ledger: Sequence[Mapping[str, Any]], sign: float) -> list[tuple[Co
     return [(record["config"], sign * record["screening_mean"]) for record in experiments]
 
 
-def _swept(ranked: Sequence[RankedConfig], searched: Space, sign: float) -> list[tuple[Config, float]]:
-    """Return the configs of a sweep and their means, more being better."""
+def _swept(store: Store, searched: Space, sign: float) -> list[tuple[Config, float]]:
+    """Return a sweep's configs that have begun, and their means, more being better; diverged ones are worst."""
+    waiting = {member.number for member in store.members() if member.status == Status.WAITING}
     return [
         (
             searched.config_of(searched.values(config.hparams)),
             -math.inf if config.mean is None else sign * config.mean,
         )
-        for config in ranked
+        for config in ranking.ranked(store, so_far=True, every=True)
+        if not waiting.issuperset(config.members)
     ]
 
 
@@ -89,15 +91,29 @@ def _best(ledger: Sequence[Mapping[str, Any]], tried: Sequence[tuple[Config, flo
     return config if math.isfinite(value) else None
 
 
+def importance(sweep: Sweep, store: Store) -> list[Importance]:
+    """Return how much each hparam, and each pair, sets a run's best configs apart; nothing for too few configs."""
+    searched, sign = space.of(sweep), 1.0 if store.mode == "max" else -1.0
+    is_loop = bool(sweep.document.loop)
+    return _importances(
+        searched,
+        _screened(store.ledger(), sign) if is_loop else _swept(store, searched, sign),
+    )
+
+
+def _importances(searched: Space, tried: Sequence[tuple[Config, float]]) -> list[Importance]:
+    shared = [name for name in searched.axes if name == CASE or name in searched.dimensions(None)]
+    levels = {name: len(searched.points(name)) for name in shared if not searched.is_continuous(name)}
+    places = [{name: searched.fractions(config)[name] for name in shared} for config, _ in tried]
+    return importances(places, [value for _, value in tried], levels)
+
+
 def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:
     if len(tried) < FEWEST:
         rule = f"importances need {FEWEST} configs; {len(tried)} have been tried"
         yield Finding("importance", rule, facts={"configs": len(tried)})
         return
-    shared = [name for name in searched.axes if name == CASE or name in searched.dimensions(None)]
-    levels = {name: len(searched.points(name)) for name in shared if not searched.is_continuous(name)}
-    places = [{name: searched.fractions(config)[name] for name in shared} for config, _ in tried]
-    found = importances(places, [value for _, value in tried], levels)
+    found = _importances(searched, tried)
     for each in found:
         if each.exceeds_chance:
             name = " with ".join(each.hparams)

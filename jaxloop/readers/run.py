@@ -4,7 +4,7 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from jaxloop.tasks.of_sweep import with_task
 from jaxloop.training import growth
 from jaxloop.training.host import prepare
 from jaxloop.training.summary import Summary
+
+if TYPE_CHECKING:
+    from jaxloop.readers.plots import Plots
 
 
 class Run:
@@ -153,6 +156,36 @@ class Run:
     def steps(self) -> np.ndarray:
         """Return the (points,) int64 steps at which curves have values."""
         return self.store.steps()
+
+    @property
+    def plot(self) -> "Plots":
+        """The report's figures, drawn by matplotlib: `.curves()`, `.heatmap(across, up)`, `.verdicts()`."""
+        from jaxloop.readers.plots import Plots
+
+        return Plots(self.store)
+
+    def frame(self, what: Literal["members", "curves"] = "members") -> Any:
+        """Return a table as a pandas DataFrame, or a polars one where only that is installed.
+
+        Args:
+          what: "members", a row a member: facts, hparams, last metrics; or "curves", a row a member and step.
+
+        Raises:
+          SweepError: neither library is installed.
+        """
+        from jaxloop.readers import rows
+
+        return rows.frame(rows.of_members(self.members) if what == "members" else rows.of_curves(self.store))
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {status}" for status, count in self.store.counts().items() if count)
+        return f"<jaxloop.Run {self.path}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        """Show a notebook the best configs."""
+        from jaxloop.readers.tables import best_html
+
+        return best_html(self.store)
 
     def params(self, member: Member | int | str) -> Any:
         """Return a retired member's final parameters, as host arrays in the task's own structure."""

@@ -182,3 +182,20 @@ def save_one(folder: Path, params: Any) -> None:
 def restore_one(folder: Path, like: Any) -> Any:
     """Return a member's own checkpoint folder, as host arrays in `like`'s structure."""
     return _restored(folder, like, "this checkpoint")
+
+
+def save_safetensors(path: Path, tree: Any) -> None:
+    """Write a tree as one file of the safetensors format, each array under its path: "layers.0.kernel".
+
+    Raises:
+      SweepError: safetensors is not installed.
+    """
+    try:
+        from safetensors.numpy import save_file
+    except ImportError as error:
+        raise SweepError('this needs safetensors: pip install "jaxloop[safetensors]"') from error
+    arrays = {
+        ".".join(str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in keys): leaf
+        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    save_file({name: np.ascontiguousarray(leaf) for name, leaf in arrays.items()}, path)

@@ -87,6 +87,13 @@ class Queries(Database):
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
 
+    def turns(self) -> dict[int, tuple[int, int | None]]:
+        """Return the turns after which each member began and ended, by number; without those that wait."""
+        rows = self._rows(
+            "select number, admitted, retired from members where admitted is not null order by number"
+        )
+        return {number: (admitted, retired) for number, admitted, retired in rows}
+
     def trained_at(self, turn: int) -> dict[int, int]:
         """Return the steps of each member that was being trained at the end of a turn, by number."""
         rows = self._rows(

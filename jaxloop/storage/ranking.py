@@ -41,7 +41,12 @@ class RankedConfig:
 
 
 def ranked(
-    store: Store, metric: str | None = None, mode: str | None = None, *, so_far: bool = False
+    store: Store,
+    metric: str | None = None,
+    mode: str | None = None,
+    *,
+    so_far: bool = False,
+    every: bool = False,
 ) -> list[RankedConfig]:
     """Return configs, best first, by a metric's mean over their seeds and folds.
 
@@ -53,6 +58,7 @@ def ranked(
       metric: instead of the run's own.
       mode: "max" or "min", whether more or less is better; instead of the run's own.
       so_far: take members that still run, or were stopped or paused, as they are now.
+      every: include configs of which no member counts: those that wait, and those that have diverged.
     """
     metric, mode = str(metric or store.metric), mode or store.mode
     counted = {Status.FINISHED, Status.RUNNING, Status.PAUSED, Status.STOPPED} if so_far else {Status.FINISHED}
@@ -66,7 +72,13 @@ def ranked(
         mean = math.inf if config.mean is None else sign * config.mean
         return config.mean is None, not config.complete, mean, config.members[0]
 
-    return sorted((config for config in measured if config.finished or config.not_finite), key=order)
+    return sorted((config for config in measured if every or config.finished or config.not_finite), key=order)
+
+
+def metrics_in_order(store: Store) -> list[str]:
+    """Return a run's metrics by name: the one that members are ranked by, then the same on other splits."""
+    first, kind = store.metric, store.metric.partition("/")[2]
+    return sorted(store.metric_names(), key=lambda name: (name != first, name.partition("/")[2] != kind, name))
 
 
 def _measured(config: str, members: list[Member], metric: str, counted: set[Status]) -> RankedConfig:

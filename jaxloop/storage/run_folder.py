@@ -10,6 +10,7 @@ PROVENANCE = "run.json"  # versions, machine and results, for people
 DATABASE = "run.sqlite"
 LOCK, OWNER = ".lock", ".owner.json"  # of the process that trains the run
 MEMBERS = "members"  # TensorBoard events and checkpoints of each member's own
+SUMMARY = "summary"  # TensorBoard events of all members together
 FINAL = "finished"  # final parameters of members that retired together
 
 
@@ -60,6 +61,11 @@ def owner(run: Path) -> Path:
 def members(run: Path) -> Path:
     """Return the folder of all members' own folders, which is TensorBoard's log directory."""
     return run / MEMBERS
+
+
+def summary(run: Path) -> Path:
+    """Return the folder of TensorBoard's runs about all members together."""
+    return run / SUMMARY
 
 
 def member(run: Path, name: str) -> Path:

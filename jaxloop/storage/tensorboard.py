@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxloop.errors import DamagedError
 from jaxloop.storage.absent import absent
+from jaxloop.sweep.catalog import REPLICATES
 
 with absent("torch"):  # which tensorboardX loads where it is installed: a second of every start
     from tensorboardX.proto import api_pb2, event_pb2, plugin_hparams_pb2
@@ -25,12 +26,17 @@ LABEL_BYTES = 120  # of a folder's name, of which file systems allow 255
 MARKERS = np.array([0x11111111, 0x22222222], np.uint32).view(np.float32).tolist()  # floats that share no byte
 
 
-class _Events:
-    """An event file that is open only while it is flushed, so that thousands can be written to."""
+class Events:
+    """An event file that is open only while it is flushed, so that thousands can be written to.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+      folder: made if missing.
+      edition: tells files apart that were begun in the same second; TensorBoard reads the later one last.
+    """
+
+    def __init__(self, folder: Path, edition: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        self.path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}{edition}"
         self.pending = bytearray()
         self.write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
@@ -92,14 +98,15 @@ class MemberSummaries:
 
     Args:
       folder: made if missing.
-      hparams: shown in TensorBoard's HPARAMS tab, in one row with all members of the same `config`.
+      hparams: shown in TensorBoard's HPARAMS tab, in one row with all members of the same `group`.
+      group: the name of that row.
     """
 
-    def __init__(self, folder: Path, hparams: dict[str, Any], config: str) -> None:
-        is_new = not _files(folder)
-        self.events = _Events(folder)
+    def __init__(self, folder: Path, hparams: dict[str, Any], group: str) -> None:
+        is_new = not files(folder)
+        self.events = Events(folder)
         if is_new:
-            start = plugin_hparams_pb2.SessionStartInfo(group_name=config, start_time_secs=time.time())
+            start = plugin_hparams_pb2.SessionStartInfo(group_name=group, start_time_secs=time.time())
             for name, value in hparams.items():
                 if isinstance(value, bool):
                     start.hparams[name].bool_value = value
@@ -122,39 +129,14 @@ class MemberSummaries:
         self.events.flush()
 
     def _plugin(self, tag: str, **content: Any) -> None:
-        self.events.write(event_pb2.Event(wall_time=time.time(), summary=_plugin_summary(tag, **content)))
+        self.events.write(event_pb2.Event(wall_time=time.time(), summary=hparams_summary(tag, **content)))
 
 
-def _plugin_summary(tag: str, **content: Any) -> Summary:
+def hparams_summary(tag: str, **content: Any) -> Summary:
+    """Return what the HPARAMS tab reads."""
     data = plugin_hparams_pb2.HParamsPluginData(version=0, **content).SerializeToString()
     plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=data)
     return Summary(value=[Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=plugin))])
-
-
-def write_experiment(folder: Path, examples: dict[str, Any], metrics: list[str]) -> None:
-    """Declare a run's hparams and metrics to TensorBoard, in a file at the root that replaces the one before.
-
-    TensorBoard takes the first declaration that it finds; a run that has grown may have more of both.
-
-    Args:
-      examples: a value of each hparam, for its type.
-    """
-    delete(folder)
-    experiment = api_pb2.Experiment()
-    for name, value in examples.items():
-        if isinstance(value, bool):
-            kind = api_pb2.DATA_TYPE_BOOL
-        elif isinstance(value, int | float):
-            kind = api_pb2.DATA_TYPE_FLOAT64
-        else:
-            kind = api_pb2.DATA_TYPE_STRING
-        experiment.hparam_infos.add(name=name, type=kind)
-    for tag in metrics:
-        experiment.metric_infos.add().name.tag = tag
-    events = _Events(folder)
-    summary = _plugin_summary("experiment", experiment=experiment)
-    events.write(event_pb2.Event(wall_time=time.time(), summary=summary))
-    events.flush()
 
 
 def scalars(folder: Path) -> dict[tuple[str, int], float]:
@@ -164,7 +146,7 @@ def scalars(folder: Path) -> dict[tuple[str, int], float]:
       DamagedError: an event is not what was written.
     """
     found = {}
-    for path in _files(folder):
+    for path in files(folder):
         for event, _ in _events(path):
             values = (value for value in event.summary.value if not value.tag.startswith("_hparams_/"))
             found |= {(value.tag, event.step): value.simple_value for value in values}
@@ -177,7 +159,7 @@ def cut(folder: Path, step: int) -> None:
     Raises:
       DamagedError: an event is not what was written.
     """
-    for path in _files(folder):
+    for path in files(folder):
         kept = 0
         for event, end in _events(path):
             ended = any(value.tag == "_hparams_/session_end_info" for value in event.summary.value)
@@ -191,11 +173,12 @@ def cut(folder: Path, step: int) -> None:
 
 def delete(folder: Path) -> None:
     """Delete a member's event files."""
-    for path in _files(folder):
+    for path in files(folder):
         path.unlink()
 
 
-def _files(folder: Path) -> list[Path]:
+def files(folder: Path) -> list[Path]:
+    """Return the event files in a folder, the oldest first."""
     return sorted(folder.glob("events.out.tfevents.*"))
 
 
@@ -228,7 +211,17 @@ def label(hparams: dict[str, Any], names: list[str]) -> str:
     )
 
 
+def group_name(hparams: dict[str, Any], varied: list[str], config: str) -> str:
+    """Return the name of a config's row in the HPARAMS tab: what distinguishes it, and enough of its hash."""
+    named = label(hparams, [name for name in varied if name not in REPLICATES])
+    return f"{named or 'all'} · {config[:4]}"
+
+
 def folder_name(number: int, hparams: dict[str, Any], varied: list[str]) -> str:
     """Return a name that sorts and is safe for a file: "0007-learning_rate=0.001,seed=3"."""
-    safe = re.sub(r"[^\w.,=+-]", "_", label(hparams, varied)).encode()[:LABEL_BYTES].decode(errors="ignore")
-    return f"{number:04d}-{safe}".rstrip("-")
+    return f"{number:04d}-{folder_label(hparams, varied)}".rstrip("-")
+
+
+def folder_label(hparams: dict[str, Any], names: list[str]) -> str:
+    """Return `label` in letters that are safe in a file's name, and not too many of them."""
+    return re.sub(r"[^\w.,=+-]", "_", label(hparams, names)).encode()[:LABEL_BYTES].decode(errors="ignore")

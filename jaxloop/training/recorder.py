@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxloop.storage import checkpoints, run_folder, tensorboard
+from jaxloop.storage import aggregates, checkpoints, hparams_tab, run_folder, tensorboard
 from jaxloop.storage.records import Member, NewMember, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
@@ -27,13 +27,13 @@ class Recorder:
         self.summaries: dict[int, tensorboard.MemberSummaries] = {}
         self.uncommitted: list[Turn] = []
         self.flushed_at = self.committed_at = time.monotonic()
+        self.aggregates = aggregates.Aggregates(run_folder.summary(run))
 
     def announce(self, metrics: list[str]) -> None:
         """Declare a program's metrics to the store and to TensorBoard, before its first turn."""
         if processes.leads():
             self.store.add_metrics(metrics)
-            examples = {name: value for hparams in self.sweep.members for name, value in hparams.items()}
-            tensorboard.write_experiment(run_folder.members(self.run), examples, self.store.metric_names())
+            hparams_tab.write(run_folder.members(self.run), self.sweep.members, self.store)
 
     def write(self, turn: Turn) -> None:
         """Record a turn; it counts whole or not at all.
@@ -73,7 +73,13 @@ class Recorder:
                 self.store.put(checkpoint=checkpoint, **turn.totals)
         self.uncommitted, self.committed_at = [], time.monotonic()
         if turn.parts is not None:
+            self.aggregates.refresh(self.store)
             checkpoints.keep_only(self.run, {previous["turn"], turn.number} if turn.parts else ())
+
+    def end(self) -> None:
+        """Write what TensorBoard shows of all members together, as they are now."""
+        hparams_tab.write(run_folder.members(self.run), self.sweep.members, self.store)
+        self.aggregates.write(self.store)
 
     def _flush(self) -> None:
         """Write what TensorBoard has not seen yet."""
@@ -106,4 +112,5 @@ class Recorder:
     def _open(self, number: int) -> tensorboard.MemberSummaries:
         member = self.members[number]
         folder = run_folder.member(self.run, member.folder)
-        return tensorboard.MemberSummaries(folder, member.hparams, member.config)
+        group = tensorboard.group_name(member.hparams, self.store.varied, member.config)
+        return tensorboard.MemberSummaries(folder, member.hparams, group)

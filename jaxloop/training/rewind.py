@@ -72,7 +72,9 @@ def _damage(folder: Path, member: Member, store: Store) -> str | None:
 def _rewrite(folder: Path, member: Member, store: Store) -> None:
     """Write a member's events from its recorded points; killed on the way, the next resume does it again."""
     tensorboard.delete(folder)
-    writer = tensorboard.MemberSummaries(folder, member.hparams, member.config)
+    writer = tensorboard.MemberSummaries(
+        folder, member.hparams, tensorboard.group_name(member.hparams, store.varied, member.config)
+    )
     points = store.points(member.number)
     steps = sorted({step for _, step in points})
     metrics = {name: np.array([points.get((name, step), np.nan) for step in steps]) for name, _ in sorted(points)}

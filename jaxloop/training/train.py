@@ -287,6 +287,7 @@ class _Training:
             signal=self.signal,
         )
         if processes.leads():
+            self.recorder.end()
             self.store.put(status=summary.status, **totals)
             provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")

@@ -1,0 +1,64 @@
+"""The commands at both ends of a project: files to start from, and disk space to get back."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from jaxloop.cli.options import as_json, strict_json
+from jaxloop.formatting import scaled
+
+TEMPLATES = ("sweep.toml", "task.py", "loop.toml")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Write a commented sweep, a task and a loop to start from; they run as they are."""
+    from jaxloop.errors import SweepError
+
+    taken = [folder / name for name in TEMPLATES if (folder / name).exists()]
+    if taken or (folder.exists() and not folder.is_dir()):
+        raise SweepError(f"{taken[0] if taken else folder}: exists already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TEMPLATES:
+        text = files("jaxloop.cli").joinpath("templates", name).read_text(encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
+        click.echo(folder / name)
+    click.echo(f"jaxloop population {folder / TEMPLATES[0]}\njaxloop loop {folder / TEMPLATES[2]}")
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Delete; without it, only say what would be.")
+@click.option("--all", "whole", is_flag=True, help="The whole run, not its checkpoints and parameters alone.")
+@as_json
+def clean(runs: tuple[Path, ...], yes: bool, whole: bool, as_json: bool) -> None:
+    """Delete what takes space in ended runs; results, curves and the sweep stay unless --all is given."""
+    from jaxloop.errors import NotFoundError, SweepError
+    from jaxloop.storage import cleaning
+    from jaxloop.storage.run_folder import exists
+
+    for run in runs:
+        if not exists(run):
+            raise NotFoundError(f"{run}: no run is there")
+    found = [cleaning.plan(run, whole=whole) for run in runs]
+    unfinished = [each.run for each in found if not each.has_ended]
+    if unfinished and not whole:
+        raise SweepError(
+            f"{unfinished[0]}: has members left to train, which need checkpoints; --all deletes it whole"
+        )
+    for each in found:
+        if yes:
+            cleaning.clean(each)
+    if as_json:
+        click.echo(strict_json([{**each.json(), "deleted": yes} for each in found]))
+        return
+    for each in found:
+        names = ", ".join(path.name for path in each.paths) or "nothing"
+        click.echo(f"{each.run}: {'deleted' if yes else 'would delete'} {names}, {scaled(each.bytes)}B")
+    if not yes:
+        click.echo("nothing was deleted; --yes does it", err=True)
+
+
+COMMANDS = (init, clean)

@@ -1,0 +1,109 @@
+"""The commands that show results as a whole: a page, a comparison of runs, TensorBoard."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jaxloop.cli.options import as_json, run_folder, strict_json
+
+if TYPE_CHECKING:
+    from jaxloop.experiments.comparison import Comparison
+
+several_runs = click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.command()
+@several_runs
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), help="The file.")
+@click.option("--png", type=click.Path(path_type=Path), help="Also draw the figures as PNG, into this folder.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Also draw the figures as SVG, into this folder.")
+@as_json
+def report(runs: tuple[Path, ...], out: Path, png: Path | None, svg: Path | None, as_json: bool) -> None:
+    """Write one HTML file about one run or several: it needs no network, and no jaxloop."""
+    from jaxloop import api
+
+    drawn: list[Path] = []
+    for folder, kind in ((png, "png"), (svg, "svg")):
+        if folder:
+            drawn += api.draw(*runs, out=folder, kind=kind)
+    written = api.report(*runs, out=out)
+    if as_json:
+        click.echo(strict_json({"report": str(written), "figures": [str(path) for path in drawn]}))
+        return
+    for path in (written, *drawn):
+        click.echo(path)
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--metric", help="Compare by this metric instead of the first run's.")
+@click.option("--mode", type=click.Choice(["max", "min"]), help="Whether more or less is better.")
+@click.option("-k", type=click.IntRange(1), default=20, help="How many configs.")
+@as_json
+def compare(first: Path, second: Path, metric: str | None, mode: str | None, k: int, as_json: bool) -> None:
+    """Compare the configs of two runs, paired by seed: the second's effect over the first."""
+    from jaxloop import api
+
+    found = api.compare(first, second, metric=metric, mode=mode)
+    if as_json:
+        click.echo(strict_json(found.json()))
+        return
+    _tell(found, k)
+
+
+def _tell(found: "Comparison", k: int) -> None:
+    """Print a comparison as a table, with what it leaves out."""
+    from rich.table import Table
+
+    from jaxloop.cli.ledger import cell
+    from jaxloop.cli.panel import console
+
+    better = "more" if found.mode == "max" else "less"
+    table = Table(title=f"{found.runs[1]} over {found.runs[0]}, by {found.metric}: {better} is better")
+    for name in ("config", "seeds", "first", "second", "effect", "interval", "verdict"):
+        table.add_column(name, justify="left" if name in ("config", "verdict") else "right")
+    for each in found.differences[:k]:
+        interval = "-" if each.verdict is None else f"[{cell(each.low)}, {cell(each.high)}]"
+        measured = (cell(each.first), cell(each.second), cell(each.effect), interval)
+        table.add_row(cell(each.hparams) or "all", str(each.seeds), *measured, str(each.verdict or "one seed"))
+    console().print(table)
+    told = [f"{len(found.differences)} configs are in both runs"]
+    told += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
+    click.echo("; ".join(told))
+    click.echo("intervals hold together at 95%; an effect above 0 is better")
+    for name, values in (found.hparams | found.provenance).items():
+        click.echo(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")
+
+
+@click.command()
+@several_runs
+@click.option("--all", "every", is_flag=True, help="Show all members, not the best 64 alone.")
+@click.option("--members", help="Show these members alone, such as 3,17.")
+@click.option("--port", type=click.IntRange(0, 65535), default=6006, help="0: any that is free.")
+def tb(runs: tuple[Path, ...], every: bool, members: str | None, port: int) -> None:
+    """Start TensorBoard on the summary and the best 64 members of one run or several."""
+    from jaxloop.readers import board
+
+    numbers = [part.strip() for part in members.split(",")] if members else None
+    with board.logdir(runs, every=every, members=numbers) as folder:
+        command = board.command(folder, port)
+        click.echo(f"{shlex.join(command)}\nCtrl-C ends it")
+        sys.exit(board.serve(command, folder, runs))
+
+
+@click.command()
+@run_folder
+@click.option("--every", type=click.FloatRange(0.1), default=2.0, help="Seconds between two looks.")
+@click.option("--once", is_flag=True, help="Look once.")
+def watch(run: Path, every: float, once: bool) -> None:
+    """Watch a run from another terminal: its progress, best configs, a curve and a heatmap."""
+    from jaxloop.cli.watching import watch as watching
+
+    watching(run, every, once=once)
+
+
+COMMANDS = (report, compare, tb, watch)

@@ -1,0 +1,109 @@
+"""`jaxloop watch`: a run seen from another terminal, which reads its store and nothing else."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from jaxloop.cli.ledger import standing
+from jaxloop.cli.panel import console
+from jaxloop.cli.tables import best_table
+from jaxloop.formatting import duration
+from jaxloop.storage.overview import Overview, overview
+from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
+from jaxloop.storage.store import Store
+from jaxloop.sweep.catalog import REPLICATES
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+SHADES = " ░▒▓█"
+WIDTH = 60  # of a curve, in letters
+CELLS = 16  # of an axis of the heatmap
+
+
+def watch(run: Path, every: float, *, once: bool) -> None:
+    """Show a run until it ends.
+
+    Args:
+      every: seconds between two looks.
+      once: look once.
+
+    Raises:
+      NotFoundError: there is no run.
+    """
+    screen = console()
+    with Store(run) as store:
+        if once or not screen.is_terminal:
+            screen.print(_render(store, overview(store)))
+            return
+        with Live(console=screen, auto_refresh=False) as live:
+            while True:
+                seen = overview(store)
+                live.update(_render(store, seen), refresh=True)
+                if seen.state.status not in ("created", "running"):
+                    return
+                time.sleep(every)
+
+
+def _render(store: Store, seen: Overview) -> Group:
+    """Return the panel: progress, the loop's standing, the best configs, a curve and a heatmap."""
+    bar = Bar(TextColumn(escape(store.name)), BarColumn(40), TextColumn("{task.percentage:>3.0f}%"))
+    bar.add_task("", total=1000, completed=round(1000 * seen.share_done))
+    counts = "  ".join(f"{status} {count}" for status, count in seen.state.counts.items() if count)
+    configs = with_finite_mean(ranked(store, so_far=True))
+    parts: list[RenderableType] = [bar, Text(f"{seen.state.in_words()}  {duration(seen.seconds)}  {counts}")]
+    parts += [Text(line) for line in standing(store.ledger())]
+    if configs:
+        parts.append(best_table(configs[:5], store.varied, store.metric))
+        parts += [Text(drawn) for drawn in (_curve(store), _heatmap(store, configs)) if drawn]
+    return Group(*parts)
+
+
+def _curve(store: Store) -> str:
+    """Return the best value among all members at each step, as a line of blocks."""
+    steps, values = store.curves(store.metric)
+    finite = np.where(np.isfinite(values), values, np.nan)
+    measured = np.isfinite(finite).any(0)
+    if measured.sum() < 2:
+        return ""
+    best = (np.nanmax if store.mode == "max" else np.nanmin)(finite[:, measured], axis=0)
+    drawn = best[np.linspace(0, len(best) - 1, min(WIDTH, len(best))).round().astype(int)]
+    low, high = float(drawn.min()), float(drawn.max())
+    heights = (drawn - low) / (high - low or 1.0) * (len(BLOCKS) - 2) + 1
+    line = "".join(BLOCKS[round(height)] for height in heights.tolist())
+    ends = f"{best[0]:.4g} at step {steps[measured][0]} to {best[-1]:.4g} at step {steps[measured][-1]}"
+    return f"best {store.metric}: {line} {ends}"
+
+
+def _heatmap(store: Store, configs: list[RankedConfig]) -> str:
+    """Return the best config at each pair of values of the first two axes, the darker the better."""
+    names = [name for name in store.varied if name not in REPLICATES]
+    values = {name: {each.hparams[name] for each in configs if name in each.hparams} for name in names}
+    shown = [name for name in names if 1 < len(values[name]) <= CELLS][:2]
+    if len(shown) < 2:
+        return ""
+    across, down = shown
+    axes = [sorted(values[name], key=lambda value: (isinstance(value, str), value)) for name in shown]
+    sign = 1.0 if store.mode == "max" else -1.0
+    means = sorted(sign * (config.mean or 0.0) for config in configs)
+    best: dict[tuple, float] = {}
+    for config in reversed(configs):  # the best of a cell comes last
+        best[config.hparams.get(across), config.hparams.get(down)] = sign * (config.mean or 0.0)
+    lines = [f"{across} across, {down} down: the darker the better"]
+    for value in axes[1]:
+        row = "".join(_shade(best.get((other, value)), means) for other in axes[0])
+        lines.append(f"  {row}  {value:.4g}" if isinstance(value, float) else f"  {row}  {value}")
+    return "\n".join(lines)
+
+
+def _shade(value: float | None, ordered: list[float]) -> str:
+    """Return two letters for a cell, by the rank of its value among all."""
+    if value is None:
+        return ". "
+    rank = float(np.searchsorted(ordered, value)) / max(1, len(ordered) - 1)
+    return SHADES[1 + min(3, int(4 * rank))] * 2

@@ -1,0 +1,154 @@
+"""The report's figures drawn by matplotlib, for papers and notebooks, from the same numbers."""
+
+import base64
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.readers.report.results import results
+from jaxloop.storage.store import Store
+from jaxloop.sweep.suggest import unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BEST = 8  # configs with a line of their own
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8a6d3b")
+VERDICTS = {"success": "#009e73", "undecided": "#7f8793", "failure": "#d55e00"}
+OTHER_VERDICT = "#e69f00"
+
+
+class Plots:
+    """The figures of one run; each is a matplotlib figure, which a notebook shows.
+
+    Args:
+      store: the run's.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def curves(self, metric: str | None = None) -> "Figure":
+        """Draw a metric's curves: all members, and the mean of the best configs, ± 1 sd over seeds.
+
+        Args:
+          metric: by default the one that members are ranked by.
+        """
+        run = results(self.store)
+        name = metric or run["metric"]
+        if name not in run["curves"]:
+            raise NotFoundError(unknown("curve", name, run["curves"]))
+        curve = run["curves"][name]
+        steps = np.array(curve["steps"])
+        values = np.frombuffer(base64.b64decode(curve["values"]), "<f4").reshape(-1, len(steps))
+        figure, axes = _figure(f"{run['name']}: {name}")
+        axes.plot(steps, values.T, color="#8a93a0", lw=0.5, alpha=0.25, zorder=1)
+        best = [config for config in run["configs"] if config["mean"] is not None][:BEST]
+        for config, colour in zip(best, COLOURS, strict=False):
+            mine = values[config["members"]]
+            measured = np.isfinite(mine).any(0)
+            mean, deviation = np.nanmean(mine[:, measured], 0), np.nanstd(mine[:, measured], 0)
+            axes.plot(steps[measured], mean, color=colour, lw=1.6, label=_label(run, config), zorder=3)
+            axes.fill_between(steps[measured], mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0)
+        axes.set(xlabel="step", ylabel=name)
+        if best:
+            axes.legend(fontsize=7)
+        return figure
+
+    def heatmap(self, across: str, up: str) -> "Figure":
+        """Draw the best config at each pair of values of two axes, with the optimum outlined.
+
+        Args:
+          across: the name of one axis.
+          up: the name of another.
+        """
+        run = results(self.store)
+        names = [axis["name"] for axis in run["axes"]]
+        for name in (across, up):
+            if name not in names:
+                raise NotFoundError(unknown("axis", name, names))
+        first, second = names.index(across), names.index(up)
+        best: dict[tuple, float] = {}
+        for config in reversed(run["configs"]):  # they are ranked: the best of a cell comes last
+            if config["mean"] is not None:
+                best[config["values"][first], config["values"][second]] = config["mean"]
+        sides = [sorted({key[side] for key in best}, key=lambda v: (isinstance(v, str), v)) for side in (0, 1)]
+        grid = np.array([[best.get((x, y), np.nan) for x in sides[0]] for y in sides[1]])
+        figure, axes = _figure(f"{run['name']}: {run['metric']}, the best config of each cell")
+        if not best:
+            return figure
+        more_is_better = run["mode"] == "max"
+        image = axes.imshow(grid, origin="lower", aspect="auto", cmap="viridis" if more_is_better else "viridis_r")
+        place = (np.nanargmax if more_is_better else np.nanargmin)(grid)
+        row, column = np.unravel_index(int(place), grid.shape)
+        axes.plot(column, row, marker="s", ms=16, mfc="none", mec="black", mew=2)
+        axes.set_xticks(range(len(sides[0])), [_short(value) for value in sides[0]], fontsize=8)
+        axes.set_yticks(range(len(sides[1])), [_short(value) for value in sides[1]], fontsize=8)
+        axes.set(xlabel=across, ylabel=up)
+        figure.colorbar(image)
+        return figure
+
+    def verdicts(self) -> "Figure":
+        """Draw the effect of each experiment of a loop with its interval, coloured by verdict."""
+        run = results(self.store)
+        judged = [r for r in run["ledger"] if r["kind"] == "experiment" and r.get("effect") is not None]
+        if not judged:
+            raise NotFoundError(f"{run['path']}: has no experiment with a verdict")
+        figure, axes = _figure(f"{run['name']}: effect over the incumbent, on fresh paired seeds")
+        for at, record in enumerate(judged):
+            colour = VERDICTS.get(record["verdict"], OTHER_VERDICT)
+            axes.plot([record["low"], record["high"]], [-at, -at], color=colour, lw=2)
+            axes.plot(record["effect"], -at, "o", color=colour)
+        axes.axvline(0, color="#8a93a0", lw=1)
+        axes.set_yticks([-at for at in range(len(judged))], [f"#{record['id']}" for record in judged], fontsize=8)
+        axes.set(xlabel="effect")
+        return figure
+
+
+def draw(store: Store, folder: Path, kind: str) -> list[Path]:
+    """Draw all figures of a run into files, and return their paths.
+
+    Args:
+      folder: made if missing.
+      kind: "png" or "svg".
+    """
+    run, plots = results(store), Plots(store)
+    figures = {f"curves-{name}": plots.curves(name) for name in run["curves"]}
+    axes = [axis["name"] for axis in run["axes"] if axis["values"] is None or len(axis["values"]) > 1]
+    for first, second in itertools.combinations(axes, 2):
+        figures[f"heatmap-{first}-{second}"] = plots.heatmap(first, second)
+    if any(record["kind"] == "experiment" and record.get("effect") is not None for record in run["ledger"]):
+        figures["verdicts"] = plots.verdicts()
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / f"{run['name']}-{name.replace('/', '-')}.{kind}" for name in figures}
+    for name, figure in figures.items():
+        figure.savefig(paths[name], dpi=150)
+    return list(paths.values())
+
+
+def _figure(title: str) -> tuple["Figure", Any]:
+    """Return a new figure and its axes; not of pyplot, which would keep it and open windows."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SweepError('figures need matplotlib: pip install "jaxloop[plots]"') from error
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10)
+    return figure, axes
+
+
+def _label(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    names = [axis["name"] for axis in run["axes"]]
+    pairs = zip(names, config["values"], strict=True)
+    return " ".join(f"{name}={_short(value)}" for name, value in pairs if value is not None) or "the only config"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,122 @@
+"use strict";
+// Figures: each a box of the page with one ECharts instance, drawn in turn so that the page stays responsive.
+
+const DISTINCT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8a6d3b"]; // Okabe and Ito
+const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
+const VERDICTS = {
+  success: "#009e73", tie: "#e69f00", "tie (dead hparam)": "#c9a227", undecided: "#7f8793", failure: "#d55e00",
+  crash: "#cc79a7", "not promoted": "#aab1bb",
+};
+
+const figures = []; // { box, chart, option }: to be drawn again when the theme changes
+let waiting = [];
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+function css(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function short(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+}
+
+function quantile(sorted, share) {
+  if (!sorted.length) return NaN;
+  const place = share * (sorted.length - 1), low = Math.floor(place);
+  return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (place - low);
+}
+
+function inOrder(values) {
+  return Float64Array.from(values.filter((value) => value !== null && Number.isFinite(value))).sort();
+}
+
+// The range that colours span: from the best value to a bad, but not the worst, one, so that outliers take no colours.
+function range(values, mode) {
+  const sorted = inOrder(values);
+  if (!sorted.length) return { min: 0, max: 1 };
+  const found = mode === "max"
+    ? { min: quantile(sorted, 0.1), max: sorted[sorted.length - 1] }
+    : { min: sorted[0], max: quantile(sorted, 0.9) };
+  return found.max > found.min ? found : { min: sorted[0] - 1e-9, max: sorted[0] + 1e-9 };
+}
+
+function colours(mode) {
+  return mode === "max" ? VIRIDIS : [...VIRIDIS].reverse();
+}
+
+function titled(text, subtext = "") {
+  return {
+    text, subtext, left: 8, top: 4, itemGap: 4,
+    textStyle: { fontSize: 14, lineHeight: 18, color: css("--ink") },
+    subtextStyle: { fontSize: 12, lineHeight: 15, color: css("--dim") },
+  };
+}
+
+function axis(options = {}) {
+  return {
+    nameLocation: "middle", nameGap: 28, scale: true,
+    nameTextStyle: { color: css("--dim") }, axisLabel: { color: css("--dim"), hideOverlap: true },
+    axisLine: { lineStyle: { color: css("--line") } }, splitLine: { lineStyle: { color: css("--line") } },
+    ...options,
+  };
+}
+
+// Add a box to a parent; `option()` is asked for what to draw, now and whenever the theme changes.
+function figure(parent, name, option, { wide = false, height = 320, after = null } = {}) {
+  const box = element("div", { class: wide ? "figure wide" : "figure", "data-figure": name });
+  box.style.height = `${height}px`;
+  parent.append(box);
+  const one = { box, name, option, after, chart: null };
+  figures.push(one);
+  waiting.push(one);
+  return one;
+}
+
+function draw(one) {
+  one.chart = one.chart ?? echarts.init(one.box, null, { renderer: "canvas" });
+  const option = { animation: false, backgroundColor: "transparent", tooltip: { renderMode: "richText", confine: true }, ...one.option() };
+  if (option.tooltip) {
+    option.tooltip = {
+      renderMode: "richText", confine: true, backgroundColor: css("--card"), borderColor: css("--line"),
+      textStyle: { color: css("--ink"), fontSize: 12 }, ...option.tooltip,
+    };
+  }
+  one.chart.setOption(option, true);
+  if (one.after) one.after(one.chart);
+}
+
+function drawWaiting() {
+  const one = waiting.shift();
+  if (!one) {
+    document.body.dataset.state = "drawn";
+    return;
+  }
+  if (one.box.isConnected) draw(one);
+  setTimeout(drawWaiting);
+}
+
+function drawAgain() {
+  for (const one of figures) if (one.box.isConnected && one.chart) draw(one);
+}
+
+function forgetFigures() {
+  for (const one of figures) one.chart?.dispose();
+  figures.length = 0;
+  waiting = [];
+}
+
+new ResizeObserver(() => { for (const one of figures) one.chart?.resize(); }).observe(document.documentElement);
+window.addEventListener("beforeprint", () => { for (const one of figures) one.chart?.resize(); });

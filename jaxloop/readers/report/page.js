@@ -1,0 +1,103 @@
+"use strict";
+// The page: headline, facts, then the figures of the run that is chosen.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const RUNS = DATA.runs.map(prepared);
+
+function tile(label, value) {
+  return element("div", { class: "tile" }, element("b", {}, value), element("span", {}, label));
+}
+
+function headline(parent, run) {
+  const box = element("div", { class: "headline" });
+  for (const [place, line] of run.headline.entries()) box.append(element("p", place ? {} : { class: "best" }, line));
+  parent.append(box);
+  for (const note of run.notes) parent.append(element("p", { class: "note" }, note));
+}
+
+function tiles(parent, run) {
+  const counts = Object.entries(run.counts).filter(([, count]) => count);
+  const facts = Object.fromEntries(run.facts);
+  parent.append(element("div", { class: "tiles" },
+    tile("configs", run.configs.length.toLocaleString("en")),
+    ...counts.map(([status, count]) => tile(`members ${status}`, count.toLocaleString("en"))),
+    ...["member-steps", "seconds of training", "member-steps per second"].filter((name) => facts[name]).map((name) => tile(name, facts[name]))));
+}
+
+function next(parent, run) {
+  if (!run.findings.length) return;
+  parent.append(element("h2", {}, "What to try next"), element("ul", {}, ...run.findings.map((each) => element("li", {}, each.says))));
+}
+
+function provenance(parent, run) {
+  parent.append(element("h2", {}, "Cost and provenance"),
+    element("dl", {}, ...run.facts.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)])),
+    element("p", {}, "Again, from the recorded sweep: ", element("code", {}, run.reproduce)));
+}
+
+function comparisons(parent) {
+  for (const each of DATA.comparisons) {
+    parent.append(element("h2", {}, `${each.runs[1]} over ${each.runs[0]}`),
+      element("p", { class: "dim" }, `${each.metric}: ${each.differences.length} configs paired by seed; effects above 0 are better; intervals hold together at 95%`));
+    const names = [...new Set(each.differences.flatMap((one) => Object.keys(one.hparams)))];
+    const box = element("div", {});
+    parent.append(box);
+    sortable(box, [
+      ...names.map((name) => ({ name, value: (one) => one.hparams[name] })),
+      ...["seeds", "first", "second", "effect", "low", "high"].map((name) => ({ name, value: (one) => one[name] })),
+      { name: "verdict", isWord: true, value: (one) => one.verdict ?? "one seed", className: (one) => one.verdict },
+    ], each.differences);
+  }
+}
+
+function show(run) {
+  forgetFigures();
+  document.body.dataset.state = "drawing";
+  const body = document.getElementById("body");
+  body.replaceChildren();
+  headline(body, run);
+  tiles(body, run);
+  comparisons(body);
+  next(body, run);
+  loopFigures(body, run);
+  curves(body, run);
+  heatmaps(body, run);
+  let table = null;
+  parallel(body, run, (configs) => table.choose(configs));
+  table = configTable(body, run);
+  const more = element("div", { class: "figures" });
+  body.append(element("h2", {}, "More"), more);
+  importances(more, run);
+  scatter(more, run);
+  lineage(more, run);
+  ledgerTable(body, run);
+  provenance(body, run);
+  setTimeout(drawWaiting);
+}
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  drawAgain();
+}
+
+function start() {
+  const wanted = matchMedia("(prefers-color-scheme: dark)");
+  document.documentElement.dataset.theme = wanted.matches ? "dark" : "light";
+  wanted.addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
+  const head = document.getElementById("head");
+  const title = element("h1", {}), status = element("span", { class: "status" }), about = element("span", { class: "dim" });
+  const choose = (run) => {
+    title.textContent = run.name;
+    status.textContent = run.says;
+    about.textContent = `${run.task} · ranked by ${run.metric}, ${run.mode === "max" ? "more" : "less"} is better`;
+    show(run);
+  };
+  head.append(title, status, about);
+  if (RUNS.length > 1) {
+    head.append(element("label", {}, "run ", selection(RUNS.map((run) => run.path), (path) => choose(RUNS.find((run) => run.path === path)))));
+  }
+  head.append(element("button", { class: "push", onclick: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark") }, "light / dark"));
+  choose(RUNS[0]);
+}
+
+start();

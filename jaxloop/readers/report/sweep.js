@@ -1,0 +1,380 @@
+"use strict";
+// The figures of a population: curves, heatmaps, parallel coordinates, importances, scatter, table.
+
+const BEST = 8; // configs with a line of their own
+const MOST_POINTS = 200_000; // of curves that are drawn behind them
+const BINS = 12; // of an axis with many values
+
+// Give a run's data the forms that several figures need.
+function prepared(run) {
+  run.configs.forEach((config, place) => {
+    config.place = place;
+    config.diverged = config.members.filter((number) => run.members.status[number] === "diverged").length;
+  });
+  for (const curve of Object.values(run.curves)) {
+    const bytes = Uint8Array.from(atob(curve.values), (letter) => letter.charCodeAt(0));
+    curve.points = new Float32Array(bytes.buffer);
+  }
+  return run;
+}
+
+function told(run, config) {
+  return run.axes.map((axis, place) => [axis.name, config.values[place]]).filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name}=${short(value)}`).join(" ") || "the only config";
+}
+
+function pointsOf(curve, number) {
+  const count = curve.steps.length;
+  return curve.points.subarray(number * count, (number + 1) * count);
+}
+
+// Mean and standard deviation over a config's members at each step, of those that were measured there.
+function overSeeds(curve, members) {
+  return curve.steps.map((step, place) => {
+    const values = members.map((number) => pointsOf(curve, number)[place]).filter(Number.isFinite);
+    if (!values.length) return { step, mean: null, deviation: 0 };
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    return { step, mean, deviation: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : 0 };
+  });
+}
+
+// All members' curves in a few series, one a colour: gaps keep them apart. ECharts draws five series fast, not 4,000.
+function background(run, curve, isLog) {
+  const classes = Array.from({ length: 5 }, () => []);
+  const ranked = run.configs.filter((config) => config.mean !== null).length || 1;
+  const drawn = Math.max(1, Math.ceil((run.members.config.length * curve.steps.length) / MOST_POINTS));
+  run.members.config.forEach((place, number) => {
+    if (number % drawn) return;
+    const into = classes[Math.min(4, Math.floor((5 * place) / ranked))];
+    const points = pointsOf(curve, number);
+    curve.steps.forEach((step, at) => {
+      if (Number.isFinite(points[at]) && !(isLog && points[at] <= 0)) into.push([step, points[at]]);
+    });
+    into.push([null, null]);
+  });
+  const shades = ["#5ec962", "#21918c", "#2c728e", "#472d7b", "#440154"];
+  return classes.map((data, place) => ({
+    type: "line", name: `members, ${["best", "second", "third", "fourth", "last"][place]} fifth`, data, showSymbol: false,
+    connectNulls: false, silent: true, z: 1, lineStyle: { width: 1, opacity: 0.22, color: shades[place] },
+    itemStyle: { color: shades[place] }, tooltip: { show: false },
+  })).filter((series) => series.data.length);
+}
+
+function band(points, colour, isLog) {
+  const known = points.filter((point) => point.mean !== null && !(isLog && point.mean - point.deviation <= 0));
+  return {
+    type: "custom", silent: true, z: 2, tooltip: { show: false }, data: known.length ? [0] : [],
+    renderItem: (_, api) => ({
+      type: "polygon",
+      shape: {
+        points: [
+          ...known.map((point) => api.coord([point.step, point.mean + point.deviation])),
+          ...[...known].reverse().map((point) => api.coord([point.step, point.mean - point.deviation])),
+        ],
+      },
+      style: { fill: colour, opacity: 0.16 },
+    }),
+    clip: true,
+  };
+}
+
+function curveOption(run, metric, isLog) {
+  const curve = run.curves[metric];
+  const best = run.configs.filter((config) => config.mean !== null).slice(0, BEST);
+  const lines = best.map((config) => overSeeds(curve, config.members));
+  const settled = Array.from(curve.points).filter((value) => Number.isFinite(value) && !(isLog && value <= 0)).sort((a, b) => a - b);
+  const means = lines.flat().map((point) => point.mean).filter((value) => value !== null && !(isLog && value <= 0));
+  const [low, high] = [Math.min(quantile(settled, 0.01), ...means), Math.max(quantile(settled, 0.97), ...means)];
+  const margin = isLog || !(high > low) ? 0 : 0.03 * (high - low);
+  return {
+    title: titled(metric, `mean of the best ${best.length} configs by ${run.metric}, ± 1 sd over seeds; behind them all members` +
+      (curve.every > 1 ? `; every ${curve.every}th point` : "")),
+    grid: { left: 64, right: 24, top: 58, bottom: 96 },
+    legend: { type: "scroll", bottom: 4, textStyle: { color: css("--ink") }, data: best.map((config) => told(run, config)) },
+    xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
+    yAxis: axis({ type: isLog ? "log" : "value", min: low - margin, max: high + margin, axisLabel: { color: css("--dim"), formatter: short, showMinLabel: false, showMaxLabel: false } }),
+    tooltip: { trigger: "item", valueFormatter: short },
+    dataZoom: [{ type: "inside", filterMode: "none" }],
+    series: [
+      ...background(run, curve, isLog),
+      ...best.map((_, place) => band(lines[place], DISTINCT[place], isLog)),
+      ...best.map((config, place) => ({
+        type: "line", name: told(run, config), z: 3, showSymbol: false, lineStyle: { width: 2 }, color: DISTINCT[place],
+        data: lines[place].map((point) => [point.step, isLog && point.mean <= 0 ? null : point.mean]),
+      })),
+    ],
+  };
+}
+
+function curves(parent, run) {
+  const metrics = Object.keys(run.curves);
+  if (!metrics.length) return;
+  const chosen = { metric: metrics[0], isLog: false };
+  const controls = element("div", { class: "controls" },
+    element("label", {}, "metric ", selection(metrics, (value) => { chosen.metric = value; draw(made); })),
+    element("label", {}, element("input", { type: "checkbox", onchange: (event) => { chosen.isLog = event.target.checked; draw(made); } }), " log scale"));
+  parent.append(element("h2", {}, "Curves"), controls);
+  const box = element("div", { class: "figures" });
+  parent.append(box);
+  const made = figure(box, "curves", () => curveOption(run, chosen.metric, chosen.isLog), { wide: true, height: 440 });
+}
+
+function selection(choices, chosen, first = choices[0]) {
+  const made = element("select", { onchange: (event) => chosen(event.target.value) }, ...choices.map((choice) => element("option", { value: choice }, choice)));
+  made.value = first;
+  return made;
+}
+
+// The cells of an axis: its few values, or bins of many.
+function cells(axis, values) {
+  if (axis.values) return { labels: axis.values.map(short), of: (value) => axis.values.indexOf(value) };
+  const place = axis.is_log ? Math.log : (value) => value;
+  const known = values.filter((value) => value !== null);
+  const low = place(Math.min(...known)), high = place(Math.max(...known));
+  const width = (high - low) / BINS;
+  const edge = (at) => (axis.is_log ? Math.exp(low + at * width) : low + at * width);
+  return {
+    labels: Array.from({ length: BINS }, (_, at) => short(edge(at + 0.5))),
+    of: (value) => (value === null ? -1 : Math.min(BINS - 1, Math.max(0, Math.floor((place(value) - low) / width)))),
+  };
+}
+
+const STATISTICS = {
+  "best config": (means, mode) => (mode === "max" ? Math.max(...means) : Math.min(...means)),
+  "mean of configs": (means) => means.reduce((sum, value) => sum + value, 0) / means.length,
+  "number of configs": (means, mode, tried) => tried,
+};
+
+function heatmapOption(run, first, second, statistic) {
+  const [across, up] = [first, second].map((place) => cells(run.axes[place], run.configs.map((config) => config.values[place])));
+  const found = new Map();
+  for (const config of run.configs) {
+    const key = [across.of(config.values[first]), up.of(config.values[second])];
+    if (key.includes(-1)) continue;
+    const cell = found.get(String(key)) ?? { key, means: [], tried: 0, diverged: 0 };
+    cell.tried += 1;
+    cell.diverged += config.diverged > 0;
+    if (config.mean !== null) cell.means.push(config.mean);
+    found.set(String(key), cell);
+  }
+  const isCount = statistic === "number of configs";
+  const valued = [...found.values()].filter((cell) => isCount || cell.means.length)
+    .map((cell) => ({ ...cell, value: STATISTICS[statistic](cell.means, run.mode, cell.tried) }));
+  const hatched = [...found.values()].filter((cell) => !cell.means.length && cell.diverged);
+  const mode = isCount ? "max" : run.mode;
+  const span = isCount ? { min: 0, max: Math.max(1, ...valued.map((cell) => cell.value)) } : range(valued.map((cell) => cell.value), mode);
+  const optimum = isCount ? null : valued.reduce((best, cell) => (best === null || (mode === "max" ? cell.value > best.value : cell.value < best.value) ? cell : best), null);
+  const names = [run.axes[first].name, run.axes[second].name];
+  return {
+    aria: { enabled: true, decal: { show: true, decals: [{ symbol: "none" }] } }, // hatched: only cells that say so
+    title: titled(isCount ? "configs tried" : run.metric, `${statistic} of each cell; outlined: the optimum${hatched.length ? "; hatched: diverged" : ""}`),
+    grid: { left: 78, right: 78, top: 58, bottom: 48 },
+    xAxis: axis({ type: "category", data: across.labels, name: names[0] }),
+    yAxis: axis({ type: "category", data: up.labels, name: names[1], nameGap: 56 }),
+    visualMap: {
+      type: "continuous", ...span, right: 4, top: "middle", itemHeight: 150, itemWidth: 12, calculable: false, precision: 4, seriesIndex: 0,
+      text: [short(span.max), short(span.min)], inRange: { color: colours(mode) }, textStyle: { color: css("--dim") }, dimension: 2,
+    },
+    tooltip: {
+      formatter: (item) => `${names[0]} ${across.labels[item.data.value[0]]}\n${names[1]} ${up.labels[item.data.value[1]]}\n` +
+        (item.seriesName === "diverged" ? "diverged" : `${statistic}: ${short(item.data.value[2])}\n${item.data.tried} configs`),
+    },
+    series: [
+      {
+        type: "heatmap", name: run.metric,
+        data: [...valued.filter((cell) => cell !== optimum), ...(optimum ? [optimum] : [])].map((cell) => ({
+          value: [...cell.key, cell.value], tried: cell.tried,
+          itemStyle: cell === optimum ? { borderColor: css("--ink"), borderWidth: 2.5 } : { borderColor: css("--paper"), borderWidth: 1 },
+        })),
+      },
+      {
+        type: "heatmap", name: "diverged",
+        data: hatched.map((cell) => ({
+          value: [...cell.key, 0], tried: cell.tried,
+          itemStyle: {
+            color: css("--card"), borderColor: css("--line"), borderWidth: 1,
+            decal: { symbol: "rect", symbolSize: 1, dashArrayX: [1, 0], dashArrayY: [2, 5], rotation: Math.PI / 4, color: css("--bad") },
+          },
+        })),
+      },
+    ],
+  };
+}
+
+function heatmaps(parent, run) {
+  const pairs = run.axes.flatMap((_, first) => run.axes.slice(first + 1).map((__, more) => [first, first + 1 + more]))
+    .filter((pair) => pair.every((place) => (run.axes[place].values?.length ?? 2) > 1));
+  if (!pairs.length) return;
+  const chosen = { statistic: "best config" };
+  const made = [];
+  parent.append(element("h2", {}, "Axes, by pairs"), element("div", { class: "controls" },
+    element("label", {}, "a cell shows ", selection(Object.keys(STATISTICS), (value) => { chosen.statistic = value; made.forEach(draw); }))));
+  const box = element("div", { class: "figures" });
+  parent.append(box);
+  for (const [first, second] of pairs) {
+    made.push(figure(box, `heatmap ${run.axes[first].name} ${run.axes[second].name}`, () => heatmapOption(run, first, second, chosen.statistic)));
+  }
+}
+
+function parallelAxis(axis, dim) {
+  const style = { nameTextStyle: { color: css("--ink"), width: 110, overflow: "truncate" }, axisLabel: { color: css("--dim"), formatter: short }, axisLine: { lineStyle: { color: css("--dim") } } };
+  const isLog = axis.is_log && axis.is_number;
+  if (axis.values && (!axis.is_number || (!isLog && axis.values.length <= 12))) {
+    return { dim, name: axis.name, type: "category", data: axis.values.map(short), ...style };
+  }
+  return { dim, name: axis.name, type: isLog ? "log" : "value", scale: true, ...(isLog ? { min: "dataMin", max: "dataMax" } : {}), ...style };
+}
+
+// Parallel coordinates; a brush on any axis calls `chosen` with the configs that it leaves, or with null.
+function parallel(parent, run, chosen) {
+  const ranked = run.configs.filter((config) => config.mean !== null);
+  if (!run.axes.length || ranked.length < 2) return;
+  const span = range(ranked.map((config) => config.mean), run.mode);
+  const inBest = [...ranked].reverse(); // the best are drawn last
+  const means = inOrder(ranked.map((config) => config.mean)); // the worst outliers are drawn at the end of the scale
+  const worst = run.mode === "max" ? quantile(means, 0.03) : quantile(means, 0.97);
+  const axes = () => run.axes.map(parallelAxis);
+  const option = () => {
+    const drawn = axes();
+    return {
+      title: titled("Parallel coordinates", "drag along an axis to select configs: the table below follows; click the axis to clear it"),
+      parallel: { left: 60, right: 110, top: 84, bottom: 28, axisExpandable: false },
+      parallelAxis: [...drawn, {
+        dim: drawn.length, name: run.metric, type: "value", scale: true, min: "dataMin", max: "dataMax",
+        inverse: run.mode === "min", nameLocation: run.mode === "min" ? "start" : "end", nameTextStyle: { color: css("--ink"), fontWeight: "bold" }, axisLabel: { color: css("--dim"), formatter: short },
+      }],
+      visualMap: { show: false, type: "continuous", ...span, dimension: drawn.length, inRange: { color: colours(run.mode) } },
+      tooltip: { formatter: (item) => `${told(run, inBest[item.dataIndex]).replaceAll(" ", "\n")}\n${run.metric} ${short(inBest[item.dataIndex].mean)}` },
+      series: [{
+        type: "parallel", name: "configs", smooth: false, lineStyle: { width: 1.2, opacity: ranked.length > 300 ? 0.25 : 0.6 },
+        inactiveOpacity: 0.02, activeOpacity: 0.9, progressive: 1000,
+        data: inBest.map((config) => [
+          ...config.values.map((value, place) => (value === null ? "-" : drawn[place].type === "category" ? short(value) : value)),
+          run.mode === "max" ? Math.max(config.mean, worst) : Math.min(config.mean, worst),
+        ]),
+      }],
+    };
+  };
+  const box = element("div", { class: "figures" });
+  parent.append(element("h2", {}, "All configs at once"), box);
+  figure(box, "parallel", option, {
+    wide: true, height: 400,
+    after: (chart) => {
+      chart.off("axisareaselected");
+      chart.on("axisareaselected", () => {
+        const series = chart.getModel().getSeriesByIndex(0);
+        const isBrushed = !series.getRawIndicesByActiveState("normal").length;
+        chosen(isBrushed ? series.getRawIndicesByActiveState("active").map((place) => inBest[place]) : null);
+      });
+    },
+  });
+}
+
+function importances(parent, run) {
+  const shown = (run.importances ?? []).slice(0, 12).reverse();
+  if (!shown.length) return;
+  figure(parent, "importances", () => ({
+    title: titled("What sets the best configs apart", "PED-ANOVA over the best tenth; grey: no more than chance would give"),
+    grid: { left: 190, right: 40, top: 58, bottom: 40 },
+    xAxis: axis({ type: "value", name: "share", max: "dataMax", scale: false, axisLabel: { color: css("--dim"), formatter: (value) => `${Math.round(100 * value)}%` } }),
+    yAxis: axis({ type: "category", data: shown.map((each) => each.hparams.join(" × ")), axisLabel: { color: css("--dim"), width: 170, overflow: "truncate" } }),
+    tooltip: { valueFormatter: (value) => `${(100 * value).toFixed(1)}%` },
+    series: [{
+      type: "bar", barMaxWidth: 22,
+      data: shown.map((each) => ({ value: each.share, itemStyle: { color: each.exceeds_chance ? css("--accent") : css("--dim") } })),
+    }],
+  }));
+}
+
+function columns(run) {
+  return [
+    ...run.axes.map((axis, place) => ({ name: axis.name, is_log: axis.is_log, is_number: axis.is_number, values: axis.values, of: (config) => config.values[place] })),
+    ...run.metrics.map((metric, place) => ({ name: metric, is_log: false, is_number: true, values: null, of: (config) => config.metrics[place] })),
+  ];
+}
+
+function scatter(parent, run) {
+  const all = columns(run);
+  if (!all.length || !run.configs.some((config) => config.mean !== null)) return;
+  const chosen = { x: all[0], y: all.find((column) => column.name === run.metric) ?? all[0] };
+  const pick = (name) => (value) => { chosen[name] = all.find((column) => column.name === value); draw(made); };
+  const names = all.map((column) => column.name);
+  const ranked = run.configs.filter((config) => config.mean !== null);
+  const option = () => {
+    const side = (column, more) => axis(column.is_number
+      ? { type: column.is_log ? "log" : "value", name: column.name, axisLabel: { color: css("--dim"), formatter: short, hideOverlap: true }, ...more }
+      : { type: "category", name: column.name, data: column.values, ...more });
+    const span = range(ranked.map((config) => config.mean), run.mode);
+    return {
+      title: titled("Scatter", `a dot is a config; colour: ${run.metric}`),
+      grid: { left: 78, right: 30, top: 58, bottom: 48 },
+      xAxis: side(chosen.x, {}), yAxis: side(chosen.y, { nameGap: 56 }),
+      visualMap: { show: false, type: "continuous", ...span, dimension: 2, inRange: { color: colours(run.mode) } },
+      tooltip: { formatter: (item) => told(run, ranked[item.dataIndex]).replaceAll(" ", "\n") + `\n${run.metric} ${short(ranked[item.dataIndex].mean)}` },
+      series: [{ type: "scatter", symbolSize: ranked.length > 1000 ? 4 : 8, data: ranked.map((config) => [chosen.x.of(config), chosen.y.of(config), config.mean]) }],
+    };
+  };
+  const made = figure(parent, "scatter", option);
+  const controls = element("div", { class: "controls" },
+    element("label", {}, "scatter: across ", selection(names, pick("x"))),
+    element("label", {}, "up ", selection(names, pick("y"), chosen.y.name)));
+  parent.before(controls);
+}
+
+// Ascending numbers, those that follow each other as a range: "4-7 12".
+function numbers(members) {
+  const parts = [];
+  for (const number of members) {
+    const last = parts[parts.length - 1];
+    if (last && last[1] === number - 1) last[1] = number;
+    else parts.push([number, number]);
+  }
+  const shown = parts.slice(0, 4).map(([first, last]) => (first === last ? first : `${first}-${last}`));
+  return [...shown, ...(parts.length > 4 ? ["…"] : [])].join(" ");
+}
+
+function configTable(parent, run) {
+  const count = element("p", { class: "dim", id: "count" });
+  const words = element("input", { type: "search", placeholder: "such as learning_rate=0.01", "aria-label": "filter configs" });
+  parent.append(element("h2", {}, "Configs"), element("div", { class: "controls" }, element("label", {}, "filter ", words), count));
+  const shape = [
+    { name: "rank", value: (config) => (config.mean === null ? null : config.place + 1) },
+    ...run.axes.map((axis, place) => ({ name: axis.name, isWord: !axis.is_number, value: (config) => config.values[place] })),
+    { name: `${run.metric}`, value: (config) => config.mean },
+    { name: "± s.e.", value: (config) => config.error },
+    ...run.metrics.slice(1).map((metric, place) => ({ name: metric, value: (config) => config.metrics[place + 1] })),
+    { name: "finite", value: (config) => config.finite },
+    { name: "diverged", value: (config) => config.diverged },
+    { name: "members", isWord: true, className: () => "tight", value: (config) => numbers(config.members) },
+  ];
+  const box = element("div", { id: "configs" });
+  parent.append(box);
+  const table = sortable(box, shape, run.configs);
+  let brushed = null;
+  const show = () => {
+    const wanted = words.value.trim().toLowerCase();
+    const rows = (brushed ?? run.configs).filter((config) => !wanted || told(run, config).toLowerCase().includes(wanted))
+      .sort((first, second) => first.place - second.place);
+    count.textContent = `${rows.length} of ${run.configs.length} configs`;
+    table.show(rows);
+  };
+  words.addEventListener("input", show);
+  show();
+  return { choose(configs) { brushed = configs; show(); } };
+}
+
+// Copies of members: from whom, and at which step.
+function lineage(parent, run) {
+  const copies = run.members.parent.map((from, number) => [from, number]).filter(([from]) => from !== null);
+  if (!copies.length) return;
+  const data = copies.flatMap(([from, number]) => [
+    [run.members.parent_step[number], from], [run.members.parent_step[number], number], [run.members.step[number], number], [null, null],
+  ]);
+  figure(parent, "lineage", () => ({
+    title: titled("Lineage", "a copy begins where its parent was, and goes on with other hparams"),
+    grid: { left: 70, right: 30, top: 58, bottom: 48 },
+    xAxis: axis({ type: "value", name: "step" }), yAxis: axis({ type: "value", name: "member", nameGap: 44 }),
+    series: [{ type: "line", data, showSymbol: false, connectNulls: false, color: css("--accent"), lineStyle: { width: 1 } }],
+  }), { wide: true });
+}

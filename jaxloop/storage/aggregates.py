@@ -1,0 +1,222 @@
+"""A run's `summary` folder: a few TensorBoard runs about all members together, made anew from the store.
+
+Nothing is lost with it, so that it is written without care for crashes, and seldom enough to cost nothing.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# (generated protobuf modules carry no types)
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxloop.storage import tensorboard
+from jaxloop.storage.absent import absent
+from jaxloop.storage.ranking import RankedConfig, metrics_in_order, ranked, with_finite_mean
+from jaxloop.storage.records import Status
+from jaxloop.storage.store import Store
+from jaxloop.sweep.catalog import REPLICATES, direction
+
+with absent("torch"):
+    from tensorboardX.proto import event_pb2, layout_pb2
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.proto.tensor_pb2 import TensorProto
+
+BEST = 8  # configs with curves of their own
+QUANTILES = {"quantile-10": 0.1, "quantile-50": 0.5, "quantile-90": 0.9}
+SHARE = 0.01  # of a run's time that writing may take, before its end
+FEW = 16  # values of an axis that a table lists
+ESCAPES = {ord(letter): f"&#{ord(letter)};" for letter in "|<>&`*_[]\n"}  # of Markdown and HTML
+STRING = 7  # DT_STRING of TensorFlow's types.proto
+
+
+class Aggregates:
+    """The writer of one `summary` folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ended, self.took, self.edition = -math.inf, 0.0, 0
+
+    def refresh(self, store: Store) -> None:
+        """Write the folder, unless it was written so lately that this would slow training."""
+        if time.monotonic() - self.ended > self.took / SHARE:
+            self.write(store)
+
+    def write(self, store: Store) -> None:
+        """Write the folder as the store is now; files of before are deleted once the new ones are there."""
+        begun = time.monotonic()
+        before = {path for path in self.folder.rglob("events.out.tfevents.*")} if self.folder.is_dir() else set()
+        self.edition += 1
+        written = _Writer(self.folder, f".{self.edition:06d}", store).write()
+        for path in before - written:
+            path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        self.ended = time.monotonic()
+        self.took = self.ended - begun
+
+
+class _Writer:
+    def __init__(self, folder: Path, edition: str, store: Store) -> None:
+        self.folder, self.edition, self.store = folder, edition, store
+        self.metrics = metrics_in_order(store)
+        self.written: set[Path] = set()
+        trains = any(store.counts()[status] for status in (Status.WAITING, Status.RUNNING, Status.PAUSED))
+        self.best = with_finite_mean(ranked(store, so_far=trains))[:BEST]
+
+    def write(self) -> set[Path]:
+        """Write all runs of the folder, and return their files."""
+        self._curves()
+        self._counts()
+        self._overview()
+        return self.written
+
+    def _curves(self) -> None:
+        """Write quantiles over all members, and mean and standard error over the seeds of the best configs."""
+        runs: dict[str, dict[str, dict[int, float]]] = {}
+        for metric in self.metrics:
+            steps, values = self.store.curves(metric)
+            if len(values) == 0 or (np.isfinite(values).sum(1) <= 1).all():
+                continue  # a curve of one point is no curve: the overview has it as text
+            measured = np.isfinite(values).any(0)
+            steps, values = steps[measured], np.where(np.isfinite(values), values, np.nan)[:, measured]
+            for name, curve in _quantiles(values, self._mode(metric)).items():
+                runs.setdefault(name, {})[metric] = _points(steps.tolist(), curve)
+            for place, config in enumerate(self.best, 1):
+                tags = runs.setdefault(f"config-{place}-{self._label(config)}", {})
+                at, mean, error = _over_seeds(steps, values[config.members])
+                tags[metric] = _points(at, mean)
+                if metric == self.store.metric and len(config.members) > 1:
+                    tags[_band(metric, "lower")] = _points(at, mean - error)
+                    tags[_band(metric, "upper")] = _points(at, mean + error)
+        for name, tags in runs.items():
+            self._scalars(name, tags)
+
+    def _mode(self, metric: str) -> str | None:
+        return self.store.mode if metric == self.store.metric else direction(metric)
+
+    def _label(self, config: RankedConfig) -> str:
+        names = [name for name in self.store.varied if name not in REPLICATES]
+        return tensorboard.folder_label(config.hparams, names) or "all"
+
+    def _counts(self) -> None:
+        """Write how many members were running, finished and diverged after each turn."""
+        members, turns = self.store.members(), self.store.turns()
+        ends = {"finished": Status.FINISHED, "diverged": Status.DIVERGED}
+        found: dict[str, dict[int, float]] = {f"turns/{name}": {} for name in ("running", *ends)}
+        for turn in range(1 + max((max(began, ended or 0) for began, ended in turns.values()), default=-1)):
+            on = [number for number, (began, _) in turns.items() if began <= turn]
+            left = [number for number in on if (ended := turns[number][1]) is not None and ended <= turn]
+            found["turns/running"][turn] = len(on) - len(left)
+            for name, status in ends.items():
+                found[f"turns/{name}"][turn] = sum(members[number].status == status for number in left)
+        self._scalars("members", found)
+
+    def _scalars(self, run: str, tags: Mapping[str, Mapping[int, float]]) -> None:
+        """Write a run of scalars, by tag and step."""
+        events = self._events(run)
+        for step in sorted({step for points in tags.values() for step in points}):
+            values = [
+                Summary.Value(tag=tag, simple_value=points[step])
+                for tag, points in tags.items()
+                if step in points and math.isfinite(points[step])
+            ]
+            events.write(event_pb2.Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+        events.flush()
+
+    def _overview(self) -> None:
+        """Write the tables, and the layout of the CUSTOM SCALARS tab: the best configs' means with their bands."""
+        events = self._events("overview")
+        metric = self.store.metric
+        chart = layout_pb2.Chart(
+            title=f"{metric}: mean of the best configs, ± 1 standard error over seeds",
+            margin=layout_pb2.MarginChartContent(
+                series=[
+                    layout_pb2.MarginChartContent.Series(
+                        value=metric, lower=_band(metric, "lower"), upper=_band(metric, "upper")
+                    )
+                ]
+            ),
+        )
+        layout = layout_pb2.Layout(category=[layout_pb2.Category(title="best configs", chart=[chart])])
+        values = [
+            _text("custom_scalars__config__", "custom_scalars", layout.SerializeToString()),
+            _text("overview/text_summary", "text", self._tables().encode()),
+        ]
+        events.write(event_pb2.Event(wall_time=time.time(), step=0, summary=Summary(value=values)))
+        events.flush()
+
+    def _tables(self) -> str:
+        """Return the best configs, and each axis with the best config at each of its values, in Markdown."""
+        store, names = self.store, [name for name in self.store.varied if name not in REPLICATES]
+        shown = [store.metric, *(name for name in self.metrics if name.startswith("test/"))]
+        speed = f"{store.member_steps / store.seconds:,.0f} member-steps per second" if store.seconds else ""
+        counts = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
+        parts = [f"**{store.name}**: {counts}. {speed}", "### Best configs"]
+        rows = [self._cells(config, names, shown) for config in self.best]
+        parts.append(_table([*names, *shown, "members"], rows))
+        configs = with_finite_mean(ranked(store, so_far=True))
+        for name in names:
+            firsts: dict[object, RankedConfig] = {}  # they are ranked: the first of a value is its best
+            for config in configs:
+                if name in config.hparams:
+                    firsts.setdefault(config.hparams[name], config)
+            if 1 < len(firsts) <= FEW:
+                ordered = sorted(firsts, key=lambda value: (isinstance(value, str), value))
+                rows = [self._cells(firsts[value], [name], shown) for value in ordered]
+                parts += [f"### {name}: the best config at each value", _table([name, *shown, "members"], rows)]
+        return "\n\n".join(parts)
+
+    def _cells(self, config: RankedConfig, names: Sequence[str], shown: Sequence[str]) -> list[object]:
+        members = " ".join(map(str, config.members))
+        return [*(config.hparams.get(n) for n in names), *(config.metrics.get(n) for n in shown), members]
+
+    def _events(self, run: str) -> tensorboard.Events:
+        events = tensorboard.Events(self.folder / run, self.edition)
+        self.written.add(events.path)
+        return events
+
+
+def _quantiles(values: np.ndarray, mode: str | None) -> dict[str, np.ndarray]:
+    """Return the quantiles over members of (members, points) values, and the best of each where that is known."""
+    found = {name: np.nanquantile(values, share, axis=0) for name, share in QUANTILES.items()}
+    if mode:
+        found["best"] = np.nanmax(values, axis=0) if mode == "max" else np.nanmin(values, axis=0)
+    return found
+
+
+def _over_seeds(steps: np.ndarray, values: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Return a config's steps, and at each the mean over its members and the standard error, 0 for one member."""
+    measured = np.isfinite(values).any(0)
+    values = values[:, measured]
+    count, mean = np.isfinite(values).sum(0), np.nanmean(values, axis=0)
+    variance = np.nansum((values - mean) ** 2, axis=0) / np.maximum(count - 1, 1)
+    return steps[measured].tolist(), mean, np.sqrt(variance / count)
+
+
+def _points(steps: Sequence[int], curve: np.ndarray) -> dict[int, float]:
+    return dict(zip(steps, curve.tolist(), strict=True))
+
+
+def _band(metric: str, end: str) -> str:
+    return f"with standard error/{metric}/{end}"  # "w": after the metrics themselves
+
+
+def _text(tag: str, plugin: str, content: bytes) -> Summary.Value:
+    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
+    return Summary.Value(tag=tag, metadata=metadata, tensor=TensorProto(dtype=STRING, string_val=[content]))
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table in Markdown; what is in a cell stays there, whatever it holds."""
+    lines = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value).translate(ESCAPES)

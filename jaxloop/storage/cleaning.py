@@ -1,0 +1,55 @@
+"""Space that runs which have ended take, and how to get it back."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxloop.storage import lock, run_folder
+from jaxloop.storage.records import ENDED
+from jaxloop.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is to be deleted of a run.
+
+    Attributes:
+      paths: folders, each with all that is in it.
+      bytes: that they hold.
+      has_ended: whether none of its members is left to train.
+    """
+
+    run: Path
+    paths: list[Path]
+    bytes: int
+    has_ended: bool
+
+    def json(self) -> dict[str, Any]:
+        return {"run": str(self.run), "paths": [str(path) for path in self.paths], "bytes": self.bytes}
+
+
+def plan(run: Path, *, whole: bool) -> Cleaning:
+    """Return what to delete: checkpoints and parameters, which nothing that reads results needs; or the whole run.
+
+    Raises:
+      LockedError: the run is being trained.
+    """
+    with Store(run) as store, lock.kept_out(run):
+        members = store.members()
+    own = [
+        run_folder.own_checkpoint(run, member.folder, tree) for member in members for tree in ("params", "average")
+    ]
+    wanted = [run] if whole else [run_folder.checkpoints(run), run_folder.finals(run), *own]
+    paths = [path for path in wanted if path.is_dir()]
+    held = sum(file.lstat().st_size for path in paths for file in path.rglob("*") if not file.is_dir())
+    return Cleaning(run, paths, held, all(member.status in ENDED for member in members))
+
+
+def clean(wanted: Cleaning) -> None:
+    """Delete it; what the store says of final parameters goes first, so that it never names what is gone."""
+    if wanted.paths != [wanted.run]:
+        with lock.held(wanted.run), Store(wanted.run) as store, store.transaction():
+            store.drop_final_folders()
+    for path in wanted.paths:
+        shutil.rmtree(path)

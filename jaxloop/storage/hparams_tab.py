@@ -1,0 +1,65 @@
+"""What TensorBoard's HPARAMS tab shows, in which order, and on which scale."""
+
+# pyright: reportAttributeAccessIssue=false
+# (generated protobuf modules carry no types)
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxloop.storage import tensorboard
+from jaxloop.storage.absent import absent
+from jaxloop.storage.ranking import metrics_in_order
+from jaxloop.storage.store import Store
+
+with absent("torch"):
+    from tensorboardX.proto import api_pb2, event_pb2
+
+
+def write(folder: Path, members: Sequence[Mapping[str, Any]], store: Store) -> None:
+    """Declare a run's hparams and metrics to TensorBoard, in a file that replaces the one before.
+
+    TensorBoard shows them in this order, the first five of each at once: axes, then hparams that all members
+    share; the metric that members are ranked by, then the others. It takes the first declaration that it finds; a
+    run that has grown may have more of both.
+
+    Args:
+      folder: of all members' folders.
+      members: the hparams of each.
+    """
+    tensorboard.delete(folder)
+    values: dict[str, list[Any]] = {}
+    for hparams in members:
+        for name, value in hparams.items():
+            values.setdefault(name, []).append(value)
+    experiment = api_pb2.Experiment()
+    axes = [name for name in store.varied if name in values]
+    for name in [*axes, *(name for name in values if name not in axes)]:
+        _declare(experiment.hparam_infos.add(name=name), values[name])
+    for tag in metrics_in_order(store):
+        experiment.metric_infos.add().name.tag = tag
+    events = tensorboard.Events(folder)
+    summary = tensorboard.hparams_summary("experiment", experiment=experiment)
+    events.write(event_pb2.Event(wall_time=time.time(), summary=summary))
+    events.flush()
+
+
+def _declare(info: Any, values: Sequence[Any]) -> None:
+    """Declare an hparam's type and what it ranges over."""
+    if all(isinstance(value, bool) for value in values):
+        info.type = api_pb2.DATA_TYPE_BOOL
+        domain: Sequence[Any] = sorted(set(values))
+    elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        info.type = api_pb2.DATA_TYPE_FLOAT64
+        info.domain_interval.min_value, info.domain_interval.max_value = min(values), max(values)
+        return
+    else:
+        info.type = api_pb2.DATA_TYPE_STRING
+        domain = sorted({str(value) for value in values})
+    for value in domain:
+        added = info.domain_discrete.values.add()
+        if isinstance(value, bool):
+            added.bool_value = value
+        else:
+            added.string_value = value
