@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from jaxloop.cli import beginning, loop, reading, seeing, training
-from jaxloop.cli.output import is_unread, replace_unencodable, silence
 from jaxloop.errors import (
     INTERRUPTED,
     NO_MEMBER_FINISHED,
@@ -23,6 +22,7 @@ from jaxloop.errors import (
     is_out_of_resources,
     is_unwritable,
 )
+from jaxloop.readers.terminal.output import is_unread, replace_unencodable, silence
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from jaxloop.cli.ledger import cell, summary_lines, verdict_line
 from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
-from jaxloop.cli.training import start_jax, train
+from jaxloop.cli.training import end, shown, start_jax, train
 from jaxloop.errors import INTERRUPTED
+from jaxloop.readers.terminal.ledger import cell, summary_lines, verdict_line
 from jaxloop.storage.destination import refuse_taken
 
 COLUMNS = ("id", "round", "verdict", "effect", "low", "high", "n", "level", "rho", "changed")
@@ -28,14 +28,18 @@ def loop(file: Path, overrides: tuple[str, ...], out: Path | None, together: Tog
 
     if out:
         refuse_taken(out)
-    check_kind(load(file, overrides), is_loop=True)
-    from jaxloop import api
+    with shown(as_json, together) as panel:
+        panel.phase(f"reading {file}")
+        check_kind(load(file, overrides), is_loop=True)
+        panel.phase("starting JAX")
+        from jaxloop import api
 
-    start_jax(together)
-    ready = api.created(file, out, overrides, is_loop=True)
-    train(ready, as_json)
+        start_jax(together)
+        panel.phase("reading data")
+        summary = train(api.created(file, out, overrides, is_loop=True), panel)
+    end(summary, as_json)
     if not as_json:
-        click.echo(f"jaxloop ledger {shlex.quote(str(ready.folder))}")
+        click.echo(f"jaxloop ledger {shlex.quote(summary.run)}")
 
 
 @click.command()
@@ -60,7 +64,7 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from jaxloop.cli.panel import console
+    from jaxloop.readers.terminal.panel import console
 
     table = Table(title=f"{len(experiments)} experiments")
     for name in COLUMNS:
@@ -99,16 +103,18 @@ def attempt(
 ) -> None:
     """Test one hypothesis against a loop's incumbent; the exit code is the verdict's."""
     from jaxloop import api
-    from jaxloop.cli.panel import Panel
     from jaxloop.experiments.verdict import EXIT_CODES, Outcome
+    from jaxloop.readers.terminal.panel import Panel
 
     if not changed and not task:
         raise click.UsageError("needs --set, what differs from the incumbent, or --task, other code")
-    start_jax(run=run)
-    loaded, ready = api.attempted(run, changed, because, expected=expected, planned=planned, task=task)
+    with Panel(to_stderr=True) as panel:
+        panel.phase("starting JAX")
+        start_jax(run=run)
+        loaded, ready = api.attempted(run, changed, because, expected=expected, planned=planned, task=task)
+        panel.varied = ready.sweep.varied
+        signal = ready.train(panel).signal
     with loaded:
-        with Panel(ready.sweep.varied, to_stderr=True) as panel:
-            signal = ready.train(panel).signal
         if signal:
             sys.exit(INTERRUPTED + signal)
         record = loaded.ledger[-1]

@@ -170,8 +170,8 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has a finite {metric}; {shown}", err=True)
             return
-        from jaxloop.cli.panel import console
-        from jaxloop.cli.tables import best_table
+        from jaxloop.readers.terminal.panel import console
+        from jaxloop.readers.terminal.tables import best_table
 
         steps = store.steps().tolist()
         so_far = f", so far (step {steps[-1]} at most)" if trains and steps else ""

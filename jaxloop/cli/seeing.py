@@ -59,8 +59,8 @@ def _tell(found: "Comparison", k: int) -> None:
     """Print a comparison as a table, with what it leaves out."""
     from rich.table import Table
 
-    from jaxloop.cli.ledger import cell
-    from jaxloop.cli.panel import console
+    from jaxloop.readers.terminal.ledger import cell
+    from jaxloop.readers.terminal.panel import console
 
     better = "more" if found.mode == "max" else "less"
     table = Table(title=f"{found.runs[1]} over {found.runs[0]}, by {found.metric}: {better} is better")

@@ -23,6 +23,7 @@ from jaxloop.storage.records import ENDED
 
 if TYPE_CHECKING:
     from jaxloop.api import Ready
+    from jaxloop.readers.terminal.panel import Panel
     from jaxloop.training.summary import Summary
 
 
@@ -65,11 +66,16 @@ def population(
     chosen = out or (RUNS / name if name else None)
     if chosen:
         refuse_taken(chosen)
-    overrides = _checked_without_jax(file, overrides, seeds)
-    from jaxloop import api
+    with shown(as_json, together) as panel:
+        panel.phase(f"reading {file}")
+        overrides = _checked_without_jax(file, overrides, seeds)
+        panel.phase("starting JAX")
+        from jaxloop import api
 
-    start_jax(together)
-    train(api.created(file, chosen, overrides), as_json)
+        start_jax(together)
+        panel.phase("reading data")
+        summary = train(api.created(file, chosen, overrides), panel)
+    end(summary, as_json)
 
 
 def _checked_without_jax(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
@@ -112,15 +118,19 @@ def resume(
     as_json: bool,
 ) -> None:
     """Go on with a run from its last whole checkpoint; --set may give it more members."""
-    from jaxloop import api
+    with shown(as_json, together) as panel:
+        panel.phase("starting JAX")
+        from jaxloop import api
 
-    start_jax(together, run)
-    loaded, ready = api.resumed(run, overrides, folder)
-    with loaded:
-        counts = loaded.store.counts()
-    if len(ready.sweep.members) == sum(counts[status] for status in ENDED):
-        click.echo(f"{run}: nothing is left to train", err=True)
-    train(ready, as_json, allow_drift=allow_drift)
+        start_jax(together, run)
+        panel.phase(f"reading {run}")
+        loaded, ready = api.resumed(run, overrides, folder)
+        with loaded:
+            counts = loaded.store.counts()
+        if len(ready.sweep.members) == sum(counts[status] for status in ENDED):
+            click.echo(f"{run}: nothing is left to train", err=True)
+        summary = train(ready, panel, allow_drift=allow_drift)
+    end(summary, as_json)
 
 
 @click.command()
@@ -136,55 +146,65 @@ def fork(
     """Start a new run from the sweep of another, with today's code, data and libraries."""
     if out:
         refuse_taken(out)
-    from jaxloop import api
+    with shown(as_json, together) as panel:
+        panel.phase("starting JAX")
+        from jaxloop import api
 
-    start_jax(together)
-    train(api.forked(run, out, overrides, folder), as_json)
+        start_jax(together)
+        panel.phase("reading data")
+        summary = train(api.forked(run, out, overrides, folder), panel)
+    end(summary, as_json)
 
 
-def train(ready: "Ready", as_json: bool, *, allow_drift: bool = False) -> None:
-    """Train a run with a live panel, print how it ended, and exit with the code that says so."""
-    from jaxloop.cli.output import ignoring_broken_pipe
-    from jaxloop.cli.panel import Panel
+def shown(as_json: bool, together: Together) -> "Panel":
+    """Return the panel of a command that trains; of several processes, only the first shows one."""
+    from jaxloop.readers.terminal.panel import Panel
+
+    return Panel(to_stderr=as_json, quiet=together[2] not in (None, 0))
+
+
+def train(ready: "Ready", panel: "Panel", *, allow_drift: bool = False) -> "Summary":
+    """Train a run with a live panel, and return how it ended."""
     from jaxloop.storage.store import Store
     from jaxloop.training import processes
 
-    folder, checked, _ = ready
-
     if not processes.leads():
-        if signal := ready.train(allow_drift=allow_drift).signal:
-            sys.exit(INTERRUPTED + signal)
-        return
-    stream = sys.stderr if as_json else sys.stdout
-    with ignoring_broken_pipe(stream):
-        click.echo(f"{folder}: {len(checked.members)} members", file=stream)
-    with Store(folder) as store:
-        cautions = store.notes if store.status == "created" else []
-    with Panel(checked.varied, to_stderr=as_json) as panel:
-        panel.tell(cautions)
-        summary = ready.train(panel, allow_drift=allow_drift)
-        panel.tell(summary.notes)
-    with ignoring_broken_pipe(sys.stdout):
-        if as_json:
-            click.echo(strict_json(summary.json()))
-        else:
-            _tell(folder, checked.varied, summary)
+        return ready.train(allow_drift=allow_drift)
+    panel.varied = ready.sweep.varied
+    panel.say(f"{ready.folder}: {len(ready.sweep.members)} members")
+    with Store(ready.folder) as store:
+        panel.tell(store.notes if store.status == "created" else [])
+    summary = ready.train(panel, allow_drift=allow_drift)
+    panel.tell(summary.notes)
+    return summary
+
+
+def end(summary: "Summary", as_json: bool) -> None:
+    """Print how a run ended, and exit with the code that says so."""
+    from jaxloop.readers.terminal.output import ignoring_broken_pipe
+    from jaxloop.training import processes
+
+    if processes.leads():
+        with ignoring_broken_pipe(sys.stdout):
+            if as_json:
+                click.echo(strict_json(summary.json()))
+            else:
+                _tell(summary)
     if summary.signal:
         sys.exit(INTERRUPTED + summary.signal)
-    if summary.finished == 0:
+    if processes.leads() and summary.finished == 0:
         why = "all diverged" if not summary.stopped else "all diverged or were stopped"
         click.echo(f"jaxloop: no member finished: {why}", err=True)
         sys.exit(NO_MEMBER_FINISHED)
 
 
-def _tell(folder: Path, varied: list[str], summary: "Summary") -> None:
+def _tell(summary: "Summary") -> None:
     """Print how a run ended, and the next useful commands."""
-    from jaxloop.cli.panel import console
-    from jaxloop.cli.tables import best_table
-    from jaxloop.storage import run_folder
+    from jaxloop.readers.terminal.panel import console
+    from jaxloop.readers.terminal.tables import best_table
 
     if summary.best:
-        console().print(best_table(summary.best[:5], varied, summary.metric))
+        console().print(best_table(summary.best[:5], summary.varied, summary.metric))
     stopped = f", {summary.stopped} stopped" if summary.stopped else ""
     click.echo(
         f"{summary.finished} finished{stopped}, {summary.diverged} diverged of {summary.members} members in "
@@ -194,9 +214,10 @@ def _tell(folder: Path, varied: list[str], summary: "Summary") -> None:
     if summary.signal:
         done = f"{summary.share_done:.0%} of the steps are done and saved"
         click.echo(f"interrupted: {done}; `resume` goes on from there")
-    verb = "resume" if summary.signal else "best" if summary.best else "show"
-    logdir = shlex.quote(str(run_folder.members(folder)))
-    click.echo(f"tensorboard --logdir {logdir}\njaxloop {verb} {shlex.quote(str(folder))}")
+    run = shlex.quote(summary.run)
+    verbs = ["resume"] if summary.signal else ["report", "tb", "best"] if summary.best else ["show"]
+    for verb in verbs:
+        click.echo(f"jaxloop {verb} {run}")
 
 
 COMMANDS = (plan, population, resume, fork)

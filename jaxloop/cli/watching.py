@@ -11,10 +11,10 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from jaxloop.cli.ledger import standing
-from jaxloop.cli.panel import console
-from jaxloop.cli.tables import best_table
 from jaxloop.formatting import duration
+from jaxloop.readers.terminal.ledger import standing
+from jaxloop.readers.terminal.panel import console
+from jaxloop.readers.terminal.tables import best_table
 from jaxloop.storage.overview import Overview, overview
 from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
 from jaxloop.storage.store import Store

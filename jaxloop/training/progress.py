@@ -31,3 +31,9 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
+
+
+def tell_phase(observe: Observer, doing: str) -> None:
+    """Tell an observer that has a method `phase` what happens before the next turn, such as "compiling"."""
+    if phase := getattr(observe, "phase", None):
+        phase(doing)

@@ -20,6 +20,7 @@ class Summary:
       capacity, group_size: slots of the last program, and how many of them are vmapped together.
       devices, processes: that trained.
       metric: that members are ranked by.
+      varied: names of the axes.
       notes: what a reader of the results should know.
       share_done: of the members' steps, from 0 to 1.
       compile_seconds: of this process.
@@ -41,6 +42,7 @@ class Summary:
     devices: int
     processes: int
     metric: str
+    varied: list[str]
     notes: list[str]
     share_done: float
     compile_seconds: float

@@ -25,7 +25,7 @@ from jaxloop.training.checkpoint_policy import CheckpointPolicy, Due
 from jaxloop.training.failures import failures_told
 from jaxloop.training.preparation import prepared
 from jaxloop.training.programs import Next, Programs
-from jaxloop.training.progress import Observer, Progress
+from jaxloop.training.progress import Observer, Progress, tell_phase
 from jaxloop.training.recorder import Recorder
 from jaxloop.training.scheduler import Measured, RunToBudget, Scheduler, SchedulerOf, decide
 from jaxloop.training.signals import Interrupt
@@ -59,6 +59,7 @@ def train(
     """
     with ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt().listening())
+        tell_phase(observe, "checking code and data")
         origin = drift.origin(sweep, task)
         processes.agree(digest([sweep.toml(), origin]))
         notes: list[str] = []
@@ -154,8 +155,10 @@ class _Training:
         """Train a program's members; where its first turn finds too little device memory, with half the slots."""
         data = shared(self.task, self.programs.buckets[found.program], self.mesh)  # on their way while it compiles
         while True:
+            tell_phase(self.observe, f"compiling program {found.program + 1} of {len(self.programs.buckets)}")
             program, before = self.programs.compile(found.program), self.turn
             self.recorder.announce(program.metrics)
+            tell_phase(self.observe, "training the first turn")
             try:
                 return self._stream(found, program, data, checkpoint)
             except Exception as error:
@@ -278,6 +281,7 @@ class _Training:
             devices=self.mesh.size * processes.count(),
             processes=processes.count(),
             metric=self.store.metric,
+            varied=self.sweep.varied,
             notes=self.notes,
             share_done=self._progress(len(self.programs.buckets)).share_done,
             compile_seconds=round(self.programs.compile_seconds, 3),

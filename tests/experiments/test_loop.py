@@ -10,9 +10,9 @@ from helpers.loops import CASES, LOOP
 from helpers.stopping import Stopped, crash_at
 
 import jaxloop
-from jaxloop.cli.ledger import standing
 from jaxloop.errors import SweepError
 from jaxloop.experiments.verdict import Criteria, judge
+from jaxloop.readers.terminal.ledger import standing
 from jaxloop.readers.verify import verify
 
 

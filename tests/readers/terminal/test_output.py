@@ -7,7 +7,7 @@ import signal
 import pytest
 from helpers import line
 
-from jaxloop.cli.output import ignoring_broken_pipe, replace_unencodable
+from jaxloop.readers.terminal.output import ignoring_broken_pipe, replace_unencodable
 from jaxloop.training.signals import Interrupt
 
 

@@ -1,0 +1,1 @@
+"""What a person sees in a terminal or a notebook: a live panel, tables, a ledger in words."""

@@ -1,0 +1,197 @@
+"""What a person sees while a run goes: a live panel in a terminal or a notebook, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.spinner import Spinner
+from rich.text import Text
+
+from jaxloop.formatting import duration
+from jaxloop.readers.terminal.output import ignoring_broken_pipe
+
+if TYPE_CHECKING:
+    from jaxloop.training.progress import Progress
+
+PLAIN_EVERY = 5.0  # seconds between plain lines
+TABLE_EVERY = 0.5  # seconds between two looks at the store
+REFRESHES = 4  # a second, of what moves by time alone
+WIDE = 500  # columns where there is no terminal
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich's own would end the process
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return where tables are printed: as wide as the terminal, and into a file or a pipe as wide as they are."""
+    terminal = _Console(stderr=stderr)
+    return terminal if is_live(terminal) else _Console(stderr=stderr, width=WIDE)
+
+
+def is_live(screen: Console) -> bool:
+    """Return whether what is printed can be printed over: in a terminal, and in a notebook."""
+    return screen.is_terminal or screen.is_jupyter
+
+
+class _Seen(NamedTuple):
+    """Where a run was at the end of a turn, and when that was seen.
+
+    Attributes:
+      at: of the monotonic clock.
+      share: of all member-steps that were done.
+      speed: shares a second.
+      rest: what is drawn below the bar.
+    """
+
+    at: float
+    share: float
+    speed: float
+    rest: list[RenderableType]
+
+
+class Panel:
+    """An observer of a run, from its first phase on; a context that leaves the terminal as it was.
+
+    Args:
+      varied: names of the axes, for the table of best configs; they may be set later.
+      to_stderr: whether stdout is left to others.
+      quiet: whether nothing is shown.
+    """
+
+    def __init__(self, varied: list[str] | None = None, *, to_stderr: bool = False, quiet: bool = False) -> None:
+        self.varied, self.quiet = varied or [], quiet
+        self.console = console(stderr=to_stderr)
+        self.begun = self.phase_at = time.monotonic()
+        self.doing = ""
+        self.seen: _Seen | None = None
+        self.said, self.notes, self.rounds = 0.0, 0, 0
+        # drawn by a thread of rich's own, from what it was last given: no reading of the store there
+        self.live = (
+            Live(
+                console=self.console,
+                get_renderable=self._drawn,
+                refresh_per_second=REFRESHES,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            if is_live(self.console) and not quiet
+            else None
+        )
+
+    def __enter__(self) -> "Panel":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def phase(self, doing: str) -> None:
+        """Say what happens before the next turn: "compiling program 1 of 3"."""
+        self.doing, self.phase_at = doing, time.monotonic()
+        if not self.live and not self.quiet:
+            with ignoring_broken_pipe(self._stream):
+                print(doing, file=self._stream, flush=True)
+
+    def __call__(self, progress: "Progress") -> None:
+        self.doing = ""
+        self.tell(progress.notes)
+        now = time.monotonic()
+        if self.quiet or (
+            progress.remaining_member_steps and now - self.said < (TABLE_EVERY if self.live else PLAIN_EVERY)
+        ):
+            return
+        self.said = now
+        ledger = progress.store.ledger()
+        self._tell_rounds(ledger)
+        with ignoring_broken_pipe(self._stream):
+            if self.live:
+                self.seen = _seen(progress, self._rest(progress, ledger))
+                self.live.refresh()
+            else:
+                print(_line(progress, ledger), file=self._stream, flush=True)
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        if not self.quiet:
+            with ignoring_broken_pipe(self._stream):
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def tell(self, notes: list[str]) -> None:
+        """Print those of a run's notes that have not been printed yet."""
+        with ignoring_broken_pipe(sys.stderr):
+            for note in notes[self.notes :]:
+                print(f"jaxloop: {note}", file=sys.stderr, flush=True)
+        self.notes = len(notes)
+
+    @property
+    def _stream(self) -> Any:
+        return sys.stderr if self.console.stderr else sys.stdout
+
+    def _tell_rounds(self, ledger: list[dict[str, Any]]) -> None:
+        """Print what a loop has recorded since the last turn."""
+        from jaxloop.readers.terminal.ledger import summary_lines
+
+        lines = summary_lines(ledger)
+        with ignoring_broken_pipe(self._stream):
+            for line in lines[self.rounds :]:
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.rounds = len(lines)
+
+    def _drawn(self) -> RenderableType:
+        """Return the panel as of now; within a turn, its bar goes on at the speed of the turns before."""
+        now = time.monotonic()
+        parts: list[RenderableType] = []
+        if seen := self.seen:
+            share = min(1.0, seen.share + seen.speed * (now - seen.at))
+            columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"))
+            bar = Bar(*columns, expand=True)
+            left = f", {duration((1 - share) / seen.speed)} left" if seen.speed > 0 else ""
+            bar.add_task(f"{duration(now - self.begun)}{left}", total=1000, completed=round(1000 * share))
+            parts = [bar, *seen.rest]
+        if self.doing or not parts:
+            told = f"{self.doing or 'starting'}, {duration(now - self.phase_at)}"
+            parts.append(Spinner("dots", Text(told)))
+        return Group(*parts)
+
+    def _rest(self, progress: "Progress", ledger: list[dict[str, Any]]) -> list[RenderableType]:
+        """Return what stands below the bar until the next look at the store."""
+        from jaxloop.readers.terminal.ledger import standing
+        from jaxloop.readers.terminal.tables import best_table
+        from jaxloop.storage.ranking import ranked, with_finite_mean
+
+        rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
+        lines = [str(progress.store.name), _line(progress, ledger), *standing(ledger)]
+        table = [best_table(rows, self.varied, str(progress.store.metric))] if rows else []
+        return [*map(Text, lines), *table]
+
+
+def _seen(progress: "Progress", rest: list[RenderableType]) -> _Seen:
+    done = progress.earlier_member_steps + progress.member_steps
+    speed = progress.member_steps_per_second / max(1, done + progress.remaining_member_steps)
+    return _Seen(time.monotonic(), progress.share_done, speed, rest)
+
+
+def _line(progress: "Progress", ledger: list[dict[str, Any]]) -> str:
+    counts, rate = progress.store.counts(), progress.member_steps_per_second
+    speed = f"{rate:,.0f} member-steps/s  {progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
+    begun = [record for record in ledger if record["kind"] == "stage"]
+    stage = f"of round {begun[-1]['round']}, {begun[-1]['stage']}  " if begun else ""
+    return (
+        f"{progress.share_done:4.0%}  {stage}{speed}"
+        f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
+        f"{scheduled(counts)}waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
+    )
+
+
+def scheduled(counts: dict[str, int]) -> str:
+    """Return how many members a scheduler has stopped or paused, where there are any."""
+    return "".join(f"{status} {counts[status]}  " for status in ("stopped", "paused") if counts[status])
