@@ -31,15 +31,17 @@ if TYPE_CHECKING:
 @sweep_file
 @overrides
 @click.option("--seeds", type=click.IntRange(1), help="Short for --set axes.seed.count=N.")
+@click.option("--compile", is_flag=True, help="Compile the programs, and measure instead of estimating.")
 @as_json
-def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, as_json: bool) -> None:
+def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, compile: bool, as_json: bool) -> None:
     """Plan a sweep: members, programs, memory, disk, FLOPs. Nothing is run or written."""
     overrides = _checked_without_jax(file, overrides, seeds)
-    from jaxloop import api
+    from jaxloop.tasks.of_sweep import read
+    from jaxloop.training import host
     from jaxloop.training import plan as planning
 
-    start_jax()
-    found = planning.plan(*api.read(file, overrides))
+    host.prepare()
+    found = planning.plan(*read(file, overrides), compile=compile)
     click.echo(strict_json(found.json()) if as_json else planning.text(found))
 
 

@@ -129,7 +129,7 @@ def compiled(
     state = jax.eval_shape(one.init, hparams)
     chosen = limits.capacity is not None or sweep.document.population.capacity != "auto"
     narrowest = limits.group_size or smallest_group(sweep)
-    counts = _slot_counts(sweep, task, bucket, mesh, limits)
+    counts = slot_counts(sweep, task, bucket, mesh, limits)
     if chosen:
         return _compiled(sweep, task, bucket, mesh, state, counts)
     while True:
@@ -202,7 +202,7 @@ def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mes
     return streamed(populated(program))
 
 
-def _slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: SlotLimits) -> SlotCounts:
+def slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: SlotLimits) -> SlotCounts:
     """Return the program's capacity and group size: the limits' own, else the sweep's, else chosen."""
     settings, cpu = sweep.document.population, devices.on_cpu(mesh)
     capacity, group_size, processes = limits.capacity, limits.group_size, limits.processes

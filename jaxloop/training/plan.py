@@ -1,4 +1,4 @@
-"""`jaxloop plan`: what a sweep would cost, from its compiled programs. Nothing is run."""
+"""`jaxloop plan`: what a sweep would cost, from shapes or from its compiled programs. Nothing is run."""
 
 import math
 import time
@@ -13,8 +13,8 @@ from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions
 from jaxloop.core.checks import check_sweep
-from jaxloop.core.program import SlotLimits, compiled
-from jaxloop.core.shapes import step_flops
+from jaxloop.core.program import SlotCounts, SlotLimits, compiled, slot_counts
+from jaxloop.core.shapes import one_member, params_shapes, resident, step_flops, working_set
 from jaxloop.core.task import Task
 from jaxloop.formatting import scaled
 from jaxloop.sweep.hparams import KINDS
@@ -54,14 +54,14 @@ class PlannedSizeClass:
 
 @dataclass(frozen=True)
 class PlannedProgram:
-    """What one compiled program takes.
+    """What one program takes.
 
     Attributes:
       members: how many it trains.
       static: the hparams that they share as constants.
       capacity, group_size: its slots, and how many of them are vmapped together.
-      memory_bytes_per_device: as the compiler planned it.
-      compile_seconds: as measured here.
+      memory_bytes_per_device: as the compiler planned it; not compiled, an estimate from shapes.
+      compile_seconds: as measured here; None if it was not compiled.
       padding: the share of its work that is padding.
     """
 
@@ -70,7 +70,7 @@ class PlannedProgram:
     capacity: int
     group_size: int
     memory_bytes_per_device: int
-    compile_seconds: float
+    compile_seconds: float | None
     padding: float
     size_classes: list[PlannedSizeClass]
 
@@ -100,15 +100,18 @@ class Plan:
         return asdict(self)
 
 
-def plan(sweep: Sweep, task: Task) -> Plan:
-    """Compile a sweep's programs and return what they would take.
+def plan(sweep: Sweep, task: Task, *, compile: bool = True) -> Plan:
+    """Return what a sweep's programs would take.
+
+    Args:
+      compile: them, for what only the compiler knows: memory as planned, and how long compiling takes.
 
     Raises:
       SweepError: the sweep asks of the task what it has not.
     """
     checked, buckets = check_sweep(sweep, task), size_classes.buckets(sweep, task)
     mesh = devices.member_mesh()
-    programs = [_program(sweep, task, bucket, mesh) for bucket in buckets]
+    programs = [_program(sweep, task, bucket, mesh, compile=compile) for bucket in buckets]
     return Plan(
         members=len(sweep.members),
         axes={name: _axis(sweep, name) for name in sweep.document.all_axes()},
@@ -125,33 +128,47 @@ def _axis(sweep: Sweep, name: str) -> PlannedAxis:
     return PlannedAxis(sweep.kinds[name], KINDS[sweep.kinds[name]], len(values))
 
 
-def _program(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh) -> PlannedProgram:
-    started = time.perf_counter()
+def _program(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, *, compile: bool) -> PlannedProgram:
     tuned = partial(group_tuner.remembered, sweep, task, bucket, mesh)
-    memory_bytes = host.memory_bytes(mesh) or math.inf
-    program = compiled(sweep, task, bucket, mesh, SlotLimits(tuned=tuned, memory_bytes=memory_bytes))
+    limits = SlotLimits(tuned=tuned, memory_bytes=host.memory_bytes(mesh) or math.inf)
+    seconds = None
+    if compile:
+        started = time.perf_counter()
+        program = compiled(sweep, task, bucket, mesh, limits)
+        seconds = round(time.perf_counter() - started, 2)
+        counts, memory_bytes = SlotCounts(program.capacity, program.group_size), program.memory_bytes
+    else:
+        counts = slot_counts(sweep, task, bucket, mesh, limits)
+        memory_bytes = _memory_bytes(sweep, task, bucket, mesh, counts)
     return PlannedProgram(
         members=len(bucket.numbers),
         static={name: plain(value) for name, value in bucket.static.items()},
-        capacity=program.capacity,
-        group_size=program.group_size,
-        memory_bytes_per_device=program.memory_bytes,
-        compile_seconds=round(time.perf_counter() - started, 2),
+        capacity=counts.capacity,
+        group_size=counts.group_size,
+        memory_bytes_per_device=memory_bytes,
+        compile_seconds=seconds,
         padding=round(size_classes.padding_waste(sweep, task, bucket), 4),
-        size_classes=[
-            _size_class(sweep, task, bucket, part, params)
-            for part, params in zip(bucket.size_classes, program.params, strict=True)
-        ],
+        size_classes=[_size_class(sweep, task, bucket, part) for part in bucket.size_classes],
     )
 
 
-def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket, params: Any) -> PlannedSizeClass:
+def _memory_bytes(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, counts: SlotCounts) -> int:
+    """Estimate a device's memory: its slots' state, coming in and going out, a group's working set, the data."""
+    one, hparams = one_member(sweep, task, bucket)
+    state = jax.eval_shape(one.init, hparams)
+    of_a_slot = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    data = sum(x.nbytes for split in resident(task, bucket).values() for x in split.values())
+    in_use = working_set(sweep, task, bucket) * counts.group_size
+    return round(2 * of_a_slot * counts.capacity / mesh.size + in_use + data)
+
+
+def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket) -> PlannedSizeClass:
     a_step = step_flops(sweep, task, part)
     return PlannedSizeClass(
         members=len(part.numbers),
         padded_to={name: part.sizes.get(name) or plain(part.static[name]) for name in bucket.sizes},
         padding=round(size_classes.padding_waste(sweep, task, part), 4),
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params_shapes(task, part))),
         flops_per_member_step=a_step,
         flops=a_step * sum(sweep.members[number]["steps"] for number in part.numbers),
     )
@@ -168,10 +185,12 @@ def text(planned: Plan) -> str:
     for program in programs:
         named = "".join(f" {name}={program.static[name]}" for name in own)
         padding = f", {program.padding:.0%} of the work is padding" if program.padding else ""
+        about = "about " if program.compile_seconds is None else ""
+        took = f", compiled in {program.compile_seconds} s" if program.compile_seconds is not None else ""
         lines.append(
             f"  program{named}: {program.members} members on {program.capacity} slots, "
-            f"vmapped {program.group_size} at a time, {scaled(program.memory_bytes_per_device)}B a device, "
-            f"compiled in {program.compile_seconds} s{padding}"
+            f"vmapped {program.group_size} at a time, {about}{scaled(program.memory_bytes_per_device)}B a device"
+            f"{took}{padding}"
         )
         for part in program.size_classes:
             sizes = " ".join(f"{name}={size}" for name, size in part.padded_to.items())
@@ -182,5 +201,7 @@ def text(planned: Plan) -> str:
             )
     lines.append(f"  disk: at most about {scaled(planned.disk_bytes)}B at a time")
     lines.append(f"  in all: {scaled(planned.total_flops)}FLOP")
+    if any(program.compile_seconds is None for program in programs):
+        lines.append("  estimated from shapes; --compile measures memory and compiling")
     lines += [f"  note: {note}" for note in planned.notes]
     return "\n".join(lines)

@@ -103,6 +103,7 @@ class Panel:
 
     def __call__(self, progress: "Progress") -> None:
         self.doing = ""
+        self.varied = self.varied or progress.store.varied
         self.tell(progress.notes)
         now = time.monotonic()
         if self.quiet or (
