@@ -34,7 +34,8 @@ def test_every_package_that_jaxloop_imports_is_required():
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.split(".")[0])
     foreign = imported - sys.stdlib_module_names - {"jaxloop"}
-    of_others = {"typing_extensions", "optuna"}  # pydantic requires it; an extra
+    extras = {"optuna", "matplotlib", "pandas", "polars", "pyarrow", "safetensors"}
+    of_others = {"typing_extensions", *extras}  # pydantic requires it
     missing = {name for name in foreign - of_others if not set(map(normal, distributions[name])) & required}
     assert not missing
 

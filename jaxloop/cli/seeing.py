@@ -81,17 +81,18 @@ def _tell(found: "Comparison", k: int) -> None:
 
 @click.command()
 @several_runs
-@click.option("--all", "every", is_flag=True, help="Show all members, not the best 64 alone.")
+@click.option("--all", "every", is_flag=True, help="Show all members, not the best 24 alone.")
 @click.option("--members", help="Show these members alone, such as 3,17.")
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, help="0: any that is free.")
 def tb(runs: tuple[Path, ...], every: bool, members: str | None, port: int) -> None:
-    """Start TensorBoard on the summary and the best 64 members of one run or several."""
+    """Start TensorBoard on the summary and the best 24 members of one run or several."""
     from jaxloop.readers import board
 
     numbers = [part.strip() for part in members.split(",")] if members else None
     with board.logdir(runs, every=every, members=numbers) as folder:
+        port = port or board.free_port()
         command = board.command(folder, port)
-        click.echo(f"{shlex.join(command)}\nCtrl-C ends it")
+        click.echo(f"{shlex.join(command)}\n{board.address(runs[0], port)}\nCtrl-C ends it")
         sys.exit(board.serve(command, folder, runs))
 
 

@@ -1,10 +1,13 @@
 """TensorBoard on what can be read of a run: its summary and its best members, in a log directory of links."""
 
 import importlib.util
+import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +18,9 @@ from jaxloop.storage.ranking import ranked
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 
-BEST = 64  # members that are shown unless others are asked for
+BEST = (
+    24  # members that are shown unless others are asked for: TensorBoard unticks all runs where there are over 40
+)
 REFRESH = 30.0  # seconds between two summaries of runs that still train
 
 
@@ -24,7 +29,7 @@ def logdir(runs: Sequence[Path], *, every: bool = False, members: Sequence[str] 
     """Give a log directory, deleted afterwards: of each run its summary as of now, and links to members' folders.
 
     Args:
-      every: all members, in place of the best 64.
+      every: all members, in place of the best 24.
       members: these alone, by number or the beginning of an id.
 
     Raises:
@@ -78,6 +83,20 @@ def command(folder: Path, port: int) -> list[str]:
         raise SweepError('TensorBoard is not installed: pip install "jaxloop[tensorboard]"')
     options = ["--logdir", str(folder), "--host", "localhost", "--port", str(port), "--reload_interval", "5"]
     return [sys.executable, "-m", "tensorboard.main", *options]
+
+
+def address(run: Path, port: int) -> str:
+    """Return where TensorBoard shows a run, the metric that members are ranked by pinned on top."""
+    with Store(run) as store:
+        pinned = json.dumps([{"plugin": "scalars", "tag": store.metric}])
+    return f"http://localhost:{port}/?smoothing=0&pinnedCards={urllib.parse.quote(pinned)}#timeseries"
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
 
 
 def serve(command: Sequence[str], folder: Path, runs: Sequence[Path]) -> int:

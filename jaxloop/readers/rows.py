@@ -51,7 +51,7 @@ def of_curves(store: Store) -> list[Row]:
 def as_csv(rows: Sequence[Row]) -> str:
     """Return rows as CSV, a column for each name that any of them has."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns(rows))
+    writer = csv.DictWriter(text, columns(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -113,7 +113,7 @@ class _Writer:
             found["turns/running"][turn] = len(on) - len(left)
             for name, status in ends.items():
                 found[f"turns/{name}"][turn] = sum(members[number].status == status for number in left)
-        self._scalars("members", found)
+        self._scalars("counts", found)
 
     def _scalars(self, run: str, tags: Mapping[str, Mapping[int, float]]) -> None:
         """Write a run of scalars, by tag and step."""
@@ -191,7 +191,7 @@ def _quantiles(values: np.ndarray, mode: str | None) -> dict[str, np.ndarray]:
 def _over_seeds(steps: np.ndarray, values: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray]:
     """Return a config's steps, and at each the mean over its members and the standard error, 0 for one member."""
     measured = np.isfinite(values).any(0)
-    values = values[:, measured]
+    values = values[:, measured].astype(np.float64)  # squares of large float32 overflow
     count, mean = np.isfinite(values).sum(0), np.nanmean(values, axis=0)
     variance = np.nansum((values - mean) ** 2, axis=0) / np.maximum(count - 1, 1)
     return steps[measured].tolist(), mean, np.sqrt(variance / count)

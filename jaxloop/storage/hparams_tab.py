@@ -12,17 +12,21 @@ from jaxloop.storage import tensorboard
 from jaxloop.storage.absent import absent
 from jaxloop.storage.ranking import metrics_in_order
 from jaxloop.storage.store import Store
+from jaxloop.sweep.catalog import REPLICATES
 
 with absent("torch"):
     from tensorboardX.proto import api_pb2, event_pb2
+
+DIFFERS = b"\x38\x01"  # `differs = true` of TensorBoard's HParamInfo, a field that tensorboardX does not have yet
 
 
 def write(folder: Path, members: Sequence[Mapping[str, Any]], store: Store) -> None:
     """Declare a run's hparams and metrics to TensorBoard, in a file that replaces the one before.
 
-    TensorBoard shows them in this order, the first five of each at once: axes, then hparams that all members
-    share; the metric that members are ranked by, then the others. It takes the first declaration that it finds; a
-    run that has grown may have more of both.
+    TensorBoard shows the first five of each at once: of hparams, by name, those that are marked as differing; of
+    metrics, in this order. So axes alone are declared, without seeds, which a row averages over; the metric that
+    members are ranked by comes first. TensorBoard takes the first declaration that it finds; a run that has grown
+    may have more of both.
 
     Args:
       folder: of all members' folders.
@@ -34,9 +38,11 @@ def write(folder: Path, members: Sequence[Mapping[str, Any]], store: Store) -> N
         for name, value in hparams.items():
             values.setdefault(name, []).append(value)
     experiment = api_pb2.Experiment()
-    axes = [name for name in store.varied if name in values]
-    for name in [*axes, *(name for name in values if name not in axes)]:
-        _declare(experiment.hparam_infos.add(name=name), values[name])
+    axes = [name for name in store.varied if name in values and name not in REPLICATES]
+    for name in axes or values:
+        info = experiment.hparam_infos.add(name=name)
+        _declare(info, values[name])
+        info.MergeFromString(DIFFERS)
     for tag in metrics_in_order(store):
         experiment.metric_infos.add().name.tag = tag
     events = tensorboard.Events(folder)
