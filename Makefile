@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test quick mutants dist clean
+.PHONY: demo test quick mutants docs dist clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,9 @@ quick: $(INSTALLED)  ## the tests that take seconds
 mutants: $(INSTALLED)  ## which changes of the code no quick test notices; an hour
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[mutants]"
 	$(BIN)/mutmut run
+
+docs: $(INSTALLED)  ## the documentation, in build/site
+	$(BIN)/mkdocs build --quiet
 
 dist: $(INSTALLED)  ## the wheel and the source distribution, in dist/
 	$(BIN)/python -m build

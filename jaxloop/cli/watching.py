@@ -39,19 +39,20 @@ def watch(run: Path, every: float, *, once: bool) -> None:
     screen = console()
     with Store(run) as store:
         if once or not screen.is_terminal:
-            screen.print(_render(store, overview(store)))
+            screen.print(rendered(store))
             return
         with Live(console=screen, auto_refresh=False) as live:
             while True:
                 seen = overview(store)
-                live.update(_render(store, seen), refresh=True)
+                live.update(rendered(store, seen), refresh=True)
                 if seen.state.status not in ("created", "running"):
                     return
                 time.sleep(every)
 
 
-def _render(store: Store, seen: Overview) -> Group:
+def rendered(store: Store, seen: Overview | None = None) -> Group:
     """Return the panel: progress, the loop's standing, the best configs, a curve and a heatmap."""
+    seen = seen or overview(store)
     bar = Bar(TextColumn(escape(store.name)), BarColumn(40), TextColumn("{task.percentage:>3.0f}%"))
     bar.add_task("", total=1000, completed=round(1000 * seen.share_done))
     counts = "  ".join(f"{status} {count}" for status, count in seen.state.counts.items() if count)

@@ -168,6 +168,7 @@ def test_tensorboard_shows_axes_and_the_ranked_metric_on_its_first_screens(tmp_p
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(30)
+        server.stdout.close()
     assert server.returncode == 0
 
 
