@@ -61,13 +61,14 @@ function show(run) {
   next(body, run);
   loopFigures(body, run);
   curves(body, run);
-  heatmaps(body, run);
+  const pairs = heatmaps(body, run);
+  if (pairs) importances(pairs, run);
   let table = null;
   parallel(body, run, (configs) => table.choose(configs));
   table = configTable(body, run);
   const more = element("div", { class: "figures" });
   body.append(element("h2", {}, "More"), more);
-  importances(more, run);
+  if (!pairs) importances(more, run);
   scatter(more, run);
   lineage(more, run);
   ledgerTable(body, run);

@@ -205,7 +205,7 @@ function heatmapOption(run, first, second, statistic) {
 function heatmaps(parent, run) {
   const pairs = run.axes.flatMap((_, first) => run.axes.slice(first + 1).map((__, more) => [first, first + 1 + more]))
     .filter((pair) => pair.every((place) => (run.axes[place].values?.length ?? 2) > 1));
-  if (!pairs.length) return;
+  if (!pairs.length) return null;
   const chosen = { statistic: "best config" };
   const made = [];
   parent.append(element("h2", {}, "Axes, by pairs"), element("div", { class: "controls" },
@@ -215,6 +215,7 @@ function heatmaps(parent, run) {
   for (const [first, second] of pairs) {
     made.push(figure(box, `heatmap ${run.axes[first].name} ${run.axes[second].name}`, () => heatmapOption(run, first, second, chosen.statistic)));
   }
+  return box;
 }
 
 function parallelAxis(axis, dim) {
