@@ -1,5 +1,6 @@
 """The commands at both ends of a project: files to start from, and disk space to get back."""
 
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def clean(runs: tuple[Path, ...], yes: bool, whole: bool, as_json: bool) -> None
         click.echo(strict_json([{**each.json(), "deleted": yes} for each in found]))
         return
     for each in found:
-        names = ", ".join(path.name for path in each.paths) or "nothing"
+        held = Counter("the whole run" if path == each.run else path.name for path in each.paths)
+        names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in held.items()) or "nothing"
         click.echo(f"{each.run}: {'deleted' if yes else 'would delete'} {names}, {scaled(each.bytes)}B")
     if not yes:
         click.echo("nothing was deleted; --yes does it", err=True)

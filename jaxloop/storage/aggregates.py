@@ -107,7 +107,8 @@ class _Writer:
         members, turns = self.store.members(), self.store.turns()
         ends = {"finished": Status.FINISHED, "diverged": Status.DIVERGED}
         found: dict[str, dict[int, float]] = {f"turns/{name}": {} for name in ("running", *ends)}
-        for turn in range(1 + max((max(began, ended or 0) for began, ended in turns.values()), default=-1)):
+        first = min((began for began, _ in turns.values()), default=0)
+        for turn in range(first, 1 + max((max(began, ended or 0) for began, ended in turns.values()), default=-1)):
             on = [number for number, (began, _) in turns.items() if began <= turn]
             left = [number for number in on if (ended := turns[number][1]) is not None and ended <= turn]
             found["turns/running"][turn] = len(on) - len(left)

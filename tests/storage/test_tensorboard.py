@@ -119,7 +119,7 @@ def test_torch_is_not_loaded_to_write_events(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_run_that_grows_declares_all_its_hparams_and_metrics_once(tmp_path):
+def test_a_run_that_grows_declares_all_its_axes_and_metrics_once(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -137,8 +137,55 @@ def test_a_run_that_grows_declares_all_its_hparams_and_metrics_once(tmp_path):
     events.Reload()
     content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
     declared = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
-    assert {"decay", "initial_scale", "ema_decay", "learning_rate"} <= {
-        info.name for info in declared.hparam_infos
-    }
+    assert {info.name for info in declared.hparam_infos} == set(run.store.varied) >= {"decay", "ema_decay"}
+    assert declared.metric_infos[0].name.tag == run.store.metric
     assert {info.name.tag for info in declared.metric_infos} == set(run.store.metric_names())
     assert "validation/ema/loss" in run.store.metric_names()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_summary_has_quantiles_of_all_members_and_bands_of_the_best(run):
+    """By TensorBoard's own reader, against NumPy on the members' curves."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run.path / "summary"
+    metric, curves = run.store.metric, run.curves(run.store.metric)
+
+    def scalars(name, tag):
+        events = EventAccumulator(str(folder / name))
+        events.Reload()
+        return [event.value for event in events.Scalars(tag)]
+
+    np.testing.assert_allclose(scalars("quantile-50", metric), np.median(curves, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(scalars("quantile-10", metric), np.quantile(curves, 0.1, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(scalars("best", metric), curves.max(0), rtol=1e-6)
+    best = run.summary.best[0]
+    (first,) = [path.name for path in folder.iterdir() if path.name.startswith("config-1-")]
+    mine = curves[best.members]
+    np.testing.assert_allclose(scalars(first, metric), mine.mean(0), rtol=1e-6)
+    lower = mine.mean(0) - mine.std(0, ddof=1) / np.sqrt(len(mine))
+    np.testing.assert_allclose(scalars(first, f"with standard error/{metric}/lower"), lower, rtol=1e-5)
+    assert scalars("counts", "turns/running")[0] == 6
+    assert scalars("counts", "turns/finished")[-1] == 6
+    tags = EventAccumulator(str(folder / "best"))
+    tags.Reload()
+    assert not [tag for tag in tags.Tags()["scalars"] if tag.startswith("test/")]  # curves of one point are text
+    overview = EventAccumulator(str(folder / "overview"))
+    overview.Reload()
+    (text,) = overview.Tensors("overview/text_summary")
+    assert f"{best.metrics['test/accuracy']:.4g}" in text.tensor_proto.string_val[0].decode()
+    assert overview.Tensors("custom_scalars__config__")
+
+
+def test_a_summary_that_is_written_again_replaces_the_one_before(run):
+    from jaxloop.storage.aggregates import Aggregates
+
+    before = {path.parent: path for path in (run.path / "summary").rglob("events*")}
+    aggregates = Aggregates(run.path / "summary")
+    aggregates.write(run.store)
+    after = {path.parent: path for path in (run.path / "summary").rglob("events*")}
+    assert after.keys() == before.keys()
+    assert not set(after.values()) & set(before.values())
+    aggregates.took = 1e6
+    aggregates.refresh(run.store)  # it was written a moment ago, and takes long
+    assert {path.parent: path for path in (run.path / "summary").rglob("events*")} == after

@@ -1,0 +1,66 @@
+"""What a person sees in a terminal: a word at once, each phase, and something that moves while nothing happens."""
+
+import contextlib
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+from conftest import JAXLOOP
+
+
+def screen(arguments, folder, **environment):
+    """All that a command prints into a terminal of its own, and its exit code."""
+    ours, theirs = pty.openpty()
+    command = subprocess.Popen(
+        [JAXLOOP, *arguments],
+        cwd=folder,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    text = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 1 << 16):
+            text += part
+    os.close(ours)
+    return text.decode(), command.wait()
+
+
+@pytest.mark.slow
+def test_each_phase_is_told_and_the_panel_moves_while_a_program_compiles(tiny, tmp_path):
+    # nothing compiled before is at hand, so that compiling takes seconds
+    text, code = screen(
+        ["population", tiny.name, "--out", "run"], tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache")
+    )
+    assert code == 0
+    places = [
+        text.index(phase)
+        for phase in ("reading tiny.toml", "starting JAX", "reading data", "compiling program 1 of 1")
+    ]
+    assert places == sorted(places)
+    moments = re.findall(r"compiling program 1 of 1, (\d+) s", text)
+    assert len(set(moments)) > 1  # redrawn by time alone
+    assert "6 finished, 0 diverged" in text
+    assert text.rstrip().splitlines()[-1].startswith("jaxloop best run")
+    watched, code = screen(["watch", "run"], tmp_path)
+    assert code == 0
+    assert "best validation/accuracy:" in watched
+
+
+def test_plain_output_has_a_line_for_each_phase_and_none_of_a_terminals_codes(tiny, jaxloop_command, tmp_path):
+    done = jaxloop_command("population", tiny, "--out", tmp_path / "run", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"reading {tiny}"
+    assert {"starting JAX", "reading data", "compiling program 1 of 1"} <= set(lines)
+    assert "\x1b" not in done.stdout
+
+
+def test_python_shows_no_panel_where_there_is_no_terminal(tiny, tmp_path, capfd):
+    import jaxloop
+
+    jaxloop.run(tiny, out=tmp_path / "run").close()
+    assert capfd.readouterr() == ("", "")
