@@ -81,7 +81,8 @@ def test_the_tour_runs_as_it_is_written(tmp_path):
 def test_the_worked_tasks_train_256_members(tmp_path, task):
     page = DOCS / "tasks.md"
     for block in blocks(page, "python") + blocks(page, "toml"):
-        (tmp_path / re.match(r"# (\w+\.\w+)\n", block)[1]).write_text(block)
+        if named := re.match(r"# (\w+\.\w+)\n", block):
+            (tmp_path / named[1]).write_text(block)
     plain, libraries = commands(page)
     words = shlex.split(plain if task.startswith("mytask") else libraries)[1:]
     done = subprocess.run(

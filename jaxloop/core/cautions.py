@@ -40,11 +40,11 @@ def averaged(sweep: Sweep, task: Task) -> list[str]:
     """Return how the metrics of a user's own task are averaged, where a split is evaluated in several batches."""
     size = sweep.document.evaluate.batch_size
     long = [name for name, split in task.data.splits().items() if name != "train" and length(split) > size]
-    if sweep.document.run.task in catalog.DATA or not long:
+    if sweep.document.run.task in catalog.DATA or not long or task.report:
         return []
     return [
         f"metrics are means over batches of evaluate.batch_size = {size} examples, averaged over "
-        f"{' and '.join(long)}: one that is no mean over examples, such as F1 or perplexity, depends on that size"
+        f"{' and '.join(long)}: what is no mean over examples, such as F1 or perplexity, belongs in `Task.report`"
     ]
 
 

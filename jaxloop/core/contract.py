@@ -53,7 +53,14 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
         if not isinstance(measured, dict) or not measured:
             rule = f"`metrics` needs to return {{metric: scalar}}, got {_kind(measured)}"
             raise _BrokenError(_place(task.metrics) + rule)
-        _scalars("metrics", task.metrics, measured)
+        if task.report is None:
+            _scalars("metrics", task.metrics, measured)
+            return
+        reported = _traced("report", task.report, bucket, example, measured)
+        if not isinstance(reported, dict) or not reported:
+            rule = f"`report` needs to return {{metric: scalar}}, got {_kind(reported)}"
+            raise _BrokenError(_place(task.report) + rule)
+        _scalars("report", task.report, reported)
     except _BrokenError as error:
         yield str(error)
 

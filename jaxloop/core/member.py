@@ -202,7 +202,7 @@ class _Member:
         return self._measured(hparams, state, average_over)
 
     def _measured(self, hparams: Hparams, state: TrainState, average_over: Callable[..., Metrics]) -> Metrics:
-        """Return the metrics of a member's parameters, and as "ema/..." of their average."""
+        """Return the metrics of a member's parameters, and as "ema/..." those of their average."""
 
         def of(params: Any) -> Any:
             def metrics(batch: Any) -> Any:
@@ -210,7 +210,11 @@ class _Member:
                     found = self.task.metrics(computed(params, hparams), batch, hparams)
                 return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
 
-            return average_over(metrics)
+            means = average_over(metrics)
+            if self.task.report is None:
+                return means
+            found = self.task.report(means, hparams)
+            return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
 
         found = of(state.params)
         if "ema_decay" in hparams:

@@ -104,6 +104,9 @@ class Task:
       init: `(key, hparams) -> params`, any pytree of float arrays.
       loss: `(params, batch, key, hparams) -> (scalar, {metric: scalar})`.
       metrics: `(params, batch, hparams) -> {metric: scalar}`, means over the batch; averaged over a split.
+      report: `({name: mean}, hparams) -> {metric: scalar}`: metrics of a split that are not means over its
+        examples, such as F1 or perplexity, computed from means that are. `metrics` may then give arrays, such as
+        the shares of a confusion matrix. None: `metrics` gives them all.
       data: the three splits.
       hparams: defaults by name. A float is traced, a `jaxloop.size` padded, a `jaxloop.choice` switched:
         members may differ in it within one program. Any other int, bool or str is static: members that differ
@@ -127,6 +130,7 @@ class Task:
     learning_rate_multipliers: Callable[[Params, Hparams], Any] = lambda params, hparams: None
     decay_mask: Callable[[Params, Hparams], Any] = _matrices_and_larger
     hidden: Callable[[Params, Hparams], Any] = _matrices
+    report: Callable[[Metrics, Hparams], Metrics] | None = None
     # what `core.shapes` has traced: it refers to the task, and is kept here so that both are freed together
     traced: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -97,7 +97,9 @@ class Panel:
     def phase(self, doing: str) -> None:
         """Say what happens before the next turn: "compiling program 1 of 3"."""
         self.doing, self.phase_at = doing, time.monotonic()
-        if not self.live and not self.quiet:
+        if self.live and self.live.is_started:
+            self.live.refresh()
+        elif not self.quiet:
             with ignoring_broken_pipe(self._stream):
                 print(doing, file=self._stream, flush=True)
 
