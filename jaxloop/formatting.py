@@ -1,7 +1,8 @@
 """Numbers for people."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 PREFIXES = ["", "k", "M", "G", "T", "P", "E"]
 
@@ -28,3 +29,14 @@ def ranges(numbers: Sequence[int]) -> str:
     stops = [number for i, number in enumerate(numbers, 1) if i == len(numbers) or numbers[i] != number + 1]
     pairs = zip(starts, stops, strict=True)
     return " ".join(str(start) if start == stop else f"{start}-{stop}" for start, stop in pairs)
+
+
+def value(value: Any) -> str:
+    """Return an hparam or a measured value with four digits; a word as it is, "-" for none."""
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Return distinct values in ascending order, numbers before words, without None."""
+    known = {value for value in values if value is not None}
+    return sorted(known, key=lambda each: (isinstance(each, str), str(each) if isinstance(each, str) else each))

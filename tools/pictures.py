@@ -34,9 +34,9 @@ def report(run: Path) -> None:
 
 def tensorboard(run: Path) -> None:
     """The HPARAMS tab of `jaxloop tb`."""
-    port = board.free_port()
-    with board.logdir([run], every=True) as folder, browser(1200, 620) as driver:
-        server = subprocess.Popen(board.command(folder, port))
+    port = board.port(0)
+    with board.logdir([run], every=True) as shown, browser(1200, 620) as driver:
+        server = subprocess.Popen(board.command(shown.path, port))
         try:
             until(lambda: _serves(driver, f"http://localhost:{port}/#hparams"))
             time.sleep(15)  # while it reads 256 members

@@ -60,7 +60,7 @@ def _text(help: str) -> str:
 
 def _option(option: click.Option) -> str:
     metavar = "" if option.is_flag else f" {option.make_metavar(click.Context(cli))}"
-    return f"| `{option.opts[-1]}{metavar}` | {option.help or ''} |".replace("[max|min]", "max or min")
+    return f"| `{', '.join(option.opts)}{metavar}` | {option.help or ''} |".replace("[max|min]", "max or min")
 
 
 def keys() -> str:

@@ -154,5 +154,8 @@ def _shown(observe: Observer | None, progress: bool) -> AbstractContextManager[O
     if observe or not progress:
         return nullcontext(observe or (lambda seen: None))
     from jaxloop.readers.terminal.panel import Panel, console, is_live
+    from jaxloop.training import processes
 
+    if processes.are_several():
+        return nullcontext(lambda seen: None)
     return Panel(to_stderr=True) if is_live(console(stderr=True)) else nullcontext(lambda seen: None)

@@ -5,16 +5,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxloop.errors import SweepError
+from jaxloop.readers.run import Run, load
+from jaxloop.storage.destination import require_folder
+from jaxloop.storage.run_folder import exists
 from jaxloop.storage.seal import write_whole
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
+
+GENERATOR = '<meta name="generator" content="jaxloop">'  # of a page, so that another may replace it
 
 if TYPE_CHECKING:
     from jaxloop.experiments.advice import Finding
     from jaxloop.experiments.comparison import Comparison
 
 
-def advice(path: str | Path) -> "list[Finding]":
+AnyRun = str | Path | Run  # a run's folder, or the run itself
+
+
+def _folder(run: AnyRun) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
+
+
+def advice(path: AnyRun) -> "list[Finding]":
     """Return what the results of a run suggest to try next: importances, ends of axes, gaps, open questions.
 
     Args:
@@ -25,13 +37,11 @@ def advice(path: str | Path) -> "list[Finding]":
     """
     from jaxloop.experiments import advice as advising
 
-    with Store(Path(path)) as store:
+    with Store(_folder(path)) as store:
         return advising.advice(sweep.parse(store.sweep, source=str(path)), store)
 
 
-def compare(
-    first: str | Path, second: str | Path, *, metric: str | None = None, mode: str | None = None
-) -> "Comparison":
+def compare(first: AnyRun, second: AnyRun, *, metric: str | None = None, mode: str | None = None) -> "Comparison":
     """Compare the configs that two runs share, paired by seed: effects of the second run over the first.
 
     Args:
@@ -46,11 +56,11 @@ def compare(
     """
     from jaxloop.experiments import comparison
 
-    with Store(Path(first)) as ours, Store(Path(second)) as theirs:
+    with Store(_folder(first)) as ours, Store(_folder(second)) as theirs:
         return comparison.compare(ours, theirs, metric, mode)
 
 
-def report(*paths: str | Path, out: str | Path = "report.html") -> Path:
+def report(*paths: AnyRun, out: str | Path = "report.html") -> Path:
     """Write one HTML file about runs, which needs no network; with several, the first is compared with each other.
 
     Args:
@@ -63,18 +73,35 @@ def report(*paths: str | Path, out: str | Path = "report.html") -> Path:
     """
     from jaxloop.readers.report.page import page
 
+    if not paths:
+        raise SweepError("a report needs the folder of a run, or several")
     target = Path(out)
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise SweepError(
-            f"{target}: is a folder" if target.is_dir() else f"{target.absolute().parent}: no such folder"
-        )
-    runs = [_results(Path(path)) for path in paths]
+    _check_target(target)
+    runs = [_results(_folder(path)) for path in paths]
     comparisons = [_compared(paths[0], other) for other in paths[1:]]
-    write_whole(target, page(runs, [each for each in comparisons if each]))
+    write_whole(target, page(runs, comparisons))
     return target
 
 
-def draw(*paths: str | Path, out: str | Path, kind: str = "png") -> list[Path]:
+def _check_target(target: Path) -> None:
+    """Make sure that a page may be written there: into no run, and over no file but another page.
+
+    Raises:
+      SweepError: it may not.
+    """
+    parents = [parent for parent in target.absolute().parents if exists(parent)]
+    if target.suffix not in (".html", ".htm"):
+        raise SweepError(f"{target}: a report needs a name that ends in .html")
+    if target.is_dir():
+        raise SweepError(f"{target}: is a folder; a report is a file")
+    require_folder(target)
+    if parents:
+        raise SweepError(f"{target}: lies in the run {parents[0]}, which keeps its own files alone")
+    if target.exists() and GENERATOR not in target.read_text(encoding="utf-8", errors="replace")[:2000]:
+        raise SweepError(f"{target}: exists already, and is no report: choose another name")
+
+
+def draw(*paths: AnyRun, out: str | Path, kind: str = "png") -> list[Path]:
     """Draw the figures of runs into files, with matplotlib, and return their paths.
 
     Args:
@@ -87,16 +114,19 @@ def draw(*paths: str | Path, out: str | Path, kind: str = "png") -> list[Path]:
       SweepError: matplotlib is not installed.
     """
     from jaxloop.readers import plots
+    from jaxloop.readers.board import distinct_names
 
+    if Path(out).exists() and not Path(out).is_dir():
+        raise SweepError(f"{out}: is a file; figures need a folder")
     drawn: list[Path] = []
-    for path in paths:
-        with Store(Path(path)) as store:
-            drawn += plots.draw(store, Path(out), kind)
+    for path, name in zip(paths, distinct_names([_folder(path) for path in paths]), strict=True):
+        with Store(_folder(path)) as store:
+            drawn += plots.draw(store, Path(out), kind, name)
     return drawn
 
 
 def export(
-    path: str | Path,
+    path: AnyRun,
     member: int | str,
     out: str | Path,
     *,
@@ -116,12 +146,16 @@ def export(
       NotFoundError: there is no run, no such member, or it has no such parameters.
       SweepError: safetensors is not installed.
     """
-    from jaxloop.readers.run import load
     from jaxloop.storage import checkpoints
 
     target = Path(out)
+    if target.suffix[1:].isalpha() and target.suffix != ".safetensors":
+        raise SweepError(
+            f"{target}: needs .safetensors, or a folder's name without a suffix, for an orbax checkpoint"
+        )
+    require_folder(target)
     checkpoints.refuse_patterns(target)
-    with load(path, folder=folder) as run:
+    with load(_folder(path), folder=folder) as run:
         tree = run.average(member) if average else run.params(member)
     if target.suffix == ".safetensors":
         checkpoints.save_safetensors(target, tree)
@@ -135,7 +169,7 @@ def _results(path: Path) -> dict[str, Any]:
     from jaxloop.experiments.headline import headline
     from jaxloop.readers.report.results import results
 
-    with Store(path) as store:
+    with Store(path) as store, store.snapshot():
         checked = sweep.parse(store.sweep, source=str(path))
         return {
             **results(store),
@@ -145,10 +179,11 @@ def _results(path: Path) -> dict[str, Any]:
         }
 
 
-def _compared(first: str | Path, second: str | Path) -> dict[str, Any] | None:
-    """Return a comparison for a page; None where two runs have nothing to be compared by."""
+def _compared(first: AnyRun, second: AnyRun) -> dict[str, Any]:
+    """Return a comparison for a page, or why there is none."""
     try:
         found = compare(first, second)
-    except SweepError:
-        return None
-    return asdict(found) if found.differences else None
+    except SweepError as error:
+        return {"runs": [str(_folder(first)), str(_folder(second))], "why": str(error)}
+    differences = [{**asdict(each), "said": each.said()} for each in found.differences]
+    return {**found.json(), "differences": differences, "why": "" if differences else "no config is in both"}

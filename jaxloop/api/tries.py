@@ -1,16 +1,13 @@
-"""Hypotheses: try one against a loop's incumbent, and see what a run's results suggest to try."""
+"""Hypotheses: try one against a loop's incumbent."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxloop.api.ready import Ready, resumed
 from jaxloop.errors import SweepError
 from jaxloop.readers.run import Run
 from jaxloop.storage import lock
 from jaxloop.training.progress import Observer
-
-if TYPE_CHECKING:
-    pass
 
 
 def attempt(

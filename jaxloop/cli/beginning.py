@@ -42,8 +42,9 @@ def clean(runs: tuple[Path, ...], yes: bool, whole: bool, as_json: bool) -> None
 
     for run in runs:
         if not exists(run):
-            raise NotFoundError(f"{run}: no run is there")
-    found = [cleaning.plan(run, whole=whole) for run in runs]
+            raise NotFoundError(f"{run}: no run is there; `jaxloop ls` lists those in a folder")
+    distinct = {run.resolve(): run for run in reversed(runs)}
+    found = [cleaning.plan(run, whole=whole) for run in reversed(distinct.values())]
     unfinished = [each.run for each in found if not each.has_ended]
     if unfinished and not whole:
         raise SweepError(
@@ -58,8 +59,8 @@ def clean(runs: tuple[Path, ...], yes: bool, whole: bool, as_json: bool) -> None
     for each in found:
         held = Counter("the whole run" if path == each.run else path.name for path in each.paths)
         names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in held.items()) or "nothing"
-        click.echo(f"{each.run}: {'deleted' if yes else 'would delete'} {names}, {scaled(each.bytes)}B")
-    if not yes:
+        click.echo(f"{each.run}: {'deleted' if yes else 'would delete'} {names}, {scaled(each.size)}B")
+    if not yes and any(each.paths for each in found):
         click.echo("nothing was deleted; --yes does it", err=True)
 
 

@@ -3,6 +3,7 @@
 import csv
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -48,10 +49,13 @@ def loop(file: Path, overrides: tuple[str, ...], out: Path | None, together: Tog
 @as_json
 def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
     """Show what a loop has recorded: every experiment with its verdict."""
+    from jaxloop.errors import SweepError
     from jaxloop.storage.store import Store
 
     with Store(run) as store:
         records = store.ledger()
+        if not records and "loop" not in tomllib.loads(store.sweep):
+            raise SweepError(f"{run}: has no [loop], and so no ledger; `jaxloop best` ranks its configs")
     if as_json:
         click.echo(strict_json(records))
         return

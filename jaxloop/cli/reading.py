@@ -10,8 +10,7 @@ import click
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.formatting import duration
-from jaxloop.storage.destination import RUNS, refuse_taken
-from jaxloop.storage.records import Status
+from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.run_folder import exists
 
 
@@ -146,19 +145,13 @@ def _remark(store: Any) -> None:
 @as_json
 def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Configs ranked by their mean over seeds, with its standard error."""
-    from jaxloop.errors import NotFoundError, SweepError
-    from jaxloop.storage.ranking import not_finite, ranked, with_finite_mean
+    from jaxloop.storage.ranking import direction_of, not_finite, ranked, require_metric, with_finite_mean
     from jaxloop.storage.store import Store
-    from jaxloop.sweep.catalog import direction, undirected
 
     with Store(run) as store:
         metric = str(metric or store.metric)
-        if metric not in store.metric_names() and metric != store.metric:  # its own may not be measured yet
-            raise NotFoundError(f"no metric {metric!r}; there are {', '.join(store.metric_names())}")
-        better = mode or (store.mode if metric == store.metric else direction(metric))
-        if better is None:
-            raise SweepError(undirected(metric, "--mode"))
-        trains = any(store.counts()[status] for status in (Status.WAITING, Status.RUNNING, Status.PAUSED))
+        require_metric(store, metric)
+        better, trains = direction_of(store, metric, mode), store.trains
         found = ranked(store, metric, better, so_far=trains)
         for told in not_finite(found, metric):
             click.echo(f"{run}: {told}", err=True)
@@ -185,7 +178,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
 @sweep_folder
 @as_json
 def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
-    """Train one member alone and compare its curve with the recorded one; where they differ, the code is 0 too."""
+    """Train one member alone and compare its curve with the recorded one; 0 even where they differ."""
     from jaxloop import api
     from jaxloop.training.replay import train_alone
 
@@ -207,7 +200,9 @@ def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
 @click.argument("what", metavar="MEMBER|members|curves")
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @sweep_folder
-@click.option("--average", is_flag=True, help="their average over steps, of a member that has an ema_decay")
+@click.option(
+    "--average", is_flag=True, help="The moving average of the parameters, of a member with an `ema_decay`."
+)
 def export(run: Path, what: str, out: Path, folder: Path | None, average: bool) -> None:
     """Write a member's final parameters, or all members or curves as a table.
 
@@ -218,7 +213,7 @@ def export(run: Path, what: str, out: Path, folder: Path | None, average: bool) 
     from jaxloop.readers import rows
     from jaxloop.storage.store import Store
 
-    refuse_taken(out)
+    refuse_existing(out)
     if what in ("members", "curves"):
         with Store(run) as store:
             rows.write(rows.of_members(store.members()) if what == "members" else rows.of_curves(store), out)

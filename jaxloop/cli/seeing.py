@@ -17,7 +17,7 @@ several_runs = click.argument("runs", metavar="RUN...", nargs=-1, required=True,
 
 @click.command()
 @several_runs
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), help="The file.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("report.html"), help="The file.")
 @click.option("--png", type=click.Path(path_type=Path), help="Also draw the figures as PNG, into this folder.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Also draw the figures as SVG, into this folder.")
 @as_json
@@ -57,24 +57,31 @@ def compare(first: Path, second: Path, metric: str | None, mode: str | None, k: 
 
 def _tell(found: "Comparison", k: int) -> None:
     """Print a comparison as a table, with what it leaves out."""
+    from rich.markup import escape
     from rich.table import Table
 
     from jaxloop.readers.terminal.ledger import cell
     from jaxloop.readers.terminal.panel import console
 
     better = "more" if found.mode == "max" else "less"
-    table = Table(title=f"{found.runs[1]} over {found.runs[0]}, by {found.metric}: {better} is better")
+    title = f"{found.runs[1]} over {found.runs[0]}, by {found.metric}: {better} is better"
+    table = Table(title=escape(title))
     for name in ("config", "seeds", "first", "second", "effect", "interval", "verdict"):
         table.add_column(name, justify="left" if name in ("config", "verdict") else "right")
     for each in found.differences[:k]:
         interval = "-" if each.verdict is None else f"[{cell(each.low)}, {cell(each.high)}]"
         measured = (cell(each.first), cell(each.second), cell(each.effect), interval)
-        table.add_row(cell(each.hparams) or "all", str(each.seeds), *measured, str(each.verdict or "one seed"))
-    console().print(table)
+        table.add_row(escape(cell(each.hparams)) or "all", str(each.seeds), *measured, each.said())
+    if found.differences:
+        console().print(table)
+        click.echo("simultaneous 95% intervals (Bonferroni); an effect above 0 is better")
+    if len(found.differences) > k:
+        click.echo(f"{len(found.differences) - k} smaller effects are not shown: -k {len(found.differences)}")
     told = [f"{len(found.differences)} configs are in both runs"]
     told += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
+    unfinished = zip(found.unfinished, found.runs, strict=True)
+    told += [f"{count} members of {run} have no result yet" for count, run in unfinished if count]
     click.echo("; ".join(told))
-    click.echo("intervals hold together at 95%; an effect above 0 is better")
     for name, values in (found.hparams | found.provenance).items():
         click.echo(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")
 
@@ -89,19 +96,19 @@ def tb(runs: tuple[Path, ...], every: bool, members: str | None, port: int) -> N
     from jaxloop.readers import board
 
     numbers = [part.strip() for part in members.split(",")] if members else None
-    with board.logdir(runs, every=every, members=numbers) as folder:
-        port = port or board.free_port()
-        command = board.command(folder, port)
+    with board.logdir(runs, every=every, members=numbers) as shown:
+        port = board.port(port)
+        command = board.command(shown.path, port)
         click.echo(f"{shlex.join(command)}\n{board.address(runs[0], port)}\nCtrl-C ends it")
-        sys.exit(board.serve(command, folder, runs))
+        sys.exit(board.serve(command, shown))
 
 
 @click.command()
 @run_folder
-@click.option("--every", type=click.FloatRange(0.1), default=2.0, help="Seconds between two looks.")
-@click.option("--once", is_flag=True, help="Look once.")
+@click.option("--every", type=click.FloatRange(0.1), default=2.0, help="Seconds between refreshes.")
+@click.option("--once", is_flag=True, help="Print one snapshot and exit.")
 def watch(run: Path, every: float, once: bool) -> None:
-    """Watch a run from another terminal: its progress, best configs, a curve and a heatmap."""
+    """Watch a run from another terminal: progress, best configs, a curve, a heatmap. Into a pipe: once."""
     from jaxloop.cli.watching import watch as watching
 
     watching(run, every, once=once)

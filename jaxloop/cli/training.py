@@ -130,7 +130,7 @@ def resume(
         with loaded:
             counts = loaded.store.counts()
         if len(ready.sweep.members) == sum(counts[status] for status in ENDED):
-            click.echo(f"{run}: nothing is left to train", err=True)
+            panel.tell([f"{run}: nothing is left to train"])
         summary = train(ready, panel, allow_drift=allow_drift)
     end(summary, as_json)
 

@@ -6,19 +6,17 @@ from pathlib import Path
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from jaxloop.formatting import duration
+from jaxloop.formatting import duration, in_order, value
 from jaxloop.readers.terminal.ledger import standing
 from jaxloop.readers.terminal.panel import console
 from jaxloop.readers.terminal.tables import best_table
 from jaxloop.storage.overview import Overview, overview
 from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
 from jaxloop.storage.store import Store
-from jaxloop.sweep.catalog import REPLICATES
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
@@ -30,8 +28,8 @@ def watch(run: Path, every: float, *, once: bool) -> None:
     """Show a run until it ends.
 
     Args:
-      every: seconds between two looks.
-      once: look once.
+      every: seconds between refreshes.
+      once: print one snapshot.
 
     Raises:
       NotFoundError: there is no run.
@@ -39,12 +37,14 @@ def watch(run: Path, every: float, *, once: bool) -> None:
     screen = console()
     with Store(run) as store:
         if once or not screen.is_terminal:
-            screen.print(rendered(store))
+            with store.snapshot():
+                screen.print(rendered(store))
             return
         with Live(console=screen, auto_refresh=False) as live:
             while True:
-                seen = overview(store)
-                live.update(rendered(store, seen), refresh=True)
+                with store.snapshot():
+                    seen = overview(store)
+                    live.update(rendered(store, seen), refresh=True)
                 if seen.state.status not in ("created", "running"):
                     return
                 time.sleep(every)
@@ -53,10 +53,16 @@ def watch(run: Path, every: float, *, once: bool) -> None:
 def rendered(store: Store, seen: Overview | None = None) -> Group:
     """Return the panel: progress, the loop's standing, the best configs, a curve and a heatmap."""
     seen = seen or overview(store)
-    bar = Bar(TextColumn(escape(store.name)), BarColumn(40), TextColumn("{task.percentage:>3.0f}%"))
-    bar.add_task("", total=1000, completed=round(1000 * seen.share_done))
-    counts = "  ".join(f"{status} {count}" for status, count in seen.state.counts.items() if count)
-    configs = with_finite_mean(ranked(store, so_far=True))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(40),
+        TextColumn("{task.percentage:>3.0f}%"),
+    )
+    bar = Bar(*columns)
+    bar.add_task(store.name, total=1000, completed=round(1000 * seen.share_done))
+    words = {} if seen.state.status == "running" else {"running": "unfinished"}
+    counts = "  ".join(f"{words.get(name, name)} {count}" for name, count in seen.state.counts.items() if count)
+    configs = with_finite_mean(ranked(store, so_far=store.trains))
     parts: list[RenderableType] = [bar, Text(f"{seen.state.in_words()}  {duration(seen.seconds)}  {counts}")]
     parts += [Text(line) for line in standing(store.ledger())]
     if configs:
@@ -67,8 +73,7 @@ def rendered(store: Store, seen: Overview | None = None) -> Group:
 
 def _curve(store: Store) -> str:
     """Return the best value among all members at each step, as a line of blocks."""
-    steps, values = store.curves(store.metric)
-    finite = np.where(np.isfinite(values), values, np.nan)
+    steps, finite = store.looks(store.metric)
     measured = np.isfinite(finite).any(0)
     if measured.sum() < 2:
         return ""
@@ -83,28 +88,27 @@ def _curve(store: Store) -> str:
 
 def _heatmap(store: Store, configs: list[RankedConfig]) -> str:
     """Return the best config at each pair of values of the first two axes, the darker the better."""
-    names = [name for name in store.varied if name not in REPLICATES]
-    values = {name: {each.hparams[name] for each in configs if name in each.hparams} for name in names}
-    shown = [name for name in names if 1 < len(values[name]) <= CELLS][:2]
+    values = {name: {each.hparams[name] for each in configs if name in each.hparams} for name in store.axes}
+    shown = [name for name in store.axes if 1 < len(values[name]) <= CELLS][:2]
     if len(shown) < 2:
         return ""
     across, down = shown
-    axes = [sorted(values[name], key=lambda value: (isinstance(value, str), value)) for name in shown]
+    axes = [in_order(values[name]) for name in shown]
     sign = 1.0 if store.mode == "max" else -1.0
     means = sorted(sign * (config.mean or 0.0) for config in configs)
     best: dict[tuple, float] = {}
     for config in reversed(configs):  # the best of a cell comes last
         best[config.hparams.get(across), config.hparams.get(down)] = sign * (config.mean or 0.0)
     lines = [f"{across} across, {down} down: the darker the better"]
-    for value in axes[1]:
-        row = "".join(_shade(best.get((other, value)), means) for other in axes[0])
-        lines.append(f"  {row}  {value:.4g}" if isinstance(value, float) else f"  {row}  {value}")
+    for one in axes[1]:
+        row = "".join(_shade(best.get((other, one)), means) for other in axes[0])
+        lines.append(f"  {row}  {value(one)}")
     return "\n".join(lines)
 
 
-def _shade(value: float | None, ordered: list[float]) -> str:
-    """Return two letters for a cell, by the rank of its value among all."""
-    if value is None:
+def _shade(mean: float | None, ordered: list[float]) -> str:
+    """Return two letters for a cell, by the rank of its mean among all."""
+    if mean is None:
         return ". "
-    rank = float(np.searchsorted(ordered, value)) / max(1, len(ordered) - 1)
+    rank = float(np.searchsorted(ordered, mean)) / max(1, len(ordered) - 1)
     return SHADES[1 + min(3, int(4 * rank))] * 2

@@ -10,10 +10,11 @@ from scipy import stats
 
 from jaxloop.experiments import space
 from jaxloop.experiments.importance import FEWEST, Importance, importances
+from jaxloop.experiments.lead import lead
 from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
 from jaxloop.experiments.tries import incumbent
-from jaxloop.experiments.verdict import Outcome
+from jaxloop.experiments.verdict import Outcome, Verdict
 from jaxloop.storage import ranking
 from jaxloop.storage.ranking import RankedConfig
 from jaxloop.storage.records import Status
@@ -22,7 +23,6 @@ from jaxloop.sweep.sweep import Sweep
 
 EDGE = 0.02  # of an axis: a config so near to an end lies at it
 GAP = 0.25  # of an axis: a part so wide without a config is untested
-ALPHA = 0.05  # of the comparisons that seeds are counted for, where there is no loop
 SHOWN = 5  # undecided experiments, axes
 
 
@@ -56,11 +56,14 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     found = [*_importance(searched, tried), *_dead(ledger)]
     if tried and (best := _best(ledger, tried)):
         found += _boundaries(searched, best, sweep)
-    found += _untested(searched, [config for config, _ in tried])
+    tries = [
+        record["config"] for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"
+    ]
+    found += _untested(searched, [*(config for config, _ in tried), *tries])
     if sweep.document.loop:
         found += [*_undecided(ledger), *_plateau(ledger)]
     else:
-        found += _close(ranking.with_finite_mean(ranking.ranked(store, so_far=True)), store.metric)
+        found += _close(store, ranking.with_finite_mean(ranking.ranked(store, so_far=store.trains)))
     return found
 
 
@@ -78,7 +81,7 @@ def _swept(store: Store, searched: Space, sign: float) -> list[tuple[Config, flo
             searched.config_of(searched.values(config.hparams)),
             -math.inf if config.mean is None else sign * config.mean,
         )
-        for config in ranking.ranked(store, so_far=True, every=True)
+        for config in ranking.ranked(store, so_far=store.trains, every=True)
         if not waiting.issuperset(config.members)
     ]
 
@@ -87,7 +90,7 @@ def _best(ledger: Sequence[Mapping[str, Any]], tried: Sequence[tuple[Config, flo
     """Return a loop's incumbent, or a sweep's best config."""
     if now := incumbent(ledger):
         return dict(now)
-    config, value = max(tried, key=lambda each: each[1])
+    config, value = tried[0] if not any(record["kind"] == "floor" for record in ledger) else max(tried, key=_value)
     return config if math.isfinite(value) else None
 
 
@@ -106,6 +109,10 @@ def _importances(searched: Space, tried: Sequence[tuple[Config, float]]) -> list
     levels = {name: len(searched.points(name)) for name in shared if not searched.is_continuous(name)}
     places = [{name: searched.fractions(config)[name] for name in shared} for config, _ in tried]
     return importances(places, [value for _, value in tried], levels)
+
+
+def _value(tried: tuple[Config, float]) -> float:
+    return tried[1]
 
 
 def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:
@@ -206,32 +213,26 @@ def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     yield Finding("plateau", says, facts={"rounds": idle, "resolves": floor["resolves"]})
 
 
-def _close(ranked: Sequence[RankedConfig], metric: str) -> Iterator[Finding]:
+def _close(store: Store, ranked: Sequence[RankedConfig]) -> Iterator[Finding]:
     """Count the configs that are statistically indistinguishable from the best; estimate seeds for the second."""
-    if len(ranked) < 2 or any(config.standard_error is None for config in ranked[:2]):
+    if len(ranked) < 2:
         return
-    best, second = ranked[:2]
-    alike = [config for config in ranked[1:] if _is_alike(best, config)]
-    deviation = math.hypot(*(_error(each) * math.sqrt(each.finished) for each in (best, second)))
-    effect = abs((best.mean or 0.0) - (second.mean or 0.0))
-    seeds = seeds_needed(effect / deviation, ALPHA) if effect and deviation else None
-    says = f"{len(alike)} of {len(ranked) - 1} other configs are indistinguishable from the best in {metric}"
-    says += f"; separating the second from it would take {seeds} seeds" if seeds else ""
-    yield Finding("close", says, facts={"alike": len(alike), "seeds_needed": seeds})
+    members, others = store.members(), len(ranked) - 1
+    verdicts = [lead(store, members, ranked[0], other, others) for other in ranked[1:]]
+    if verdicts[0] is None:
+        return
+    alike = sum(verdict is None or not verdict.low > 0 for verdict in verdicts)
+    says = f"{alike} of {others} other configs {'is' if alike == 1 else 'are'} indistinguishable from the best"
+    says += f" in {store.metric}"
+    if seeds := _seeds_to_separate(verdicts[0]):
+        says += f"; separating the second from it would take {seeds} paired seeds"
+    yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})
 
 
-def _is_alike(best: RankedConfig, other: RankedConfig) -> bool:
-    """Return whether two configs differ by less than noise: Welch's t-test at `ALPHA`."""
-    pairs = [(each.mean, _error(each), each.finished) for each in (best, other)]
-    if any(count < 2 for _, _, count in pairs):
-        return True
-    variances = [error**2 for _, error, _ in pairs]
-    if not sum(variances):
-        return best.mean == other.mean
-    freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, (_, _, n) in zip(variances, pairs, strict=True))
-    t = abs((best.mean or 0.0) - (other.mean or 0.0)) / math.sqrt(sum(variances))
-    return bool(t < stats.t.isf(ALPHA, freedom))
-
-
-def _error(config: RankedConfig) -> float:
-    return config.standard_error or 0.0
+def _seeds_to_separate(verdict: Verdict) -> int | None:
+    """Estimate the paired seeds that would show an effect which a verdict leaves open, if it does."""
+    margin = verdict.effect - verdict.low
+    deviation = margin * math.sqrt(verdict.n) / float(stats.t.isf(verdict.level, verdict.n - 1))
+    if not verdict.effect > 0 or not deviation or verdict.low > 0:
+        return None
+    return seeds_needed(verdict.effect / deviation, verdict.level)

@@ -8,7 +8,8 @@ from typing import Any
 
 from jaxloop.errors import SweepError
 from jaxloop.experiments.verdict import Criteria, Outcome, judge
-from jaxloop.storage.records import ENDED, Member
+from jaxloop.storage.ranking import direction_of, require_metric
+from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.catalog import REPLICATES
 from jaxloop.training import provenance
@@ -25,10 +26,11 @@ class Difference:
     """A config in two runs.
 
     Attributes:
-      hparams: the values that tell it from the others.
+      hparams: the values that distinguish it.
       members: of the first run and of the second, in the order of their seeds.
       seeds: how many both have trained.
-      first, second: means of the metric over those seeds.
+      first, second: means of the metric over those of these seeds that have a finite value.
+      lost: how many of them have none, in either run: they diverged. They count as the worst value seen.
       effect: of the second over the first; more than 0 is better, whatever the mode.
       low, high: ends of its interval; NaN for a single seed.
       verdict: of the second on the first; None for a single seed.
@@ -39,10 +41,17 @@ class Difference:
     seeds: int
     first: float
     second: float
+    lost: tuple[int, int]
     effect: float
     low: float
     high: float
     verdict: Outcome | None
+
+    def said(self) -> str:
+        """Return the verdict in words, with the members that diverged."""
+        found = {None: "one seed", Outcome.DEAD: "equal to the bit"}.get(self.verdict, str(self.verdict))
+        runs = zip(self.lost, ("first", "second"), strict=True)
+        return "; ".join([found, *(f"{count} diverged in the {run}" for count, run in runs if count)])
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class Comparison:
       runs: their folders.
       metric, mode: that they are compared by, and which of its values are better.
       differences: by config, the largest effect first.
-      only: how many configs only the first has, and only the second.
+      only: how many configs only the first has, and only the second, of members that have finished or diverged.
+      unfinished: how many members of either run have not, and are left out.
       hparams: that have one value in each run, and another in the other.
       provenance: what else differs: code, data, versions, machine, by name.
       level: of each one-sided test, alpha shared by all of them.
@@ -64,6 +74,7 @@ class Comparison:
     mode: str
     differences: list[Difference]
     only: tuple[int, int]
+    unfinished: tuple[int, int]
     hparams: dict[str, tuple[Any, Any]]
     provenance: dict[str, tuple[Any, Any]]
     level: float
@@ -83,12 +94,13 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
       mode: "max" or "min"; by default the first run's.
 
     Raises:
-      SweepError: a run has no such metric, or several of its configs look alike to the other.
+      NotFoundError: a run has no such metric.
+      SweepError: several of a run's configs look alike to the other, or the mode cannot be inferred.
     """
-    metric, mode = str(metric or first.metric), mode or first.mode
+    metric = str(metric or first.metric)
+    mode = direction_of(first, metric, mode)
     for store in (first, second):
-        if metric not in store.metric_names():
-            raise SweepError(f"{store.path.parent}: has no metric {metric!r} to compare by")
+        require_metric(store, metric)
     names = [name for name in dict.fromkeys([*first.varied, *second.varied]) if name not in REPLICATES]
     ours, theirs = (_by_config(store, names) for store in (first, second))
     shared = [key for key in ours if key in theirs]
@@ -106,8 +118,9 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
         runs=(str(first.path.parent), str(second.path.parent)),
         metric=metric,
         mode=mode,
-        differences=sorted(found, key=lambda each: -each.effect if math.isfinite(each.effect) else math.inf),
+        differences=sorted(found, key=lambda each: -abs(each.effect) if math.isfinite(each.effect) else math.inf),
         only=(len(ours) - len(shared), len(theirs) - len(shared)),
+        unfinished=(_unfinished(first), _unfinished(second)),
         hparams=_constants(ours, theirs, names),
         provenance=_provenance(first, second),
         level=level,
@@ -115,10 +128,10 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
 
 
 def _by_config(store: Store, names: Sequence[str]) -> dict[Key, dict[Replicate, Member]]:
-    """Return a run's members that have ended by the hparams that vary, and by seed and fold."""
+    """Return a run's members that have finished or diverged, by the hparams that vary, and by seed and fold."""
     found: dict[Key, dict[Replicate, Member]] = defaultdict(dict)
     for member in store.members():
-        if member.status not in ENDED:
+        if member.status not in (Status.FINISHED, Status.DIVERGED):  # what was stopped has no result
             continue
         key = tuple((name, repr(member.hparams[name])) for name in names if name in member.hparams)
         replicate = tuple(member.hparams.get(name) for name in REPLICATES)
@@ -132,12 +145,21 @@ def _by_config(store: Store, names: Sequence[str]) -> dict[Key, dict[Replicate, 
     return dict(found)
 
 
+def _unfinished(store: Store) -> int:
+    return sum(member.status not in (Status.FINISHED, Status.DIVERGED) for member in store.members())
+
+
 def _difference(
     sides: list[list[Member]], names: Sequence[str], metric: str, criteria: Criteria, level: float
 ) -> Difference:
-    """Judge the second run's members of a config against the first's, paired."""
-    ours, theirs = ([member.metrics.get(metric, math.nan) for member in side] for side in sides)
-    means = [sum(values) / len(values) for values in (ours, theirs)]
+    """Judge the second run's members of a config against the first's.
+
+    Args:
+      sides: the members of either run, in the order of the seeds that both have.
+      names: of the hparams that vary.
+    """
+    ours, theirs = ([member.result(metric) for member in side] for side in sides)
+    means = [_mean_of_finite(values) for values in (ours, theirs)]
     hparams = {name: sides[0][0].hparams[name] for name in names if name in sides[0][0].hparams}
     numbers = [[member.number for member in side] for side in sides]
     if len(ours) < 2:
@@ -145,7 +167,24 @@ def _difference(
     else:
         verdict = judge(theirs, ours, criteria, level=level, is_last=True)
         effect, low, high, outcome = verdict.effect, verdict.low, verdict.high, verdict.outcome
-    return Difference(hparams, (numbers[0], numbers[1]), len(ours), means[0], means[1], effect, low, high, outcome)
+    lost = [sum(not math.isfinite(value) for value in values) for values in (ours, theirs)]
+    return Difference(
+        hparams=hparams,
+        members=(numbers[0], numbers[1]),
+        seeds=len(ours),
+        first=means[0],
+        second=means[1],
+        lost=(lost[0], lost[1]),
+        effect=effect,
+        low=low,
+        high=high,
+        verdict=outcome,
+    )
+
+
+def _mean_of_finite(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 def _provenance(first: Store, second: Store) -> dict[str, tuple[Any, Any]]:

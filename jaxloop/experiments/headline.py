@@ -1,82 +1,84 @@
 """What a run has found, in a few lines: the best config, by how much, and how far to trust it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxloop.experiments.verdict import Criteria, judge
+from jaxloop.experiments.lead import lead
+from jaxloop.experiments.tries import incumbent
+from jaxloop.experiments.verdict import Outcome
+from jaxloop.formatting import value
 from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
-from jaxloop.storage.records import ENDED
 from jaxloop.storage.store import Store
-from jaxloop.sweep.catalog import REPLICATES
-
-LEVEL = 0.025  # of either end of the runner-up's interval
 
 
 def headline(store: Store) -> list[str]:
     """Return a run's result in lines, the most important first."""
-    audits = [record for record in store.ledger() if record["kind"] == "audit"]
-    if audits:
-        return _of_a_loop(audits[-1], store)
-    counts = store.counts()
-    so_far = any(count for status, count in counts.items() if status not in ENDED)
-    configs = with_finite_mean(ranked(store, so_far=so_far))
+    ledger = store.ledger()
+    if any(record["kind"] == "floor" for record in ledger):
+        return _of_a_loop(ledger, store)
+    configs = with_finite_mean(ranked(store, so_far=store.trains))
     if not configs:
-        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        return [f"no config has a finite {store.metric} {'yet' if so_far else ''}".rstrip() + f": {told}"]
+        yet = " yet" if store.trains else ""
+        told = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
+        return [f"no config has a finite {store.metric}{yet}: {told}"]
     best = configs[0]
-    lines = [f"{_values(best.hparams, store)}: {store.metric} {_measured(best)}{', so far' if so_far else ''}"]
+    lines = [f"{_values(best.hparams, store)}: {store.metric} {_measured(best)}{', so far' * store.trains}"]
     if len(configs) > 1:
-        lines.append(f"over the second, {_values(configs[1].hparams, store)}: {_over(best, configs[1], store)}")
-        lines.append(
-            f"chosen among {len(configs)} configs on the seeds that it was measured on: expect less on others"
-        )
+        lines.append(f"over the second, {_values(configs[1].hparams, store)}: {_over(store, configs)}")
+        chosen = f"chosen among {len(configs)} configs on the seeds that it was measured on"
+        lines.append(f"{chosen}: expect a worse value on fresh ones")
     return lines
 
 
-def _of_a_loop(audit: Mapping[str, Any], store: Store) -> list[str]:
-    """Return the closing audit's result."""
-    if "effect" not in audit:
-        return ["no success: the baseline stays"]
-    values = " ".join(f"{name}={_short(value)}" for name, value in audit["incumbent"].items())
-    effect = f"{audit['effect']:+.4g} [{audit['low']:+.4g}, {audit['high']:+.4g}]"
-    metric = store.metric.replace("validation/", "test/")
-    return [
-        f"{audit['verdict']}: {values}",
-        f"{effect} over the baseline in {metric}, audited on {audit['n']} fresh seeds that no decision has seen",
-    ]
+def _of_a_loop(ledger: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
+    """Return the closing audit's result, and what tries have found since; before it, where the loop stands."""
+    audits = [record for record in ledger if record["kind"] == "audit"]
+    now = _pairs(incumbent(ledger))
+    if not audits:
+        return [f"the loop has not ended; incumbent {now or 'the baseline'}"]
+    audit = audits[-1]
+    tries = [record for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"]
+    adopted = [record for record in tries if record["verdict"] == Outcome.SUCCESS]
+    lines = ["no success: the baseline stays"]
+    if "effect" in audit:
+        metric = store.metric.replace("validation/", "test/")
+        on = f"audited on {audit['n']} fresh seeds that no decision has seen"
+        lines = [
+            f"{audit['verdict']}: {_pairs(audit['incumbent'])}",
+            f"{_interval(audit)} over the baseline in {metric}, {on}",
+        ]
+    if adopted:
+        last = adopted[-1]
+        lines = [
+            f"incumbent now {now}, by try {last['round']}: not audited",
+            f"{_interval(last)} over the one before, on {last['n']} fresh seeds",
+            *(f"the audit before it: {line}" for line in lines[:1]),
+            *lines[1:],
+        ]
+    return lines
 
 
-def _over(best: RankedConfig, second: RankedConfig, store: Store) -> str:
-    """Return the difference of two configs over the seeds that both have, with its interval."""
-    values = [_by_replicate(config, store) for config in (best, second)]
-    shared = sorted(values[0].keys() & values[1].keys(), key=str)
-    if len(shared) < 2:
-        return "one seed: nothing can be told from noise"
-    pairs: Sequence[list[float]] = [[side[one] for one in shared] for side in values]
-    found = judge(pairs[0], pairs[1], Criteria(store.mode), level=LEVEL, is_last=True)
+def _interval(record: Mapping[str, Any]) -> str:
+    return f"{record['effect']:+.4g} [{record['low']:+.4g}, {record['high']:+.4g}]"
+
+
+def _pairs(config: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value(each)}" for name, each in config.items())
+
+
+def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
+    """Return the lead of the best config over the second, with its interval."""
+    found = lead(store, store.members(), configs[0], configs[1], len(configs) - 1)
+    if found is None:
+        return "fewer than two shared seeds: no interval"
     is_shown = "more than noise" if found.low > 0 else "no more than noise shows"
-    return f"{found.effect:+.4g} [{found.low:+.4g}, {found.high:+.4g}] on {len(shared)} paired seeds: {is_shown}"
-
-
-def _by_replicate(config: RankedConfig, store: Store) -> dict[tuple, float]:
-    members = [store.member(str(number)) for number in config.members]
-    return {
-        tuple(member.hparams.get(name) for name in REPLICATES): member.metrics.get(store.metric, math.nan)
-        for member in members
-        if member.metrics
-    }
+    return f"{found.effect:+.4g} [{found.low:+.4g}, {found.high:+.4g}] on {found.n} paired seeds: {is_shown}"
 
 
 def _values(hparams: Mapping[str, Any], store: Store) -> str:
-    names = [name for name in store.varied if name not in REPLICATES and name in hparams]
-    return " ".join(f"{name}={_short(hparams[name])}" for name in names) or "the only config"
+    return _pairs({name: hparams[name] for name in store.axes if name in hparams}) or "the only config"
 
 
 def _measured(config: RankedConfig) -> str:
     error = "" if config.standard_error is None else f" ± {config.standard_error:.4f}"
     return f"{config.mean:.4f}{error} ({config.finished} {'seed' if config.finished == 1 else 'seeds'})"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -3,30 +3,32 @@
 import importlib.util
 import json
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jaxloop.errors import SweepError
+from jaxloop.errors import JaxloopError, SweepError
 from jaxloop.storage import aggregates, hparams_tab, run_folder
 from jaxloop.storage.ranking import ranked
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 
-BEST = (
-    24  # members that are shown unless others are asked for: TensorBoard unticks all runs where there are over 40
-)
-REFRESH = 30.0  # seconds between two summaries of runs that still train
+BEST = 24  # members shown by default: TensorBoard unticks all runs where there are more than 40
+REFRESH = 30.0  # seconds between two looks at runs that still train
 
 
 @contextmanager
-def logdir(runs: Sequence[Path], *, every: bool = False, members: Sequence[str] | None = None) -> Iterator[Path]:
-    """Give a log directory, deleted afterwards: of each run its summary as of now, and links to members' folders.
+def logdir(
+    runs: Sequence[Path], *, every: bool = False, members: Sequence[str] | None = None
+) -> Iterator["LogDir"]:
+    """Yield a temporary log directory: each run's current summary, and links to its members' folders.
 
     Args:
       every: all members, in place of the best 24.
@@ -34,34 +36,54 @@ def logdir(runs: Sequence[Path], *, every: bool = False, members: Sequence[str] 
 
     Raises:
       NotFoundError: there is no such run or member.
+      SweepError: TensorBoard is not installed.
     """
+    if not importlib.util.find_spec("tensorboard"):
+        raise SweepError('TensorBoard is not installed: pip install "jaxloop[tensorboard]"')
     folder = Path(tempfile.mkdtemp(prefix="jaxloop-tensorboard-"))
     try:
-        for run, name in zip(runs, _names(runs), strict=True):
-            with Store(run) as store:
-                _fill(folder / name if len(runs) > 1 else folder, store, every, members)
-        yield folder
+        found = LogDir(folder, runs, every, members)
+        found.fill()
+        yield found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _names(runs: Sequence[Path]) -> list[str]:
-    """Return a name for each run, its folder's where that is its own."""
+class LogDir:
+    """A log directory for TensorBoard about runs, which may still train.
+
+    Attributes:
+      path: the folder.
+    """
+
+    def __init__(self, path: Path, runs: Sequence[Path], every: bool, members: Sequence[str] | None) -> None:
+        self.path, self.runs, self.every, self.members = path, runs, every, members
+        self.trained: dict[Path, bool] = {}  # whether a run still trained when it was last looked at
+
+    def fill(self) -> None:
+        """Write each run's summary and links to its members, but for runs that had ended at the last look."""
+        for run, name in zip(self.runs, distinct_names(self.runs), strict=True):
+            if self.trained.get(run, True):
+                with Store(run) as store:
+                    self.trained[run] = store.status == "running"
+                    self._fill(self.path / name if len(self.runs) > 1 else self.path, store)
+
+    def _fill(self, folder: Path, store: Store) -> None:
+        run, target = store.path.parent, folder / run_folder.MEMBERS
+        aggregates.Aggregates(folder / run_folder.SUMMARY).write(store)
+        shown = [store.member(label) for label in self.members] if self.members else _best(store, self.every)
+        target.mkdir(exist_ok=True)
+        hparams_tab.write(target, [member.hparams for member in shown], store)
+        for member in shown:
+            own, link = run_folder.member(run, member.folder).absolute(), target / member.folder
+            if own.is_dir() and not link.is_symlink():
+                link.symlink_to(own, target_is_directory=True)
+
+
+def distinct_names(runs: Sequence[Path]) -> list[str]:
+    """Return a name for each run: its folder's, with a number before it where several have the same."""
     names = [run.absolute().name for run in runs]
     return [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names)]
-
-
-def _fill(folder: Path, store: Store, every: bool, members: Sequence[str] | None) -> None:
-    run = store.path.parent
-    aggregates.Aggregates(folder / run_folder.SUMMARY).write(store)
-    shown = [store.member(label) for label in members] if members else _best(store, every)
-    target = folder / run_folder.MEMBERS
-    target.mkdir()
-    hparams_tab.write(target, [member.hparams for member in shown], store)
-    for member in shown:
-        own = run_folder.member(run, member.folder).absolute()
-        if own.is_dir():
-            (target / member.folder).symlink_to(own, target_is_directory=True)
 
 
 def _best(store: Store, every: bool) -> list[Member]:
@@ -69,18 +91,12 @@ def _best(store: Store, every: bool) -> list[Member]:
     begun = {member.number: member for member in store.members() if member.status != Status.WAITING}
     if every:
         return list(begun.values())
-    order = [number for config in ranked(store, so_far=True, every=True) for number in config.members]
+    order = [number for config in ranked(store, so_far=store.trains, every=True) for number in config.members]
     return [begun[number] for number in order if number in begun][:BEST]
 
 
 def command(folder: Path, port: int) -> list[str]:
-    """Return the command that starts TensorBoard on a log directory.
-
-    Raises:
-      SweepError: it is not installed.
-    """
-    if not importlib.util.find_spec("tensorboard"):
-        raise SweepError('TensorBoard is not installed: pip install "jaxloop[tensorboard]"')
+    """Return the command that starts TensorBoard on a log directory."""
     options = ["--logdir", str(folder), "--host", "localhost", "--port", str(port), "--reload_interval", "5"]
     return [sys.executable, "-m", "tensorboard.main", *options]
 
@@ -92,32 +108,34 @@ def address(run: Path, port: int) -> str:
     return f"http://localhost:{port}/?smoothing=0&pinnedCards={urllib.parse.quote(pinned)}#timeseries"
 
 
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return int(free.getsockname()[1])
+def port(wanted: int) -> int:
+    """Return a port of this machine that nobody listens on: the one that is wanted, or for 0 any.
+
+    Raises:
+      SweepError: the one that is wanted is taken.
+    """
+    with socket.socket() as tried:
+        try:
+            tried.bind(("localhost", wanted))
+        except OSError as error:
+            raise SweepError(f"port {wanted}: {error.strerror}: choose another, or --port 0 for any") from None
+        return int(tried.getsockname()[1])
 
 
-def serve(command: Sequence[str], folder: Path, runs: Sequence[Path]) -> int:
-    """Run TensorBoard until it ends; meanwhile the summaries of runs that train are kept up to date."""
+def serve(command: Sequence[str], shown: LogDir) -> int:
+    """Run TensorBoard until it ends, or Ctrl-C or SIGTERM; meanwhile keep up with runs that train."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = subprocess.Popen(command)
     try:
         while True:
             try:
                 return server.wait(REFRESH)
             except subprocess.TimeoutExpired:
-                _refresh(folder, runs)
+                with suppress(JaxloopError, sqlite3.Error, OSError):  # it is tried again
+                    shown.fill()
     except KeyboardInterrupt:
         return 0
     finally:
         server.terminate()
         server.wait()
-
-
-def _refresh(folder: Path, runs: Sequence[Path]) -> None:
-    for run, name in zip(runs, _names(runs), strict=True):
-        with Store(run) as store:
-            if store.status == "running":
-                inside = folder / name if len(runs) > 1 else folder
-                aggregates.Aggregates(inside / run_folder.SUMMARY).write(store)
+        signal.signal(signal.SIGTERM, before)

@@ -2,13 +2,15 @@
 
 import base64
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.formatting import in_order, value
 from jaxloop.readers.report.results import results
 from jaxloop.storage.store import Store
 from jaxloop.sweep.suggest import unknown
@@ -20,6 +22,7 @@ BEST = 8  # configs with a line of their own
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8a6d3b")
 VERDICTS = {"success": "#009e73", "undecided": "#7f8793", "failure": "#d55e00"}
 OTHER_VERDICT = "#e69f00"
+TICKS = 12
 
 
 class Plots:
@@ -32,13 +35,18 @@ class Plots:
     def __init__(self, store: Store) -> None:
         self.store = store
 
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What the report shows, as of the first figure."""
+        return results(self.store)
+
     def curves(self, metric: str | None = None) -> "Figure":
         """Draw a metric's curves: all members, and the mean of the best configs, ± 1 sd over seeds.
 
         Args:
           metric: by default the one that members are ranked by.
         """
-        run = results(self.store)
+        run = self.results
         name = metric or run["metric"]
         if name not in run["curves"]:
             raise NotFoundError(unknown("curve", name, run["curves"]))
@@ -49,9 +57,11 @@ class Plots:
         axes.plot(steps, values.T, color="#8a93a0", lw=0.5, alpha=0.25, zorder=1)
         best = [config for config in run["configs"] if config["mean"] is not None][:BEST]
         for config, colour in zip(best, COLOURS, strict=False):
-            mine = values[config["members"]]
-            measured = np.isfinite(mine).any(0)
-            mean, deviation = np.nanmean(mine[:, measured], 0), np.nanstd(mine[:, measured], 0)
+            mine = values[config["members"]].astype(float)
+            mine = np.where(np.isfinite(mine), mine, np.nan)
+            measured = np.isfinite(mine).any(0) & np.array(curve["looks"])
+            count, mean = np.isfinite(mine).sum(0)[measured], np.nanmean(mine[:, measured], 0)
+            deviation = np.sqrt(np.nansum((mine[:, measured] - mean) ** 2, 0) / np.maximum(count - 1, 1))
             axes.plot(steps[measured], mean, color=colour, lw=1.6, label=_label(run, config), zorder=3)
             axes.fill_between(steps[measured], mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0)
         axes.set(xlabel="step", ylabel=name)
@@ -66,35 +76,37 @@ class Plots:
           across: the name of one axis.
           up: the name of another.
         """
-        run = results(self.store)
+        run = self.results
         names = [axis["name"] for axis in run["axes"]]
         for name in (across, up):
             if name not in names:
                 raise NotFoundError(unknown("axis", name, names))
         first, second = names.index(across), names.index(up)
         best: dict[tuple, float] = {}
+        optimum: tuple = ()
         for config in reversed(run["configs"]):  # they are ranked: the best of a cell comes last
-            if config["mean"] is not None:
-                best[config["values"][first], config["values"][second]] = config["mean"]
-        sides = [sorted({key[side] for key in best}, key=lambda v: (isinstance(v, str), v)) for side in (0, 1)]
+            pair = config["values"][first], config["values"][second]
+            if config["mean"] is not None and None not in pair:
+                best[pair] = config["mean"]
+                optimum = pair
+        sides = [in_order(key[side] for key in best) for side in (0, 1)]
         grid = np.array([[best.get((x, y), np.nan) for x in sides[0]] for y in sides[1]])
         figure, axes = _figure(f"{run['name']}: {run['metric']}, the best config of each cell")
         if not best:
             return figure
         more_is_better = run["mode"] == "max"
         image = axes.imshow(grid, origin="lower", aspect="auto", cmap="viridis" if more_is_better else "viridis_r")
-        place = (np.nanargmax if more_is_better else np.nanargmin)(grid)
-        row, column = np.unravel_index(int(place), grid.shape)
+        column, row = (side.index(each) for side, each in zip(sides, optimum, strict=True))
         axes.plot(column, row, marker="s", ms=16, mfc="none", mec="black", mew=2)
-        axes.set_xticks(range(len(sides[0])), [_short(value) for value in sides[0]], fontsize=8)
-        axes.set_yticks(range(len(sides[1])), [_short(value) for value in sides[1]], fontsize=8)
+        _name_ticks(axes.set_xticks, sides[0])
+        _name_ticks(axes.set_yticks, sides[1])
         axes.set(xlabel=across, ylabel=up)
         figure.colorbar(image)
         return figure
 
     def verdicts(self) -> "Figure":
         """Draw the effect of each experiment of a loop with its interval, coloured by verdict."""
-        run = results(self.store)
+        run = self.results
         judged = [r for r in run["ledger"] if r["kind"] == "experiment" and r.get("effect") is not None]
         if not judged:
             raise NotFoundError(f"{run['path']}: has no experiment with a verdict")
@@ -109,29 +121,31 @@ class Plots:
         return figure
 
 
-def draw(store: Store, folder: Path, kind: str) -> list[Path]:
+def draw(store: Store, folder: Path, kind: str, name: str) -> list[Path]:
     """Draw all figures of a run into files, and return their paths.
 
     Args:
       folder: made if missing.
       kind: "png" or "svg".
+      name: that the files' names begin with.
     """
-    run, plots = results(store), Plots(store)
-    figures = {f"curves-{name}": plots.curves(name) for name in run["curves"]}
+    plots = Plots(store)
+    run = plots.results
+    figures = {f"curves-{metric}": plots.curves(metric) for metric in run["curves"]}
     axes = [axis["name"] for axis in run["axes"] if axis["values"] is None or len(axis["values"]) > 1]
     for first, second in itertools.combinations(axes, 2):
         figures[f"heatmap-{first}-{second}"] = plots.heatmap(first, second)
     if any(record["kind"] == "experiment" and record.get("effect") is not None for record in run["ledger"]):
         figures["verdicts"] = plots.verdicts()
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{run['name']}-{name.replace('/', '-')}.{kind}" for name in figures}
-    for name, figure in figures.items():
-        figure.savefig(paths[name], dpi=150)
+    paths = {title: folder / f"{name}-{title.replace('/', '-')}.{kind}" for title in figures}
+    for title, figure in figures.items():
+        figure.savefig(paths[title], dpi=150)
     return list(paths.values())
 
 
 def _figure(title: str) -> tuple["Figure", Any]:
-    """Return a new figure and its axes; not of pyplot, which would keep it and open windows."""
+    """Return a new figure and its axes, created without pyplot, so that nothing is kept or shown."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -140,15 +154,17 @@ def _figure(title: str) -> tuple["Figure", Any]:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=False)
     return figure, axes
 
 
 def _label(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     names = [axis["name"] for axis in run["axes"]]
     pairs = zip(names, config["values"], strict=True)
-    return " ".join(f"{name}={_short(value)}" for name, value in pairs if value is not None) or "the only config"
+    return " ".join(f"{name}={value(each)}" for name, each in pairs if each is not None) or "the only config"
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _name_ticks(set_ticks: Callable[..., Any], values: Sequence[Any]) -> None:
+    """Name the values of an axis, a dozen of them at most."""
+    every = -(-len(values) // TICKS)
+    set_ticks(range(0, len(values), every), [value(each) for each in values[::every]], fontsize=8)

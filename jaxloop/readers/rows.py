@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop.errors import SweepError
+from jaxloop.storage.destination import require_folder
 from jaxloop.storage.records import Member
 from jaxloop.storage.seal import write_whole
 from jaxloop.storage.store import Store
@@ -21,19 +22,14 @@ FORMATS = (".csv", ".json", ".parquet")
 
 
 def of_members(members: Sequence[Member]) -> list[Row]:
-    """Return a row a member: its facts, all hparams, and the last value of each metric."""
-    return [
-        {
-            "number": each.number,
-            "id": each.id,
-            "config": each.config,
-            "status": str(each.status),
-            "step": each.step,
-            **each.hparams,
-            **each.metrics,
-        }
-        for each in members
-    ]
+    """Return a row a member: its facts, all hparams (as "hparams.step" if named like a fact), its last metrics."""
+    rows = []
+    for each in members:
+        facts = {"number": each.number, "id": each.id, "config": each.config, "status": str(each.status)}
+        facts["step"] = each.step
+        hparams = {f"hparams.{name}" if name in facts else name: value for name, value in each.hparams.items()}
+        rows.append({**facts, **hparams, **each.metrics})
+    return rows
 
 
 def of_curves(store: Store) -> list[Row]:
@@ -74,19 +70,29 @@ def write(rows: Sequence[Row], path: Path) -> None:
       SweepError: there is no such format, or what writes it is not installed.
     """
     if path.suffix not in FORMATS:
-        meant = nearest(path.suffix, FORMATS)
-        raise SweepError(f"{path}: needs a suffix of {', '.join(FORMATS)}, got {path.suffix or 'none'!r}{meant}")
+        got = f"got {path.suffix!r}{nearest(path.suffix, FORMATS)}" if path.suffix else "has no suffix"
+        raise SweepError(f"{path}: needs one of {', '.join(FORMATS)} at its end, {got}")
+    require_folder(path)
     if path.suffix == ".parquet":
         try:
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
             raise SweepError('Parquet needs pyarrow: pip install "jaxloop[frames]"') from error
-        pyarrow.parquet.write_table(pyarrow.table(as_columns(rows)), path)
+        pyarrow.parquet.write_table(pyarrow.table(_of_one_type(as_columns(rows))), path)
     elif path.suffix == ".csv":
         write_whole(path, as_csv(rows))
     else:
         write_whole(path, json.dumps([_finite(row) for row in rows], allow_nan=False))
+
+
+def _of_one_type(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return columns with words among numbers as words: Parquet's columns have one type."""
+    mixed = {
+        name: len({isinstance(value, str | bool) for value in column if value is not None}) > 1
+        for name, column in table.items()
+    }
+    return {name: [v if v is None else str(v) for v in c] if mixed[name] else c for name, c in table.items()}
 
 
 def frame(rows: Sequence[Row]) -> Any:

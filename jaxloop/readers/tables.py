@@ -3,18 +3,18 @@
 import html
 from typing import Any
 
+from jaxloop.formatting import value
 from jaxloop.storage.ranking import ranked, with_finite_mean
 from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
-from jaxloop.sweep.catalog import REPLICATES
 
 ROWS = 10
 
 
 def best_html(store: Store) -> str:
     """Return the best configs of a run, which may still train, and where it stands."""
-    names = [name for name in store.varied if name not in REPLICATES]
-    rows = with_finite_mean(ranked(store, so_far=True))[:ROWS]
+    names = store.axes
+    rows = with_finite_mean(ranked(store, so_far=store.trains))[:ROWS]
     counts = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ["#", *names, store.metric, "± s.e.", "members"])
     body = "".join(
@@ -26,8 +26,4 @@ def best_html(store: Store) -> str:
 
 
 def _row(values: list[Any]) -> str:
-    return "<tr>" + "".join(f"<td>{html.escape(_cell(value))}</td>" for value in values) + "</tr>"
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return "<tr>" + "".join(f"<td>{html.escape(value(each))}</td>" for each in values) + "</tr>"

@@ -1,6 +1,6 @@
-"""A run's `summary` folder: a few TensorBoard runs about all members together, made anew from the store.
+"""A run's `summary` folder: a few TensorBoard runs about all members together, rebuilt from the store.
 
-Nothing is lost with it, so that it is written without care for crashes, and seldom enough to cost nothing.
+Nothing is lost with it: it is written without care for crashes, and seldom enough to cost nothing.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -8,17 +8,18 @@ Nothing is lost with it, so that it is written without care for crashes, and sel
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from jaxloop.formatting import in_order, ranges, value
 from jaxloop.storage import tensorboard
 from jaxloop.storage.absent import absent
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, ranked, with_finite_mean
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
-from jaxloop.sweep.catalog import REPLICATES, direction
+from jaxloop.sweep.catalog import direction
 
 with absent("torch"):
     from tensorboardX.proto import event_pb2, layout_pb2
@@ -50,7 +51,8 @@ class Aggregates:
         begun = time.monotonic()
         before = {path for path in self.folder.rglob("events.out.tfevents.*")} if self.folder.is_dir() else set()
         self.edition += 1
-        written = _Writer(self.folder, f".{self.edition:06d}", store).write()
+        with store.snapshot():
+            written = _Writer(self.folder, f".{self.edition:06d}", store).write()
         for path in before - written:
             path.unlink()
             if not any(path.parent.iterdir()):
@@ -64,8 +66,8 @@ class _Writer:
         self.folder, self.edition, self.store = folder, edition, store
         self.metrics = metrics_in_order(store)
         self.written: set[Path] = set()
-        trains = any(store.counts()[status] for status in (Status.WAITING, Status.RUNNING, Status.PAUSED))
-        self.best = with_finite_mean(ranked(store, so_far=trains))[:BEST]
+        self.configs = with_finite_mean(ranked(store, so_far=store.trains))
+        self.best = self.configs[:BEST]
 
     def write(self) -> set[Path]:
         """Write all runs of the folder, and return their files."""
@@ -78,11 +80,11 @@ class _Writer:
         """Write quantiles over all members, and mean and standard error over the seeds of the best configs."""
         runs: dict[str, dict[str, dict[int, float]]] = {}
         for metric in self.metrics:
-            steps, values = self.store.curves(metric)
+            steps, values = self.store.looks(metric)
             if len(values) == 0 or (np.isfinite(values).sum(1) <= 1).all():
                 continue  # a curve of one point is no curve: the overview has it as text
             measured = np.isfinite(values).any(0)
-            steps, values = steps[measured], np.where(np.isfinite(values), values, np.nan)[:, measured]
+            steps, values = steps[measured], values[:, measured]
             for name, curve in _quantiles(values, self._mode(metric)).items():
                 runs.setdefault(name, {})[metric] = _points(steps.tolist(), curve)
             for place, config in enumerate(self.best, 1):
@@ -99,22 +101,27 @@ class _Writer:
         return self.store.mode if metric == self.store.metric else direction(metric)
 
     def _label(self, config: RankedConfig) -> str:
-        names = [name for name in self.store.varied if name not in REPLICATES]
-        return tensorboard.folder_label(config.hparams, names) or "all"
+        return tensorboard.folder_label(config.hparams, self.store.axes) or "all"
 
     def _counts(self) -> None:
-        """Write how many members were running, finished and diverged after each turn."""
+        """Write how many members were in training, finished, stopped and diverged after each turn."""
         members, turns = self.store.members(), self.store.turns()
-        ends = {"finished": Status.FINISHED, "diverged": Status.DIVERGED}
-        found: dict[str, dict[int, float]] = {f"turns/{name}": {} for name in ("running", *ends)}
-        first = min((began for began, _ in turns.values()), default=0)
-        for turn in range(first, 1 + max((max(began, ended or 0) for began, ended in turns.values()), default=-1)):
-            on = [number for number, (began, _) in turns.items() if began <= turn]
-            left = [number for number in on if (ended := turns[number][1]) is not None and ended <= turn]
-            found["turns/running"][turn] = len(on) - len(left)
-            for name, status in ends.items():
-                found[f"turns/{name}"][turn] = sum(members[number].status == status for number in left)
-        self._scalars("counts", found)
+        if not turns:
+            return
+        last = max(max(began, ended or 0) for began, ended in turns.values())
+        found = {status: np.zeros(last + 2, int) for status in (Status.FINISHED, Status.STOPPED, Status.DIVERGED)}
+        active = np.zeros(last + 2, int)
+        for number, (began, ended) in turns.items():
+            active[began] += 1
+            if ended is not None:
+                active[ended] -= 1
+                found[members[number].status][ended] += 1
+        first = min(began for began, _ in turns.values())
+        curves = {"in training": active, **{str(status): counts for status, counts in found.items()}}
+        at = range(first, last + 1)
+        self._scalars(
+            "counts", {f"turns/{n}": _points(at, counts.cumsum()[first:-1]) for n, counts in curves.items()}
+        )
 
     def _scalars(self, run: str, tags: Mapping[str, Mapping[int, float]]) -> None:
         """Write a run of scalars, by tag and step."""
@@ -152,27 +159,28 @@ class _Writer:
 
     def _tables(self) -> str:
         """Return the best configs, and each axis with the best config at each of its values, in Markdown."""
-        store, names = self.store, [name for name in self.store.varied if name not in REPLICATES]
+        store, names = self.store, self.store.axes
         shown = [store.metric, *(name for name in self.metrics if name.startswith("test/"))]
         speed = f"{store.member_steps / store.seconds:,.0f} member-steps per second" if store.seconds else ""
         counts = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
-        parts = [f"**{store.name}**: {counts}. {speed}", "### Best configs"]
+        parts = [f"**{_cell(store.name)}**: {counts}. {speed}", "### Best configs"]
         rows = [self._cells(config, names, shown) for config in self.best]
         parts.append(_table([*names, *shown, "members"], rows))
-        configs = with_finite_mean(ranked(store, so_far=True))
         for name in names:
             firsts: dict[object, RankedConfig] = {}  # they are ranked: the first of a value is its best
-            for config in configs:
+            for config in self.configs:
                 if name in config.hparams:
                     firsts.setdefault(config.hparams[name], config)
             if 1 < len(firsts) <= FEW:
-                ordered = sorted(firsts, key=lambda value: (isinstance(value, str), value))
-                rows = [self._cells(firsts[value], [name], shown) for value in ordered]
-                parts += [f"### {name}: the best config at each value", _table([name, *shown, "members"], rows)]
+                rows = [self._cells(firsts[value], [name], shown) for value in in_order(firsts)]
+                parts += [
+                    f"### {_cell(name)}: the best config at each value",
+                    _table([name, *shown, "members"], rows),
+                ]
         return "\n\n".join(parts)
 
     def _cells(self, config: RankedConfig, names: Sequence[str], shown: Sequence[str]) -> list[object]:
-        members = " ".join(map(str, config.members))
+        members = ranges(config.members)
         return [*(config.hparams.get(n) for n in names), *(config.metrics.get(n) for n in shown), members]
 
     def _events(self, run: str) -> tensorboard.Events:
@@ -190,7 +198,15 @@ def _quantiles(values: np.ndarray, mode: str | None) -> dict[str, np.ndarray]:
 
 
 def _over_seeds(steps: np.ndarray, values: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Return a config's steps, and at each the mean over its members and the standard error, 0 for one member."""
+    """Return the steps at which any of a config's members was measured, their mean there and its standard error.
+
+    Args:
+      steps: (points,).
+      values: (members, points) of the config; NaN where a member was not measured.
+
+    Returns:
+      The steps; (steps,) means; (steps,) standard errors, 0 where one member was measured.
+    """
     measured = np.isfinite(values).any(0)
     values = values[:, measured].astype(np.float64)  # squares of large float32 overflow
     count, mean = np.isfinite(values).sum(0), np.nanmean(values, axis=0)
@@ -198,7 +214,8 @@ def _over_seeds(steps: np.ndarray, values: np.ndarray) -> tuple[list[int], np.nd
     return steps[measured].tolist(), mean, np.sqrt(variance / count)
 
 
-def _points(steps: Sequence[int], curve: np.ndarray) -> dict[int, float]:
+def _points(steps: Iterable[int], curve: np.ndarray) -> dict[int, float]:
+    """Return a curve by step."""
     return dict(zip(steps, curve.tolist(), strict=True))
 
 
@@ -213,11 +230,13 @@ def _text(tag: str, plugin: str, content: bytes) -> Summary.Value:
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table in Markdown; what is in a cell stays there, whatever it holds."""
-    lines = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in rows)]
+    lines = [
+        [_cell(name) for name in names],
+        ["---"] * len(names),
+        *([_cell(value) for value in row] for row in rows),
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "-" if value is None else str(value).translate(ESCAPES)
+def _cell(content: object) -> str:
+    return value(content).translate(ESCAPES)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxloop.errors import LockedError
 from jaxloop.storage import lock, run_folder
 from jaxloop.storage.records import ENDED
 from jaxloop.storage.store import Store
@@ -16,27 +17,31 @@ class Cleaning:
 
     Attributes:
       paths: folders, each with all that is in it.
-      bytes: that they hold.
+      size: of all of that, in bytes.
       has_ended: whether none of its members is left to train.
     """
 
     run: Path
     paths: list[Path]
-    bytes: int
+    size: int
     has_ended: bool
 
     def json(self) -> dict[str, Any]:
-        return {"run": str(self.run), "paths": [str(path) for path in self.paths], "bytes": self.bytes}
+        return {"run": str(self.run), "paths": [str(path) for path in self.paths], "bytes": self.size}
 
 
 def plan(run: Path, *, whole: bool) -> Cleaning:
     """Return what to delete: checkpoints and parameters, which nothing that reads results needs; or the whole run.
 
     Raises:
-      LockedError: the run is being trained.
+      LockedError: the run is being trained, or another host began to and may still do so.
     """
     with Store(run) as store, lock.kept_out(run):
         members = store.members()
+        if store.status == "running" and (host := lock.other_host(run)):
+            raise LockedError(
+                f"{run}: {host} began to train it, and may still do so: `jaxloop resume` takes it over"
+            )
     own = [
         run_folder.own_checkpoint(run, member.folder, tree) for member in members for tree in ("params", "average")
     ]
@@ -46,10 +51,15 @@ def plan(run: Path, *, whole: bool) -> Cleaning:
     return Cleaning(run, paths, held, all(member.status in ENDED for member in members))
 
 
-def clean(wanted: Cleaning) -> None:
-    """Delete it; what the store says of final parameters goes first, so that it never names what is gone."""
-    if wanted.paths != [wanted.run]:
-        with lock.held(wanted.run), Store(wanted.run) as store, store.transaction():
-            store.drop_final_folders()
-    for path in wanted.paths:
-        shutil.rmtree(path)
+def clean(planned: Cleaning) -> None:
+    """Delete the planned paths; the store forgets final parameters first, so that it never names missing ones.
+
+    Raises:
+      LockedError: the run is being trained.
+    """
+    with lock.held(planned.run):
+        if planned.paths != [planned.run]:
+            with Store(planned.run) as store, store.transaction():
+                store.drop_final_folders()
+        for path in planned.paths:
+            shutil.rmtree(path)

@@ -174,6 +174,19 @@ class Database(facts.Facts):
             with self._damage_told(writing=True):
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read everything in this context as of one moment, whatever a process that trains writes meanwhile."""
+        if self.connection.in_transaction:  # in one already
+            yield
+            return
+        with self._damage_told():
+            self.connection.execute("begin")
+        try:
+            yield
+        finally:
+            self.connection.rollback()
+
     def _has(self, table: str) -> bool:
         return bool(self._rows("select 1 from sqlite_master where name = ?", (table,)))
 

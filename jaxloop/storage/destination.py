@@ -31,6 +31,26 @@ def refuse_taken(folder: Path) -> None:
         raise SweepError(f"{folder}: exists already; {hint}choose another folder with --out")
 
 
+def require_folder(path: Path) -> None:
+    """Make sure that the folder in which a file is to be written is there.
+
+    Raises:
+      SweepError: it is not.
+    """
+    if not path.absolute().parent.is_dir():
+        raise SweepError(f"{path.absolute().parent}: no such folder")
+
+
+def refuse_existing(path: Path) -> None:
+    """Make sure that nothing is where a file or folder is to be written.
+
+    Raises:
+      SweepError: something is.
+    """
+    if path.exists():
+        raise SweepError(f"{path}: exists already; choose another name, or delete it")
+
+
 def require_free(folder: Path, need: int) -> None:
     """Compare what a run needs, in bytes, with what is free where it is to be written.
 

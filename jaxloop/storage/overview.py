@@ -45,7 +45,7 @@ class Overview:
 def overview(store: Store) -> Overview:
     """Return a run at a glance; every member is read."""
     done, left = store.member_steps_done_and_left()
-    ranking = ranked(store, so_far=True)
+    ranking = ranked(store, so_far=store.trains)
     return Overview(
         state=state(store),
         task=store.task(),

@@ -9,6 +9,7 @@ import numpy as np
 from jaxloop.errors import NotFoundError
 from jaxloop.storage.database import Database, quoted
 from jaxloop.storage.records import ENDED, Member, Status, from_row
+from jaxloop.sweep.catalog import REPLICATES
 
 
 class Queries(Database):
@@ -49,6 +50,17 @@ class Queries(Database):
         with self._damage_told():
             return [dict(json.loads(record)) for (record,) in rows]
 
+    @property
+    def axes(self) -> list[str]:
+        """The names of what varies, without seeds and folds."""
+        return [name for name in self.varied if name not in REPLICATES]
+
+    @property
+    def trains(self) -> bool:
+        """Whether members are left to train."""
+        counts = self.counts()
+        return any(counts[status] for status in Status if status not in ENDED)
+
     def task(self) -> str:
         """Return the task that the run trains, as its sweep names it."""
         with self._damage_told():
@@ -76,14 +88,14 @@ class Queries(Database):
         """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
         if metric not in self.metric_names():
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
-        steps = self.steps().tolist()
-        ((count,),) = self._rows("select count(*) from members")
+        with self.snapshot():
+            steps = self.steps().tolist()
+            ((count,),) = self._rows("select count(*) from members")
+            column = quoted(metric)
+            rows = self._rows(f"select member, step, {column} from curves where {column} is not null")
         values = np.full((count, len(steps)), np.nan, np.float32)
         place = {step: i for i, step in enumerate(steps)}
-        column = quoted(metric)
-        for member, step, value in self._rows(
-            f"select member, step, {column} from curves where {column} is not null"
-        ):
+        for member, step, value in rows:
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
 
@@ -93,6 +105,18 @@ class Queries(Database):
             "select number, admitted, retired from members where admitted is not null order by number"
         )
         return {number: (admitted, retired) for number, admitted, retired in rows}
+
+    def looks(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return `curves` at the steps at which all members are measured, not those at which single ones ended."""
+        steps, values = self.curves(metric)
+        kept = self.are_looks(steps)
+        return steps[kept], np.where(np.isfinite(values[:, kept]), values[:, kept], np.nan)
+
+    def are_looks(self, steps: np.ndarray) -> np.ndarray:
+        """Return whether each of the (points,) steps is one at which all members are measured, as bools."""
+        with self._damage_told():
+            every = int(tomllib.loads(self.sweep)["run"]["evaluate_every"])
+        return (steps % every == 0) | (steps == steps.max(initial=0))
 
     def trained_at(self, turn: int) -> dict[int, int]:
         """Return the steps of each member that was being trained at the end of a turn, by number."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxloop.errors import NotFoundError, SweepError
 from jaxloop.formatting import ranges
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
-from jaxloop.sweep.catalog import REPLICATES
+from jaxloop.sweep.catalog import REPLICATES, direction, undirected
+from jaxloop.sweep.suggest import nearest
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,31 @@ def ranked(
         return config.mean is None, not config.complete, mean, config.members[0]
 
     return sorted((config for config in measured if every or config.finished or config.not_finite), key=order)
+
+
+def require_metric(store: Store, metric: str) -> None:
+    """Make sure that a run measures a metric; its own may not be measured yet.
+
+    Raises:
+      NotFoundError: it does not.
+    """
+    names = store.metric_names()
+    if metric not in names and metric != store.metric:
+        there = f"there are {', '.join(names)}"
+        raise NotFoundError(f"{store.path.parent}: no metric {metric!r}{nearest(metric, names)}; {there}")
+
+
+def direction_of(store: Store, metric: str, mode: str | None = None) -> str:
+    """Return "max" or "min": as asked, or as the run ranks the same on another split, or as the name tells.
+
+    Raises:
+      SweepError: none of these tells.
+    """
+    is_alike = metric.partition("/")[2] == store.metric.partition("/")[2]
+    found = mode or (store.mode if is_alike else direction(metric))
+    if found is None:
+        raise SweepError(undirected(metric, "--mode"))
+    return found
 
 
 def metrics_in_order(store: Store) -> list[str]:

@@ -1,6 +1,7 @@
 """What a run's store knows of a member."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,6 +50,10 @@ class Member:
     joined: int | None  # the turn after which it joined; None for the members that a sweep gives
     parent: int | None  # of a copy: the member that it began as
     parent_step: int  # and the steps that this one had taken
+
+    def result(self, metric: str) -> float:
+        """Return the last value of a metric if the member has finished; NaN if it has diverged, or not ended."""
+        return self.metrics.get(metric, math.nan) if self.status == Status.FINISHED else math.nan
 
 
 def from_row(

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from jaxloop.storage import lock
+from jaxloop.storage import lock, run_folder
 from jaxloop.storage.facts import Drift
 from jaxloop.storage.store import Store
 
@@ -61,6 +61,10 @@ def state(store: Store) -> RunState:
         if host is None:
             status = "interrupted" if store.status == "running" else store.status  # it may have just ended
     files = (store.path, store.path.with_name(f"{store.path.name}-wal"))
+    if (
+        status != "running" and run_folder.provenance(run).exists()
+    ):  # a reader that leaves touches the store's files
+        files = (run_folder.provenance(run),)
     return RunState(
         run=str(run),
         name=store.name,

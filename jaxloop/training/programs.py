@@ -69,6 +69,9 @@ class Programs:
         if others:
             self.buckets += size_classes.buckets(self.sweep, self.task, others)
 
+    def is_compiled(self, index: int) -> bool:
+        return index in self._compiled
+
     def compile(self, index: int) -> CompiledProgram:
         """Return a program for this process's slots; a resumed run keeps capacity and group size."""
         if index not in self._compiled:

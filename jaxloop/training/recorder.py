@@ -1,6 +1,7 @@
 """Writes what turns measured: a checkpoint's files first, then the one transaction that makes them count."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -73,13 +74,14 @@ class Recorder:
                 self.store.put(checkpoint=checkpoint, **turn.totals)
         self.uncommitted, self.committed_at = [], time.monotonic()
         if turn.parts is not None:
-            self.aggregates.refresh(self.store)
             checkpoints.keep_only(self.run, {previous["turn"], turn.number} if turn.parts else ())
+            self.aggregates.refresh(self.store)
 
     def end(self) -> None:
-        """Write what TensorBoard shows of all members together, as they are now."""
-        hparams_tab.write(run_folder.members(self.run), self.sweep.members, self.store)
-        self.aggregates.write(self.store)
+        """Write what TensorBoard shows of all members together; a full disk costs that alone."""
+        with suppress(OSError):
+            hparams_tab.write(run_folder.members(self.run), self.sweep.members, self.store)
+            self.aggregates.write(self.store)
 
     def _flush(self) -> None:
         """Write what TensorBoard has not seen yet."""

@@ -155,10 +155,13 @@ class _Training:
         """Train a program's members; where its first turn finds too little device memory, with half the slots."""
         data = shared(self.task, self.programs.buckets[found.program], self.mesh)  # on their way while it compiles
         while True:
-            tell_phase(self.observe, f"compiling program {found.program + 1} of {len(self.programs.buckets)}")
+            if not self.programs.is_compiled(found.program):
+                of = f"{found.program + 1} of {len(self.programs.buckets)}"
+                tell_phase(self.observe, f"compiling program {of}")
             program, before = self.programs.compile(found.program), self.turn
             self.recorder.announce(program.metrics)
-            tell_phase(self.observe, "training the first turn")
+            if not self.member_steps:
+                tell_phase(self.observe, "training the first turn")
             try:
                 return self._stream(found, program, data, checkpoint)
             except Exception as error:
@@ -291,8 +294,8 @@ class _Training:
             signal=self.signal,
         )
         if processes.leads():
-            self.recorder.end()
             self.store.put(status=summary.status, **totals)
+            self.recorder.end()
             provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")
         return summary

@@ -4,10 +4,11 @@ import math
 
 import pytest
 from conftest import TINY
+from helpers.stopping import crashed
 from scipy import stats
 
 import jaxloop
-from jaxloop.errors import SweepError
+from jaxloop.errors import NotFoundError
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.sweep import sweep
 
@@ -65,8 +66,30 @@ def test_runs_without_a_config_in_common_have_nothing_to_compare(runs):
 
 
 def test_what_cannot_be_compared_is_told(runs):
-    with pytest.raises(SweepError, match=r"has no metric 'validation/f1' to compare by"):
-        jaxloop.compare(runs / "first", runs / "second", metric="validation/f1")
+    with pytest.raises(NotFoundError, match=r"no metric 'validation/losses'; did you mean `validation/loss`"):
+        jaxloop.compare(runs / "first", runs / "second", metric="validation/losses")
+
+
+def test_a_member_that_diverged_counts_as_the_worst_value_and_is_told(tmp_path):
+    """Its last finite value, of the steps before, is no result."""
+    for name, rates in {"a": "[1e-3, 1e-2]", "b": "[1e-3, 1e30]"}.items():
+        jaxloop.run(sweep.parse(TINY, (f"axes.learning_rate={{values={rates}}}",)), out=tmp_path / name).close()
+    with jaxloop.load(tmp_path / "b") as run:
+        run.store.connection.execute(
+            "update members set hparams = json_set(hparams, '$.learning_rate', 0.01) where number > 1"
+        )
+        run.store.connection.commit()
+    found = jaxloop.compare(tmp_path / "a", tmp_path / "b")
+    (lost,) = [each for each in found.differences if each.lost != (0, 0)]
+    assert lost.lost == (0, 2)
+    assert lost.verdict == Outcome.CRASH
+    assert lost.said() == "crash; 2 diverged in the second"
+
+
+def test_members_without_a_result_are_left_out_and_counted(runs, tmp_path):
+    crashed(tmp_path / "run", turn=1)
+    found = jaxloop.compare(runs / "first", tmp_path / "run")
+    assert (found.differences, found.unfinished) == ([], (0, 6))
 
 
 def test_the_command_prints_verdicts_and_what_differs(runs, jaxloop_command):

@@ -139,7 +139,7 @@ def test_two_runs_are_compared_and_either_is_shown(tmp_path, page):
     first = trained(tmp_path / "a", 4, 3)
     second = trained(tmp_path / "b", 4, 3)
     opened(page, jaxloop.report(first, second, out=tmp_path / "r.html"))
-    assert "tie (dead hparam)" in page.find_element("id", "body").text
+    assert "equal to the bit" in page.find_element("id", "body").text
     script = """
       const box = document.querySelector("#head select");
       box.selectedIndex = 1;

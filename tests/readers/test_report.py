@@ -139,8 +139,19 @@ def test_a_run_without_a_turn_and_one_without_a_survivor_have_pages(tmp_path):
 def test_what_cannot_be_shown_is_told_in_one_error(whole, tmp_path):
     with pytest.raises(NotFoundError):
         jaxloop.report(tmp_path / "none", out=tmp_path / "r.html")
-    with pytest.raises(SweepError, match="is a folder"):
-        jaxloop.report(whole, out=tmp_path)
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "page.html").write_text("<p>mine</p>")
+    for target, says in {
+        tmp_path / "folder.html": "is a folder",
+        tmp_path / "page.html": "is no report",
+        tmp_path / "task.py": "ends in .html",
+        whole / "report.html": "lies in the run",
+    }.items():
+        with pytest.raises(SweepError, match=says):
+            jaxloop.report(whole, out=target)
+    with pytest.raises(SweepError, match="needs the folder of a run"):
+        jaxloop.report(out=tmp_path / "r.html")
+    assert (tmp_path / "page.html").read_text() == "<p>mine</p>"
     with pytest.raises(SweepError, match="no such folder"):
         jaxloop.report(whole, out=tmp_path / "none" / "r.html")
     jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "run").close()

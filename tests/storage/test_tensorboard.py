@@ -165,7 +165,7 @@ def test_the_summary_has_quantiles_of_all_members_and_bands_of_the_best(run):
     np.testing.assert_allclose(scalars(first, metric), mine.mean(0), rtol=1e-6)
     lower = mine.mean(0) - mine.std(0, ddof=1) / np.sqrt(len(mine))
     np.testing.assert_allclose(scalars(first, f"with standard error/{metric}/lower"), lower, rtol=1e-5)
-    assert scalars("counts", "turns/running")[0] == 6
+    assert scalars("counts", "turns/in training")[0] == 6
     assert scalars("counts", "turns/finished")[-1] == 6
     tags = EventAccumulator(str(folder / "best"))
     tags.Reload()

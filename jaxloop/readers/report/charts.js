@@ -25,12 +25,29 @@ function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function short(value) {
+function short(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
+}
+
+// Names of an axis's values, with as many digits as tell them apart.
+function distinct(values) {
+  for (let digits = 4; digits < 17; digits += 1) {
+    const names = values.map((value) => short(value, digits));
+    if (new Set(names).size === values.length) return names;
+  }
+  return values.map(String);
+}
+
+function least(values) {
+  return values.reduce((found, value) => (value < found ? value : found), Infinity);
+}
+
+function most(values) {
+  return values.reduce((found, value) => (value > found ? value : found), -Infinity);
 }
 
 function quantile(sorted, share) {
@@ -104,7 +121,12 @@ function drawWaiting() {
     document.body.dataset.state = "drawn";
     return;
   }
-  if (one.box.isConnected) draw(one);
+  try {
+    if (one.box.isConnected) draw(one);
+  } catch (error) { // the other figures are drawn all the same
+    console.error(error);
+    one.box.textContent = `${one.name} cannot be drawn: ${error.message}`;
+  }
   setTimeout(drawWaiting);
 }
 

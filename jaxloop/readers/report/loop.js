@@ -23,10 +23,18 @@ function stairs(run) {
       ? { at: round.experiments, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: round.incumbent }
       : { ...last, at: round.experiments });
   }
+  let tried = 0;
+  for (const won of of(run, "experiment").filter((each) => each.proposer === "try")) {
+    tried += 1;
+    if (won.verdict !== "success" || won.task) continue;
+    const last = found[found.length - 1];
+    found.push({ at: last.at + tried, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: won.config });
+  }
   return found;
 }
 
-function interval(points, colour, width = 10) {
+function interval(points, colour) {
+  const width = 10;
   return {
     type: "custom", z: 2, silent: true, data: points,
     renderItem: (_, api) => {
@@ -42,7 +50,7 @@ function staircase(parent, run) {
   const end = steps[steps.length - 1].at;
   figure(parent, "staircase", () => ({
     title: titled("The incumbent", `effect over the baseline in ${run.metric}; bars: intervals of each step; diamond: the audit on the test split`),
-    grid: { left: 70, right: 30, top: 58, bottom: 48 },
+    grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "value", name: "experiments", scale: false, max: Math.ceil(end * 1.08) || 1 }),
     yAxis: axis({ type: "value", name: "effect", nameGap: 48 }),
     tooltip: { formatter: (item) => `${short(item.value[1])}\n${item.data.config ? changes(item.data.config).replaceAll(" ", "\n") : "baseline"}` },
@@ -63,7 +71,7 @@ function effects(parent, run) {
   const rows = judged.slice(-60).reverse();
   figure(parent, "effects", () => ({
     title: titled("Verdicts", "effect of each challenger over the incumbent on fresh paired seeds, with its interval"),
-    grid: { left: 70, right: 30, top: 58, bottom: 62 },
+    grid: { left: 70, right: 30, top: 72, bottom: 62 },
     xAxis: axis({ type: "value", name: "effect" }),
     yAxis: axis({ type: "category", data: rows.map((record) => `#${record.id}`) }),
     legend: { bottom: 2, textStyle: { color: css("--ink") }, data: [...new Set(rows.map((record) => record.verdict))] },
@@ -97,10 +105,10 @@ function curse(parent, run) {
     itemStyle: { color: VERDICTS[record.verdict] },
   }));
   const all = points.flatMap((point) => point.value.slice(0, 2));
-  const [low, high] = [Math.min(0, ...all), Math.max(...all)];
+  const [low, high] = [least([0, ...all]), most(all)];
   figure(parent, "curse", () => ({
     title: titled("The winner's curse", "gain over the baseline as screening saw it, and measured again on fresh seeds; line: no curse"),
-    grid: { left: 70, right: 30, top: 58, bottom: 48 },
+    grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "value", name: "at screening", axisLabel: { color: css("--dim"), formatter: short } }),
     yAxis: axis({ type: "value", name: "on fresh seeds", nameGap: 48, axisLabel: { color: css("--dim"), formatter: short } }),
     tooltip: { formatter: (item) => `#${item.value[2]}: ${short(item.value[0])} at screening, ${short(item.value[1])} on fresh seeds` },
@@ -134,8 +142,8 @@ function spending(parent, run) {
   const rounds = of(run, "round");
   if (!rounds.length) return;
   figure(parent, "alpha", () => ({
-    title: titled("Alpha left", "the chance of a false success that is not spent yet, after each round"),
-    grid: { left: 70, right: 30, top: 58, bottom: 48 },
+    title: titled("Alpha left", "the chance of a false success that is not spent yet; a success hands its share on"),
+    grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "category", name: "round", data: rounds.map((record) => record.round) }),
     yAxis: axis({ type: "value", min: 0, axisLabel: { color: css("--dim"), formatter: short } }),
     series: [{ type: "bar", color: css("--accent"), barMaxWidth: 40, label: { show: true, position: "top", formatter: (item) => short(item.value), color: css("--ink") }, data: rounds.map((record) => record.alpha_left) }],

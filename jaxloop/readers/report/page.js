@@ -32,20 +32,28 @@ function next(parent, run) {
 function provenance(parent, run) {
   parent.append(element("h2", {}, "Cost and provenance"),
     element("dl", {}, ...run.facts.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)])),
-    element("p", {}, "Again, from the recorded sweep: ", element("code", {}, run.reproduce)));
+    element("p", {}, "To reproduce: ", element("code", {}, run.reproduce)));
 }
 
 function comparisons(parent) {
   for (const each of DATA.comparisons) {
-    parent.append(element("h2", {}, `${each.runs[1]} over ${each.runs[0]}`),
-      element("p", { class: "dim" }, `${each.metric}: ${each.differences.length} configs paired by seed; effects above 0 are better; intervals hold together at 95%`));
+    parent.append(element("h2", {}, `${each.runs[1]} over ${each.runs[0]}`));
+    if (each.why) {
+      parent.append(element("p", { class: "note" }, `not compared: ${each.why}`));
+      continue;
+    }
+    parent.append(element("p", { class: "dim" }, `${each.metric}: ${each.differences.length} configs paired by seed, ${each.only[0]} only in the first run, ` +
+      `${each.only[1]} only in the second; effects above 0 are better; simultaneous 95% intervals (Bonferroni)`));
+    for (const [name, [one, other]] of Object.entries({ ...each.hparams, ...each.provenance })) {
+      parent.append(element("p", { class: "dim" }, `differs: ${name}: ${one} in the first, ${other} in the second`));
+    }
     const names = [...new Set(each.differences.flatMap((one) => Object.keys(one.hparams)))];
     const box = element("div", {});
     parent.append(box);
     sortable(box, [
       ...names.map((name) => ({ name, value: (one) => one.hparams[name] })),
       ...["seeds", "first", "second", "effect", "low", "high"].map((name) => ({ name, value: (one) => one[name] })),
-      { name: "verdict", isWord: true, value: (one) => one.verdict ?? "one seed", className: (one) => one.verdict },
+      { name: "verdict", isWord: true, value: (one) => one.said, className: (one) => one.verdict },
     ], each.differences);
   }
 }
@@ -89,7 +97,7 @@ function start() {
   const title = element("h1", {}), status = element("span", { class: "status" }), about = element("span", { class: "dim" });
   const choose = (run) => {
     title.textContent = run.name;
-    status.textContent = run.says;
+    status.textContent = run.so_far === null ? run.says : `${run.says}, so far: step ${run.so_far} at most`;
     about.textContent = `${run.task} · ranked by ${run.metric}, ${run.mode === "max" ? "more" : "less"} is better`;
     show(run);
   };

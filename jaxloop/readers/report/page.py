@@ -1,4 +1,4 @@
-"""A page as one HTML file: its data, styles, scripts and ECharts in it, and no word to a network."""
+"""A page as one HTML file with its data, styles, scripts and ECharts; it needs no network access."""
 
 import html
 import json

@@ -8,25 +8,29 @@ from typing import Any
 
 import numpy as np
 
+from jaxloop.formatting import in_order
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, not_finite, ranked
-from jaxloop.storage.records import Member, Status
+from jaxloop.storage.records import Member
 from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
-from jaxloop.sweep.catalog import REPLICATES
 from jaxloop.training import provenance
 
 MOST_VALUES = 1_000_000  # of all curves of a run that a page holds: 4 bytes each, a third more as base64
 FEW = 16  # values of an axis that are shown as they are, not on a scale
-TRAINS = (Status.WAITING, Status.RUNNING, Status.PAUSED)
 
 
 def results(store: Store) -> dict[str, Any]:
     """Return what a page shows of a run: its standing, axes, configs, members, curves, ledger and provenance."""
-    found, members, counts = state(store), store.members(), store.counts()
-    trains = any(counts[status] for status in TRAINS)
+    with store.snapshot():
+        return _results(store)
+
+
+def _results(store: Store) -> dict[str, Any]:
+    found, members = state(store), store.members()
+    trains = store.trains
     configs = ranked(store, so_far=trains, every=True)
-    names = [name for name in store.varied if name not in REPLICATES]
+    names = store.axes
     metrics = metrics_in_order(store)
     steps = store.steps()
     return {
@@ -83,7 +87,7 @@ def _axes(store: Store, names: Sequence[str], configs: Sequence[RankedConfig]) -
     for name in names:
         values = {config.hparams[name] for config in configs if config.hparams.get(name) is not None}
         is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        ordered = sorted(values) if is_number else sorted(values, key=str)
+        ordered = in_order(values)
         spread = is_number and bool(values) and ordered[0] > 0
         axis = declared.get(name)
         found.append(
@@ -119,6 +123,7 @@ def _curves(store: Store, metrics: Sequence[str], members: int) -> dict[str, Any
         found[name] = {
             "steps": steps[kept].tolist(),
             "every": every,
+            "looks": store.are_looks(steps)[kept].tolist(),  # where all members are measured, not single ones
             "values": base64.b64encode(values[:, kept].astype("<f4").tobytes()).decode(),
         }
     return found

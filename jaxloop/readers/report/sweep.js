@@ -7,8 +7,10 @@ const BINS = 12; // of an axis with many values
 
 // Give a run's data the forms that several figures need.
 function prepared(run) {
+  for (const axis of run.axes) axis.names = axis.values ? distinct(axis.values) : null;
   run.configs.forEach((config, place) => {
     config.place = place;
+    config.waits = config.members.every((number) => run.members.status[number] === "waiting");
     config.diverged = config.members.filter((number) => run.members.status[number] === "diverged").length;
   });
   for (const curve of Object.values(run.curves)) {
@@ -19,8 +21,8 @@ function prepared(run) {
 }
 
 function told(run, config) {
-  return run.axes.map((axis, place) => [axis.name, config.values[place]]).filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name}=${short(value)}`).join(" ") || "the only config";
+  return run.axes.map((axis, place) => [axis, config.values[place]]).filter(([, value]) => value !== null)
+    .map(([axis, value]) => `${axis.name}=${axis.names ? axis.names[axis.values.indexOf(value)] : short(value, 6)}`).join(" ") || "the only config";
 }
 
 function pointsOf(curve, number) {
@@ -31,7 +33,7 @@ function pointsOf(curve, number) {
 // Mean and standard deviation over a config's members at each step, of those that were measured there.
 function overSeeds(curve, members) {
   return curve.steps.map((step, place) => {
-    const values = members.map((number) => pointsOf(curve, number)[place]).filter(Number.isFinite);
+    const values = curve.looks[place] ? members.map((number) => pointsOf(curve, number)[place]).filter(Number.isFinite) : [];
     if (!values.length) return { step, mean: null, deviation: 0 };
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
@@ -39,13 +41,18 @@ function overSeeds(curve, members) {
   });
 }
 
+// Of how many members one curve is drawn, so that there are not too many points.
+function thinned(run, curve) {
+  return Math.max(1, Math.ceil((run.members.config.length * curve.steps.length) / MOST_POINTS));
+}
+
 // All members' curves in a few series, one a colour: gaps keep them apart. ECharts draws five series fast, not 4,000.
 function background(run, curve, isLog) {
   const classes = Array.from({ length: 5 }, () => []);
   const ranked = run.configs.filter((config) => config.mean !== null).length || 1;
-  const drawn = Math.max(1, Math.ceil((run.members.config.length * curve.steps.length) / MOST_POINTS));
+  const share = thinned(run, curve);
   run.members.config.forEach((place, number) => {
-    if (number % drawn) return;
+    if (Math.imul(number, 0x9e3779b1) >>> 0 >= 2 ** 32 / share) return; // by a hash: no seed is favoured
     const into = classes[Math.min(4, Math.floor((5 * place) / ranked))];
     const points = pointsOf(curve, number);
     curve.steps.forEach((step, at) => {
@@ -85,11 +92,11 @@ function curveOption(run, metric, isLog) {
   const lines = best.map((config) => overSeeds(curve, config.members));
   const settled = Array.from(curve.points).filter((value) => Number.isFinite(value) && !(isLog && value <= 0)).sort((a, b) => a - b);
   const means = lines.flat().map((point) => point.mean).filter((value) => value !== null && !(isLog && value <= 0));
-  const [low, high] = [Math.min(quantile(settled, 0.01), ...means), Math.max(quantile(settled, 0.97), ...means)];
+  const [low, high] = [least([quantile(settled, 0.01), ...means]), most([quantile(settled, 0.97), ...means])];
   const margin = isLog || !(high > low) ? 0 : 0.03 * (high - low);
   return {
-    title: titled(metric, `mean of the best ${best.length} configs by ${run.metric}, ± 1 sd over seeds; behind them all members` +
-      (curve.every > 1 ? `; every ${curve.every}th point` : "")),
+    title: titled(metric, `mean of the best ${best.length} configs by ${run.metric}, ± 1 sd over seeds; behind them ${thinned(run, curve) > 1 ? `one member of ${thinned(run, curve)}` : "all members"}` +
+      (curve.every > 1 ? `; one point of ${curve.every}` : "")),
     grid: { left: 64, right: 24, top: 58, bottom: 96 },
     legend: { type: "scroll", bottom: 4, textStyle: { color: css("--ink") }, data: best.map((config) => told(run, config)) },
     xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
@@ -101,7 +108,7 @@ function curveOption(run, metric, isLog) {
       ...best.map((_, place) => band(lines[place], DISTINCT[place], isLog)),
       ...best.map((config, place) => ({
         type: "line", name: told(run, config), z: 3, showSymbol: false, lineStyle: { width: 2 }, color: DISTINCT[place],
-        data: lines[place].map((point) => [point.step, isLog && point.mean <= 0 ? null : point.mean]),
+        data: lines[place].filter((point) => point.mean !== null).map((point) => [point.step, isLog && point.mean <= 0 ? null : point.mean]),
       })),
     ],
   };
@@ -128,10 +135,10 @@ function selection(choices, chosen, first = choices[0]) {
 
 // The cells of an axis: its few values, or bins of many.
 function cells(axis, values) {
-  if (axis.values) return { labels: axis.values.map(short), of: (value) => axis.values.indexOf(value) };
+  if (axis.values) return { labels: axis.names, of: (value) => axis.values.indexOf(value) };
   const place = axis.is_log ? Math.log : (value) => value;
   const known = values.filter((value) => value !== null);
-  const low = place(Math.min(...known)), high = place(Math.max(...known));
+  const low = place(least(known)), high = place(most(known));
   const width = (high - low) / BINS;
   const edge = (at) => (axis.is_log ? Math.exp(low + at * width) : low + at * width);
   return {
@@ -141,9 +148,9 @@ function cells(axis, values) {
 }
 
 const STATISTICS = {
-  "best config": (means, mode) => (mode === "max" ? Math.max(...means) : Math.min(...means)),
+  "best config": (means) => means[0], // of configs in the order of the ranking
   "mean of configs": (means) => means.reduce((sum, value) => sum + value, 0) / means.length,
-  "number of configs": (means, mode, tried) => tried,
+  "number of configs": (means, tried) => tried,
 };
 
 function heatmapOption(run, first, second, statistic) {
@@ -152,7 +159,8 @@ function heatmapOption(run, first, second, statistic) {
   for (const config of run.configs) {
     const key = [across.of(config.values[first]), up.of(config.values[second])];
     if (key.includes(-1)) continue;
-    const cell = found.get(String(key)) ?? { key, means: [], tried: 0, diverged: 0 };
+    if (config.waits) continue;
+    const cell = found.get(String(key)) ?? { key, means: [], tried: 0, diverged: 0, place: config.place };
     cell.tried += 1;
     cell.diverged += config.diverged > 0;
     if (config.mean !== null) cell.means.push(config.mean);
@@ -160,11 +168,12 @@ function heatmapOption(run, first, second, statistic) {
   }
   const isCount = statistic === "number of configs";
   const valued = [...found.values()].filter((cell) => isCount || cell.means.length)
-    .map((cell) => ({ ...cell, value: STATISTICS[statistic](cell.means, run.mode, cell.tried) }));
+    .map((cell) => ({ ...cell, value: STATISTICS[statistic](cell.means, cell.tried) }));
   const hatched = [...found.values()].filter((cell) => !cell.means.length && cell.diverged);
   const mode = isCount ? "max" : run.mode;
-  const span = isCount ? { min: 0, max: Math.max(1, ...valued.map((cell) => cell.value)) } : range(valued.map((cell) => cell.value), mode);
-  const optimum = isCount ? null : valued.reduce((best, cell) => (best === null || (mode === "max" ? cell.value > best.value : cell.value < best.value) ? cell : best), null);
+  const span = isCount ? { min: 0, max: most([1, ...valued.map((cell) => cell.value)]) } : range(valued.map((cell) => cell.value), mode);
+  const better = (one, other) => (statistic === "best config" ? one.place < other.place : mode === "max" ? one.value > other.value : one.value < other.value);
+  const optimum = isCount ? null : valued.reduce((best, cell) => (best === null || better(cell, best) ? cell : best), null);
   const names = [run.axes[first].name, run.axes[second].name];
   return {
     aria: { enabled: true, decal: { show: true, decals: [{ symbol: "none" }] } }, // hatched: only cells that say so
@@ -222,7 +231,7 @@ function parallelAxis(axis, dim) {
   const style = { nameTextStyle: { color: css("--ink"), width: 110, overflow: "truncate" }, axisLabel: { color: css("--dim"), formatter: short }, axisLine: { lineStyle: { color: css("--dim") } } };
   const isLog = axis.is_log && axis.is_number;
   if (axis.values && (!axis.is_number || (!isLog && axis.values.length <= 12))) {
-    return { dim, name: axis.name, type: "category", data: axis.values.map(short), ...style };
+    return { dim, name: axis.name, type: "category", data: axis.names, ...style };
   }
   return { dim, name: axis.name, type: isLog ? "log" : "value", scale: true, ...(isLog ? { min: "dataMin", max: "dataMax" } : {}), ...style };
 }
@@ -234,10 +243,10 @@ function parallel(parent, run, chosen) {
   const span = range(ranked.map((config) => config.mean), run.mode);
   const inBest = [...ranked].reverse(); // the best are drawn last
   const means = inOrder(ranked.map((config) => config.mean)); // the worst outliers are drawn at the end of the scale
-  const worst = run.mode === "max" ? quantile(means, 0.03) : quantile(means, 0.97);
-  const axes = () => run.axes.map(parallelAxis);
+  const span97 = [quantile(means, 0.03), quantile(means, 0.97)], reach = 3 * (span97[1] - span97[0]);
+  const worst = means.length < 20 ? (run.mode === "max" ? -Infinity : Infinity) : run.mode === "max" ? span97[0] - reach : span97[1] + reach;
   const option = () => {
-    const drawn = axes();
+    const drawn = run.axes.map(parallelAxis);
     return {
       title: titled("Parallel coordinates", "drag along an axis to select configs: the table below follows; click the axis to clear it"),
       parallel: { left: 60, right: 110, top: 84, bottom: 28, axisExpandable: false },
@@ -251,7 +260,7 @@ function parallel(parent, run, chosen) {
         type: "parallel", name: "configs", smooth: false, lineStyle: { width: 1.2, opacity: ranked.length > 300 ? 0.25 : 0.6 },
         inactiveOpacity: 0.02, activeOpacity: 0.9, progressive: 1000,
         data: inBest.map((config) => [
-          ...config.values.map((value, place) => (value === null ? "-" : drawn[place].type === "category" ? short(value) : value)),
+          ...config.values.map((value, place) => (value === null ? "-" : drawn[place].type === "category" ? run.axes[place].names[run.axes[place].values.indexOf(value)] : value)),
           run.mode === "max" ? Math.max(config.mean, worst) : Math.min(config.mean, worst),
         ]),
       }],
@@ -262,6 +271,7 @@ function parallel(parent, run, chosen) {
   figure(box, "parallel", option, {
     wide: true, height: 400,
     after: (chart) => {
+      chosen(null); // drawn anew, it has no brush
       chart.off("axisareaselected");
       chart.on("axisareaselected", () => {
         const series = chart.getModel().getSeriesByIndex(0);
@@ -290,7 +300,7 @@ function importances(parent, run) {
 
 function columns(run) {
   return [
-    ...run.axes.map((axis, place) => ({ name: axis.name, is_log: axis.is_log, is_number: axis.is_number, values: axis.values, of: (config) => config.values[place] })),
+    ...run.axes.map((axis, place) => ({ name: axis.name, is_log: axis.is_log, is_number: axis.is_number, values: axis.names, of: (config) => (axis.is_number ? config.values[place] : axis.values.indexOf(config.values[place])) })),
     ...run.metrics.map((metric, place) => ({ name: metric, is_log: false, is_number: true, values: null, of: (config) => config.metrics[place] })),
   ];
 }
@@ -337,14 +347,14 @@ function numbers(members) {
 
 function configTable(parent, run) {
   const count = element("p", { class: "dim", id: "count" });
-  const words = element("input", { type: "search", placeholder: "such as learning_rate=0.01", "aria-label": "filter configs" });
+  const words = element("input", { type: "search", placeholder: "learning_rate=0.01", size: 24, "aria-label": "filter configs" });
   parent.append(element("h2", {}, "Configs"), element("div", { class: "controls" }, element("label", {}, "filter ", words), count));
   const shape = [
     { name: "rank", value: (config) => (config.mean === null ? null : config.place + 1) },
     ...run.axes.map((axis, place) => ({ name: axis.name, isWord: !axis.is_number, value: (config) => config.values[place] })),
     { name: `${run.metric}`, value: (config) => config.mean },
     { name: "± s.e.", value: (config) => config.error },
-    ...run.metrics.slice(1).map((metric, place) => ({ name: metric, value: (config) => config.metrics[place + 1] })),
+    ...run.metrics.map((metric, place) => ({ name: metric, value: (config) => config.metrics[place] })).filter((column) => column.name !== run.metric),
     { name: "finite", value: (config) => config.finite },
     { name: "diverged", value: (config) => config.diverged },
     { name: "members", isWord: true, className: () => "tight", value: (config) => numbers(config.members) },

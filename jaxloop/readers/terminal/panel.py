@@ -35,7 +35,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def is_live(screen: Console) -> bool:
-    """Return whether what is printed can be printed over: in a terminal, and in a notebook."""
+    """Return whether output can be redrawn in place: in a terminal, and in a notebook."""
     return screen.is_terminal or screen.is_jupyter
 
 
@@ -70,7 +70,8 @@ class Panel:
         self.begun = self.phase_at = time.monotonic()
         self.doing = ""
         self.seen: _Seen | None = None
-        self.said, self.notes, self.rounds = 0.0, 0, 0
+        self.said = 0.0
+        self.told: set[str] = set()
         # drawn by a thread of rich's own, from what it was last given: no reading of the store there
         self.live = (
             Live(
@@ -131,9 +132,10 @@ class Panel:
     def tell(self, notes: list[str]) -> None:
         """Print those of a run's notes that have not been printed yet."""
         with ignoring_broken_pipe(sys.stderr):
-            for note in notes[self.notes :]:
-                print(f"jaxloop: {note}", file=sys.stderr, flush=True)
-        self.notes = len(notes)
+            for note in notes:
+                if note not in self.told:
+                    print(f"jaxloop: {note}", file=sys.stderr, flush=True)
+        self.told.update(notes)
 
     @property
     def _stream(self) -> Any:
@@ -143,11 +145,10 @@ class Panel:
         """Print what a loop has recorded since the last turn."""
         from jaxloop.readers.terminal.ledger import summary_lines
 
-        lines = summary_lines(ledger)
-        with ignoring_broken_pipe(self._stream):
-            for line in lines[self.rounds :]:
-                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self.rounds = len(lines)
+        for line in summary_lines(ledger):
+            if line not in self.told:
+                self.say(line)
+                self.told.add(line)
 
     def _drawn(self) -> RenderableType:
         """Return the panel as of now; within a turn, its bar goes on at the speed of the turns before."""
