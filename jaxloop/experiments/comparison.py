@@ -98,9 +98,9 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
       SweepError: several of a run's configs look alike to the other, or the mode cannot be inferred.
     """
     metric = str(metric or first.metric)
-    mode = direction_of(first, metric, mode)
     for store in (first, second):
         require_metric(store, metric)
+    mode = direction_of(first, metric, mode)
     names = [name for name in dict.fromkeys([*first.varied, *second.varied]) if name not in REPLICATES]
     ours, theirs = (_by_config(store, names) for store in (first, second))
     shared = [key for key in ours if key in theirs]

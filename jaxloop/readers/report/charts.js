@@ -33,6 +33,10 @@ function short(value, digits = 4) {
   return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
 }
 
+function label(value) { // for ECharts, which hands its formatters more than the value
+  return short(value);
+}
+
 // Names of an axis's values, with as many digits as tell them apart.
 function distinct(values) {
   for (let digits = 4; digits < 17; digits += 1) {

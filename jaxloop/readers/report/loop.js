@@ -109,8 +109,8 @@ function curse(parent, run) {
   figure(parent, "curse", () => ({
     title: titled("The winner's curse", "gain over the baseline as screening saw it, and measured again on fresh seeds; line: no curse"),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
-    xAxis: axis({ type: "value", name: "at screening", axisLabel: { color: css("--dim"), formatter: short } }),
-    yAxis: axis({ type: "value", name: "on fresh seeds", nameGap: 48, axisLabel: { color: css("--dim"), formatter: short } }),
+    xAxis: axis({ type: "value", name: "at screening", axisLabel: { color: css("--dim"), formatter: label } }),
+    yAxis: axis({ type: "value", name: "on fresh seeds", nameGap: 48, axisLabel: { color: css("--dim"), formatter: label } }),
     tooltip: { formatter: (item) => `#${item.value[2]}: ${short(item.value[0])} at screening, ${short(item.value[1])} on fresh seeds` },
     series: [
       { type: "scatter", symbolSize: 9, data: points },
@@ -145,7 +145,7 @@ function spending(parent, run) {
     title: titled("Alpha left", "the chance of a false success that is not spent yet; a success hands its share on"),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "category", name: "round", data: rounds.map((record) => record.round) }),
-    yAxis: axis({ type: "value", min: 0, axisLabel: { color: css("--dim"), formatter: short } }),
+    yAxis: axis({ type: "value", min: 0, axisLabel: { color: css("--dim"), formatter: label } }),
     series: [{ type: "bar", color: css("--accent"), barMaxWidth: 40, label: { show: true, position: "top", formatter: (item) => short(item.value), color: css("--ink") }, data: rounds.map((record) => record.alpha_left) }],
   }));
 }

@@ -100,8 +100,8 @@ function curveOption(run, metric, isLog) {
     grid: { left: 64, right: 24, top: 58, bottom: 96 },
     legend: { type: "scroll", bottom: 4, textStyle: { color: css("--ink") }, data: best.map((config) => told(run, config)) },
     xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
-    yAxis: axis({ type: isLog ? "log" : "value", min: low - margin, max: high + margin, axisLabel: { color: css("--dim"), formatter: short, showMinLabel: false, showMaxLabel: false } }),
-    tooltip: { trigger: "item", valueFormatter: short },
+    yAxis: axis({ type: isLog ? "log" : "value", min: low - margin, max: high + margin, axisLabel: { color: css("--dim"), formatter: label, showMinLabel: false, showMaxLabel: false } }),
+    tooltip: { trigger: "item", valueFormatter: label },
     dataZoom: [{ type: "inside", filterMode: "none" }],
     series: [
       ...background(run, curve, isLog),
@@ -228,7 +228,7 @@ function heatmaps(parent, run) {
 }
 
 function parallelAxis(axis, dim) {
-  const style = { nameTextStyle: { color: css("--ink"), width: 110, overflow: "truncate" }, axisLabel: { color: css("--dim"), formatter: short }, axisLine: { lineStyle: { color: css("--dim") } } };
+  const style = { nameTextStyle: { color: css("--ink"), width: 110, overflow: "truncate" }, axisLabel: { color: css("--dim"), formatter: label }, axisLine: { lineStyle: { color: css("--dim") } } };
   const isLog = axis.is_log && axis.is_number;
   if (axis.values && (!axis.is_number || (!isLog && axis.values.length <= 12))) {
     return { dim, name: axis.name, type: "category", data: axis.names, ...style };
@@ -252,7 +252,7 @@ function parallel(parent, run, chosen) {
       parallel: { left: 60, right: 110, top: 84, bottom: 28, axisExpandable: false },
       parallelAxis: [...drawn, {
         dim: drawn.length, name: run.metric, type: "value", scale: true, min: "dataMin", max: "dataMax",
-        inverse: run.mode === "min", nameLocation: run.mode === "min" ? "start" : "end", nameTextStyle: { color: css("--ink"), fontWeight: "bold" }, axisLabel: { color: css("--dim"), formatter: short },
+        inverse: run.mode === "min", nameLocation: run.mode === "min" ? "start" : "end", nameTextStyle: { color: css("--ink"), fontWeight: "bold" }, axisLabel: { color: css("--dim"), formatter: label },
       }],
       visualMap: { show: false, type: "continuous", ...span, dimension: drawn.length, inRange: { color: colours(run.mode) } },
       tooltip: { formatter: (item) => `${told(run, inBest[item.dataIndex]).replaceAll(" ", "\n")}\n${run.metric} ${short(inBest[item.dataIndex].mean)}` },
@@ -314,7 +314,7 @@ function scatter(parent, run) {
   const ranked = run.configs.filter((config) => config.mean !== null);
   const option = () => {
     const side = (column, more) => axis(column.is_number
-      ? { type: column.is_log ? "log" : "value", name: column.name, axisLabel: { color: css("--dim"), formatter: short, hideOverlap: true }, ...more }
+      ? { type: column.is_log ? "log" : "value", name: column.name, axisLabel: { color: css("--dim"), formatter: label, hideOverlap: true }, ...more }
       : { type: "category", name: column.name, data: column.values, ...more });
     const span = range(ranked.map((config) => config.mean), run.mode);
     return {
