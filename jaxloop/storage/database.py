@@ -25,6 +25,7 @@ TABLES = {  # that runs of earlier formats lack
     # what a loop has decided, in order, each after a turn
     "ledger": "(number integer primary key, turn integer not null, record text not null)",
 }
+MAGIC = b"SQLite format 3\0"
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can
 
 
@@ -150,13 +151,21 @@ class Database(facts.Facts):
             code = sqlite_code(error)
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
-            if is_out_of_resources(error) and (writing or code != sqlite3.SQLITE_CANTOPEN):
+            if is_out_of_resources(error) and (writing or code != sqlite3.SQLITE_CANTOPEN or self._is_sqlite()):
                 raise
             raise DamagedError(f"{self.path}: not a readable run file: {error}") from None
         except JaxloopError:
             raise
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, OverflowError) as error:
             raise DamagedError(f"{self.path}: not a readable run file: {str(error)[:200]}") from None
+
+    def _is_sqlite(self) -> bool:
+        """Return whether the file begins as SQLite's do: what then cannot be opened is the log beside it."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(len(MAGIC)) == MAGIC
+        except OSError:
+            return False
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
