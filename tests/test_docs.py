@@ -32,7 +32,8 @@ def test_every_command_parses(page):
         name, *arguments = shlex.split(line)[1:]
         command = cli.commands[name]
         with click.Context(cli) as above:
-            command.make_context(name, arguments, parent=above)
+            parsed = command.make_context(name, arguments, parent=above)
+        assert parsed.args == [], line  # nothing is left over
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)

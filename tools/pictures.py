@@ -17,7 +17,7 @@ from jaxloop.storage.store import Store
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(ROOT / "tests"))
-from helpers.browser import browser, opened, until  # noqa: E402
+from helpers.browser import browser, opened, until  # noqa: E402 (the tests' folder is no package)
 
 WIDTH, HEIGHT = 1320, 1560
 

@@ -24,7 +24,7 @@ EXIT_CODES = """## Exit codes
 |---|---|
 | 0 | done |
 | 1 | a fault of jaxloop's, with a traceback; or the reader of its output closed the pipe |
-| 2 | bad usage or sweep: file, line, key, rule and value are told, nothing is written |
+| 2 | bad usage or sweep: the message names file, line, key, rule and value; nothing is written |
 | 3 | no such run, member or metric |
 | 4 | damaged or incompatible data |
 | 5 | out of memory or disk; what was saved is whole |
@@ -67,7 +67,7 @@ def keys() -> str:
     """Return the page about all keys of a sweep file."""
     parts = [
         "# All keys of a sweep file\n",
-        "What each means is told in [sweep.md](sweep.md) and [loop.md](loop.md).\n",
+        "[sweep.md](sweep.md) and [loop.md](loop.md) explain each of them.\n",
     ]
     for name, field in Document.model_fields.items():
         section = _model(field.annotation)

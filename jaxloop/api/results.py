@@ -51,8 +51,8 @@ def compare(first: AnyRun, second: AnyRun, *, metric: str | None = None, mode: s
       mode: "max" or "min", which values are better; by default the first run's.
 
     Raises:
-      NotFoundError: there is no run.
-      SweepError: a run does not have the metric, or its configs cannot be told apart.
+      NotFoundError: there is no run, or it does not measure the metric.
+      SweepError: two members of a run match the same config and seed, or no direction can be inferred.
     """
     from jaxloop.experiments import comparison
 

@@ -12,7 +12,7 @@ WAIT = 60.0  # seconds for what a page draws; it takes a few
 
 @contextmanager
 def browser(width=1320, height=1000):
-    """Give a browser; where there is none, only CI fails."""
+    """Yield a browser; without one, tests are skipped, and fail in CI, which installs it."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
