@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxloop.api import advice, attempt, compare, fork, loop, report, resume, run
-    from jaxloop.core.task import Data, Task
+    from jaxloop.core.data import Data, padded, streamed
+    from jaxloop.core.learner import optimizer
+    from jaxloop.core.task import Task
     from jaxloop.errors import JaxloopError
     from jaxloop.readers.run import Run, load
     from jaxloop.sweep.sizes import Choice, Size, choice, size
@@ -30,17 +32,22 @@ __all__ = [
     "fork",
     "load",
     "loop",
+    "optimizer",
+    "padded",
     "report",
     "resume",
     "run",
     "size",
+    "streamed",
 ]
 _HOMES = {
     "api": ("advice", "attempt", "compare", "fork", "loop", "report", "resume", "run"),
     "readers.run": ("Run", "load"),
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
-    "core.task": ("Data", "Task"),
+    "core.learner": ("optimizer",),
+    "core.data": ("Data", "padded", "streamed"),
+    "core.task": ("Task",),
     "training.scheduler": ("Decisions", "Join", "Measured", "Scheduler"),
 }
 

@@ -16,7 +16,7 @@ from jax.experimental import checkify
 from jaxloop.core.bucket import Bucket, undivided
 from jaxloop.core.member import length
 from jaxloop.core.prng import threefry
-from jaxloop.core.shapes import batch_shapes, params_shapes
+from jaxloop.core.shapes import batch_shapes, initial_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import is_users
 from jaxloop.sweep import catalog
@@ -49,7 +49,7 @@ def averaged(sweep: Sweep, task: Task) -> list[str]:
 
 
 def _not_finite(task: Task) -> Iterator[str]:
-    for split, arrays in task.data.splits().items():
+    for split, arrays in task.data.samples().items():
         for name, array in arrays.items():
             if bad := first_not_finite(array):
                 count, place = bad
@@ -75,27 +75,33 @@ def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
 def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
     """Check the task's functions by tracing them, and the data's extreme values by running one batch."""
     hparams = bucket.hparams(bucket.columns(sweep.members[bucket.numbers[0]]))
-    params, batch = params_shapes(task, bucket), batch_shapes(task, bucket)
+    initial, batch = initial_shapes(task, bucket), batch_shapes(task, bucket)
     key = jax.eval_shape(lambda: threefry(0))
 
     def init(key: jax.Array) -> Any:
         return task.init(key, hparams)
 
-    def loss(params: Any, batch: Any, key: jax.Array) -> Any:
-        return task.loss(params, batch, key, hparams)
+    def train(initial: Any, batch: Any, key: jax.Array) -> Any:
+        step = jnp.int32(0)
+        if task.update:
+            return task.update(initial, batch, key, step, hparams)
+        if task.stateful_loss:
+            return task.stateful_loss(*initial, batch, key, step, hparams)
+        return task.loss and task.loss(initial, batch, key, hparams)
 
-    def metrics(params: Any, batch: Any) -> Any:
-        return task.metrics(params, batch, hparams)
+    def metrics(initial: Any, batch: Any) -> Any:
+        return task.metrics and task.metrics(initial, batch, hparams)
 
     checks = [
         _calls_that_differ("init", init, key),
-        _calls_that_differ("loss", loss, params, batch, key),
-        _calls_that_differ("metrics", metrics, params, batch),
+        _calls_that_differ(task.form, train, initial, batch, key),
+        _calls_that_differ("metrics", metrics, initial, batch),
         _ignored_key(init, key),
-        _outer_products("loss", loss, params, batch, key),
-        _outer_products("metrics", metrics, params, batch),
-        _indices(task, lambda p, b, key: (loss(p, b, key), metrics(p, b)), params, batch),
+        _outer_products(task, task.form, train, initial, batch, key),
+        _outer_products(task, "metrics", metrics, initial, batch),
     ]
+    if not task.update:  # whose zeros are no state to run it from
+        checks.append(_indices(task, lambda p, b, key: (train(p, b, key), metrics(p, b)), initial, batch))
     for check in checks:
         with suppress(Exception):  # a function that cannot be traced in this way is not checked in this way
             yield from check
@@ -128,10 +134,15 @@ def _ignored_key(init: Callable[..., Any], key: Any) -> Iterator[str]:
         yield f"`init` does not depend on its key: {same}"
 
 
-def _outer_products(name: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Iterator[str]:
+def _outer_products(
+    task: Task, name: str, function: Callable[..., Any], initial: Any, batch: Any, *rest: Any
+) -> Iterator[str]:
     """Find (N,) broadcast with (N, 1) to (N, N) for N examples: most often a forgotten axis."""
     size = next(_unused_sizes)
-    resized = {key: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) for key, leaf in batch.items()}
+    resized = {
+        key: leaf if key in task.data.shared else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
+        for key, leaf in batch.items()
+    }
     found: dict[str, str] = {}
 
     def note(message: Any, *_: Any, **__: Any) -> None:
@@ -148,7 +159,7 @@ def _outer_products(name: str, function: Callable[..., Any], params: Any, batch:
     with suppress(Exception), jax.numpy_rank_promotion("warn"), warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = note
-        jax.eval_shape(function, params, resized, *rest)
+        jax.eval_shape(function, initial, resized, *rest)
     yield from found.values()
 
 
@@ -165,15 +176,16 @@ def _indices(task: Task, function: Callable[..., Any], params: Any, batch: Any) 
     """Integers of the data that are out of bounds where they are used as indices, such as labels."""
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
     checked = jax.jit(checkify.checkify(function, errors=checkify.index_checks))
-    size = length(batch)
+    shared = dict(task.data.shared)
+    size = length({name: leaf for name, leaf in batch.items() if name not in shared})
 
     def error_of(rows: dict[str, np.ndarray]) -> str | None:
         padded = {name: np.resize(array, (size, *array.shape[1:])) for name, array in rows.items()}
-        weight = {name: np.ones(size, np.float32) for name in batch.keys() - rows.keys()}
-        error, _ = checked(zeros, {**padded, **weight}, threefry(0))
+        weight = {name: np.ones(size, np.float32) for name in batch.keys() - rows.keys() - shared.keys()}
+        error, _ = checked(zeros, {**padded, **weight, **shared}, threefry(0))
         return error.get()
 
-    for split, arrays in task.data.splits().items():
+    for split, arrays in task.data.samples().items():
         for name, array in arrays.items():
             if not np.issubdtype(array.dtype, np.integer):
                 continue

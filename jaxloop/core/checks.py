@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxloop.core import contract
+from jaxloop.core import contract, padded_update
 from jaxloop.core.bucket import Bucket, undivided
+from jaxloop.core.finals import Final
 from jaxloop.core.member import length
-from jaxloop.core.shapes import batch_shapes, measured_shapes, params_extents, resident
+from jaxloop.core.shapes import batch_shapes, final_shapes, measured_shapes, params_extents, resident
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError, told
 from jaxloop.sweep.catalog import direction, undirected
@@ -18,6 +19,7 @@ from jaxloop.sweep.suggest import unknown
 from jaxloop.sweep.sweep import Sweep
 
 MOST_METRICS = 1000  # SQLite allows 2000 columns
+Split = Mapping[str, np.ndarray]
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -27,11 +29,15 @@ class Checked(NamedTuple):
     measured: names of values, "validation/loss".
     metric: of those, the one to rank by.
     mode: what is better, "max" or "min".
+    final_kinds: what every member ends with.
+    ends_early: whether the task may end members before their last step.
     """
 
     measured: list[str]
     metric: str
     mode: str
+    final_kinds: list[Final]
+    ends_early: bool
 
 
 def check_sweep(sweep: Sweep, task: Task) -> Checked:
@@ -47,9 +53,10 @@ def check_sweep(sweep: Sweep, task: Task) -> Checked:
         if not broken:
             try:
                 params_extents(task, bucket)
-                found = list(measured_shapes(sweep, task, bucket))
-                measured |= dict.fromkeys(found)
-                broken = [sweep.source_map.say(path, rule) for path, rule in _unranked(sweep, found)]
+                shapes = measured_shapes(sweep, task, bucket)
+                scalars = [name for name, leaf in shapes.items() if leaf.shape == ()]
+                measured |= dict.fromkeys(scalars)
+                broken = [sweep.source_map.say(path, rule) for path, rule in _unranked(sweep, shapes, scalars)]
             except Exception as error:  # what an optimizer says, or the user's functions over a whole step
                 broken = [sweep.source_map.say(("run", "task"), told(error))]
         problems |= dict.fromkeys(broken)
@@ -60,7 +67,9 @@ def check_sweep(sweep: Sweep, task: Task) -> Checked:
     metric = _metric(sweep, measured)
     mode = direction(metric, sweep.document.evaluate.mode)
     assert mode is not None, "checked by _unranked"
-    return Checked(list(measured), metric, mode)
+    (first, *_) = undivided(sweep)
+    finals = final_shapes(task, first, best=bool(sweep.document.checkpoint.best))
+    return Checked(list(measured), metric, mode, list(finals), task.done is not None)
 
 
 def _metric(sweep: Sweep, measured: Container[str]) -> str:
@@ -72,32 +81,60 @@ def _metric(sweep: Sweep, measured: Container[str]) -> str:
 
 def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield what is wrong with a bucket's members, data and functions, by the place in the sweep."""
-    if "folds" in bucket.static and (rule := _unlike(task.data.train, task.data.validation)):
+    if "folds" in bucket.static and (rule := _unlike(task.data.splits().get("train"), task.data.validation)):
         yield ("axes", "fold"), rule
         return
-    examples = length(resident(task, bucket)["train"])
+    if task.update and any("ema_decay" in sweep.members[number] for number in bucket.numbers):
+        yield ("hparams", "ema_decay"), "is of gradient steps: a task with an `update` averages its own parameters"
+        return
+    train = resident(task, bucket).get("train")
+    examples = length(train) if train and task.data.source is None else task.data.train_length()
     for number in bucket.numbers:
         if broken := list(_broken_member(sweep.members[number], examples)):
             yield from broken
             return
-    if "weight" in task.data.train and isinstance(sweep.declared["batch_size"], Size):
+    if train and "weight" in train and isinstance(sweep.declared["batch_size"], Size):
         yield ("run", "task"), "the data have a `weight`, which a batch of padded size gets from jaxloop"
         return
     member = sweep.members[bucket.numbers[0]]
     for rule in contract.broken(task, bucket, bucket.columns(member), batch_shapes(task, bucket)):
         yield ("run", "task"), rule
+        return
+    if task.update and bucket.sizes and (rule := padded_update.broken(sweep, task, bucket)):
+        yield ("run", "task"), rule
 
 
-def _unranked(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield what keeps members from being ranked by what is measured of them."""
+def _unranked(
+    sweep: Sweep, shapes: Mapping[str, Any], measured: list[str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what keeps members from being ranked by what is measured of them.
+
+    Args:
+      shapes: of all that is measured.
+      measured: the names of the scalars.
+    """
     metric = _metric(sweep, measured)
-    if metric not in measured:
+    if metric in shapes and metric not in measured:
+        rule = f"needs a scalar, `{metric}` is an array of shape {shapes[metric].shape}"
+        yield ("evaluate", "metric"), rule
+    elif metric not in measured:
         rule = unknown("metric", metric, measured)
         if sweep.document.evaluate.metric == "auto":
             rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
         yield ("evaluate", "metric"), rule
     elif direction(metric, sweep.document.evaluate.mode) is None:
         yield ("evaluate", "mode"), undirected(metric, "evaluate.mode")
+    yield from _without_best(sweep, measured)
+
+
+def _without_best(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what keeps members' best parameters from being found."""
+    if best := sweep.document.checkpoint.best:
+        each_turn = [name for name in measured if not name.startswith("test/")]
+        if best not in each_turn:
+            yield ("checkpoint", "best"), unknown("metric", best, each_turn)
+        elif sweep.document.mode_of(best) is None:
+            yield ("checkpoint", "best"), undirected(best, "evaluate.metric to it and evaluate.mode")
 
 
 def _unrecordable(measured: list[str]) -> str | None:
@@ -112,18 +149,29 @@ def _unrecordable(measured: list[str]) -> str | None:
     return None
 
 
-def _unlike(train: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray]) -> str | None:
+def _unlike(train: Split | None, validation: Split | None) -> str | None:
     """Return what keeps two splits from being one pool."""
+    if train is None or validation is None:
+        return "needs a training and a validation split: folds are of both together"
     shapes = [{name: x.shape[1:] for name, x in split.items()} for split in (train, validation)]
     if shapes[0] == shapes[1]:
         return None
     return f"needs train and validation examples of the same arrays, got {shapes[0]} and {shapes[1]}"
 
 
-def _broken_member(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield what a member asks that cannot be: of the `pool` of training examples, or of its model."""
+def _broken_member(hparams: dict[str, Any], pool: int | None) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what a member asks of its model, or of the `pool` of training examples, that cannot be."""
     if hparams.get("positions") == "rope" and hparams["head_width"] % 2:
         yield ("axes", "head_width"), f"needs even numbers for rotary positions, got {hparams['head_width']}"
+    if pool is not None:
+        yield from _broken_subset(hparams, pool)
+        return
+    for name in {"fold", "folds", "train_examples"} & hparams.keys():
+        yield ("axes", name), "needs training examples, and the task has none"
+
+
+def _broken_subset(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what a member asks of the `pool` of training examples that cannot be."""
     folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))
     if (folds is None) != (fold is None):
         yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"

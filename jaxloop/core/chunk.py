@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxloop.core.member import TrainingRun, TrainState
+from jaxloop.core.learner import Learner
+from jaxloop.core.member import Best, TrainingRun, TrainState
 from jaxloop.core.task import Hparams, Metrics
 
 DRAWN = 1 << 15  # indices of examples that a member draws at once: 128 KiB
@@ -17,13 +18,15 @@ class Program(NamedTuple):
 
     init: `hparams -> TrainState`.
     step: `(hparams, TrainState, data) -> (TrainState, metrics)`, one chunk.
-    validate, test: `(hparams, TrainState, data) -> metrics`.
+    validate, test: `(hparams, TrainState, data) -> metrics`, by names such as "validation/loss".
+    remember: `(TrainState, metrics) -> TrainState`: keeps what was best, after each chunk.
     """
 
     init: Callable[[Hparams], TrainState]
     step: Callable[[Hparams, TrainState, Any], tuple[TrainState, Metrics]]
     validate: Callable[[Hparams, TrainState, Any], Metrics]
     test: Callable[[Hparams, TrainState, Any], Metrics]
+    remember: Callable[[TrainState, Metrics], TrainState] = lambda state, metrics: state
 
 
 def chunked(member: TrainingRun, length: int) -> Program:
@@ -58,7 +61,24 @@ def chunked(member: TrainingRun, length: int) -> Program:
     return Program(member.init, step, member.validate, member.test)
 
 
+def remembering(program: Program, learner: Learner, metric: str, mode: str) -> Program:
+    """Return the program of a member that keeps the parameters with which a metric was best.
+
+    Args:
+      metric: its name, "validation/loss".
+      mode: what is better, "max" or "min".
+    """
+
+    def remember(state: Any, metrics: Any) -> Any:
+        value = metrics[metric] if mode == "min" else -metrics[metric]
+        now = Best(value, learner.params(state.learner), learner.extra(state.learner))
+        is_better = value < state.best.value  # NaN is not
+        return state._replace(best=jax.tree.map(lambda n, old: jnp.where(is_better, n, old), now, state.best))
+
+    return program._replace(remember=remember)
+
+
 def _together(length: int, batch_size: int) -> int:
     """Return how many steps of a chunk to draw at once: a divisor of its length, for at most `DRAWN` examples."""
-    most = max(1, DRAWN // batch_size)
+    most = max(1, DRAWN // max(1, batch_size))
     return next(count for count in range(min(length, most), 0, -1) if length % count == 0)

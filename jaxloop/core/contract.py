@@ -1,17 +1,22 @@
 """What a task needs to be, checked from shapes before compiling, with messages in the task's own terms."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxloop.core.bucket import Bucket
+from jaxloop.core.learner import is_key
+from jaxloop.core.padding import by_path
 from jaxloop.core.prng import threefry
 from jaxloop.core.task import Task
 from jaxloop.errors import told
 
 MOST_PARAMETERS = 2**31 - 1  # int32 indices reach them all
+EXAMPLES = 8  # that metrics are traced with
 BRANCHES = (  # what JAX raises where Python needs a value that is only known when the program runs
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -31,38 +36,191 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
       batch: one training batch, as shapes.
     """
     try:
-        key = jax.eval_shape(lambda: threefry(0))
-        params = _traced("init", task.init, bucket, example, key)
-        for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-            if not jnp.issubdtype(leaf.dtype, jnp.floating):
-                where = jax.tree_util.keystr(path)
-                raise _BrokenError(
-                    f"{_place(task.init)}`init` needs to give float arrays, params{where} is {leaf.dtype}"
-                )
-        if (count := sum(leaf.size for leaf in jax.tree.leaves(params))) > MOST_PARAMETERS:
-            rule = f"gives a member {count:,} parameters, and at most {MOST_PARAMETERS:,} can be trained"
-            raise _BrokenError(f"{_place(task.init)}`init` {rule}")
-        found = _traced("loss", task.loss, bucket, example, params, batch, key)
-        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
-            rule = f"`loss` needs to return (scalar, {{metric: scalar}}), got {_kind(found)}"
-            raise _BrokenError(_place(task.loss) + rule)
-        if getattr(found[0], "shape", None) != ():
-            raise _BrokenError(f"{_place(task.loss)}`loss` needs to return a scalar first, got {_kind(found[0])}")
-        _scalars("loss", task.loss, found[1])
-        measured = _traced("metrics", task.metrics, bucket, example, params, batch)
-        if not isinstance(measured, dict) or not measured:
-            rule = f"`metrics` needs to return {{metric: scalar}}, got {_kind(measured)}"
-            raise _BrokenError(_place(task.metrics) + rule)
-        if task.report is None:
-            _scalars("metrics", task.metrics, measured)
-            return
-        reported = _traced("report", task.report, bucket, example, measured)
-        if not isinstance(reported, dict) or not reported:
-            rule = f"`report` needs to return {{metric: scalar}}, got {_kind(reported)}"
-            raise _BrokenError(_place(task.report) + rule)
-        _scalars("report", task.report, reported)
+        _Contract(task, bucket, example, batch).check()
     except _BrokenError as error:
         yield str(error)
+
+
+@dataclass(frozen=True)
+class _Contract:
+    """The rules of a task's functions for a bucket's members; each raises _BrokenError."""
+
+    task: Task
+    bucket: Bucket
+    example: dict[str, Any]
+    batch: dict[str, Any]
+
+    def check(self) -> None:
+        initial = self._traced("init", self.task.init, self._key())
+        if self.task.update:
+            self._check_update(self.task.update, initial)
+        elif self.task.stateful_loss:
+            self._check_stateful_loss(self.task.stateful_loss, initial)
+        else:
+            assert self.task.loss is not None
+            self._check_params(initial)
+            found = self._traced("loss", self.task.loss, initial, self.batch, self._key())
+            self._check_loss("loss", self.task.loss, found, "(scalar, {metric: value})")
+            self._check_values("loss", self.task.loss, lambda found: found[1], initial, self.batch, self._key())
+        if self.task.tx:
+            self._check_tx(initial[0] if self.task.stateful_loss else initial)
+        if self.task.done:
+            found = self._traced("done", self.task.done, initial)
+            if getattr(found, "shape", None) != () or found.dtype != bool:
+                self._break("done", self.task.done, f"needs to return a bool, got {_kind(found)}")
+        if self.task.metrics:
+            self._check_metrics(self.task.metrics, initial)
+
+    def _check_params(self, params: Any) -> None:
+        for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                rule = f"needs to give float arrays, params{jax.tree_util.keystr(path)} is {leaf.dtype}"
+                hint = "a `stateful_loss` may keep others" if self.task.loss else "others belong in the state"
+                self._break("init", self.task.init, f"{rule}: {hint}")
+        self._check_count(params)
+
+    def _check_count(self, params: Any) -> None:
+        if (count := sum(leaf.size for leaf in jax.tree.leaves(params))) > MOST_PARAMETERS:
+            rule = f"gives a member {count:,} parameters, and at most {MOST_PARAMETERS:,} can be trained"
+            self._break("init", self.task.init, rule)
+
+    def _check_loss(self, name: str, function: Callable, found: Any, form: str) -> None:
+        if not (isinstance(found, tuple) and len(found) == 2):
+            self._break(name, function, f"needs to return {form}, got {_kind(found)}")
+        if getattr(found[0], "shape", None) != ():
+            self._break(name, function, f"needs to return a scalar first, got {_kind(found[0])}")
+
+    def _check_stateful_loss(self, function: Callable, initial: Any) -> None:
+        if not (isinstance(initial, tuple) and len(initial) == 2):
+            rule = "needs to return (params, state) for a `stateful_loss`; a state may be ()"
+            self._break("init", self.task.init, f"{rule}, got {_kind(initial)}")
+        params, state = initial
+        self._check_params(params)
+        found = self._traced("stateful_loss", function, params, state, self.batch, self._key(), _step())
+        form = "(scalar, (state, {metric: value}))"
+        self._check_loss("stateful_loss", function, found, form)
+        if not (isinstance(found[1], tuple) and len(found[1]) == 2):
+            self._break("stateful_loss", function, f"needs to return {form}, got {_kind(found[1])} second")
+        self._check_same("stateful_loss", function, state, found[1][0])
+        arguments = (params, state, self.batch, self._key(), _step())
+        self._check_values("stateful_loss", function, lambda found: found[1][1], *arguments)
+
+    def _check_update(self, function: Callable, initial: Any) -> None:
+        for path, leaf in jax.tree_util.tree_flatten_with_path(initial)[0]:
+            if is_key(leaf) and str(leaf.dtype) != "key<fry>":
+                where = jax.tree_util.keystr(path)
+                rule = f"gives PRNG keys of {leaf.dtype} in state{where}"
+                self._break("init", self.task.init, f"{rule}: only threefry's are each member's own under vmap")
+        if self.task.params:
+            self._traced("params", lambda state, hparams: self.task.params(state), initial)  # pyright: ignore
+        found = self._traced("update", function, initial, self.batch, self._key(), _step())
+        if not (isinstance(found, tuple) and len(found) == 2):
+            self._break("update", function, f"needs to return (state, {{metric: value}}), got {_kind(found)}")
+        self._check_same("update", function, initial, found[0])
+        arguments = (initial, self.batch, self._key(), _step())
+        self._check_values("update", function, lambda found: found[1], *arguments)
+
+    def _check_tx(self, params: Any) -> None:
+        assert self.task.tx is not None
+        own = self.task.tx
+
+        def states(params: Any, hparams: Any) -> Any:
+            found = optax.with_extra_args_support(own(hparams, jnp.int32(0)))
+            state = found.init(params)
+            seen = {"value": jnp.float32(0), "grad": params, "value_fn": lambda params: jnp.float32(0)}
+            updates, new = found.update(params, state, params, **seen)
+            optax.apply_updates(params, updates)
+            return state, new
+
+        old, new = self._traced("tx", states, params)
+        self._check_same("tx", own, old, new)
+
+    def _check_metrics(self, function: Callable, initial: Any) -> None:
+        batch = {name: leaf for name, leaf in self.batch.items() if name in self.task.data.shared}
+        splits = self.task.data.splits()
+        for split in [*self.task.data.evaluated(), "test"][:1]:
+            batch |= {name: _some(array) for name, array in splits.get(split, {}).items()}
+        measured = self._traced("metrics", function, initial, batch)
+        if not isinstance(measured, dict) or not measured:
+            self._break("metrics", function, f"needs to return {{metric: value}}, got {_kind(measured)}")
+        self._check_values("metrics", function, lambda found: found, initial, batch)
+        if self.task.report:
+            reported = self._traced("report", self.task.report, measured)
+            if not isinstance(reported, dict) or not reported:
+                self._break(
+                    "report", self.task.report, f"needs to return {{metric: value}}, got {_kind(reported)}"
+                )
+            self._check_values("report", self.task.report, lambda found: found, measured)
+
+    def _check_same(self, name: str, function: Callable, old: Any, new: Any) -> None:
+        """Make sure that a new state has the structure, shapes and dtypes of the one before."""
+        before, after = by_path(old), by_path(new)
+        for path in [*before, *after]:
+            where = f"state{jax.tree_util.keystr(path)}"
+            if path not in after or path not in before:
+                is_lost = path not in after
+                self._break(
+                    name, function, f"{'loses' if is_lost else 'adds'} {where}: the state keeps its structure"
+                )
+            was, now = before[path], after[path]
+            # a number of Python's own takes the dtype that was there
+            if was.shape != now.shape or (was.dtype != now.dtype and not getattr(now, "weak_type", False)):
+                rule = f"needs to return {where} as {was.dtype}{list(was.shape)}, which it got"
+                self._break(name, function, f"{rule}; got {now.dtype}{list(now.shape)}")
+        if jax.tree.structure(old) != jax.tree.structure(new):
+            kinds = f"{jax.tree.structure(old)}; got {jax.tree.structure(new)}"
+            self._break(name, function, f"needs to return a state of the same structure, {kinds}")
+
+    def _check_values(self, name: str, function: Callable, metrics_of: Callable, *arguments: Any) -> None:
+        """Make sure that metrics are numbers, of shapes that do not depend on how many examples there are.
+
+        Args:
+          metrics_of: what the function returns, the metrics.
+        """
+        metrics = metrics_of(self._traced(name, function, *arguments))
+        if not isinstance(metrics, dict):
+            self._break(name, function, f"needs to give metrics as {{metric: value}}, got {_kind(metrics)}")
+        for metric, leaf in metrics.items():
+            dtype = getattr(leaf, "dtype", None)
+            if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)):
+                self._break(name, function, f"needs metrics that are numbers, `{metric}` is {_kind(leaf)}")
+        if all(leaf.shape == () for leaf in metrics.values()):
+            return
+        grown = [self._grown(each) if isinstance(each, dict) else each for each in arguments]
+        for metric, leaf in metrics_of(self._traced(name, function, *grown)).items():
+            if leaf.shape != metrics[metric].shape:
+                rule = (
+                    f"gives `{metric}` of shape {metrics[metric].shape}, which depends on the number of examples"
+                )
+                self._break(name, function, f"{rule}: metrics are means over them")
+
+    def _grown(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch with one example more."""
+        examples = self.task.data.samples()
+        named = {name for split in examples.values() for name in split} | {"weight"}
+        return {
+            name: jax.ShapeDtypeStruct((leaf.shape[0] + 1, *leaf.shape[1:]), leaf.dtype) if name in named else leaf
+            for name, leaf in batch.items()
+        }
+
+    def _break(self, name: str, function: Callable, rule: str) -> NoReturn:
+        raise _BrokenError(f"{_place(function)}`{name}` {rule}")
+
+    def _key(self) -> Any:
+        return jax.eval_shape(lambda: threefry(0))
+
+    def _traced(self, name: str, function: Callable, *args: Any) -> Any:
+        return _traced(name, function, self.bucket, self.example, *args)
+
+
+def _some(array: Any) -> jax.ShapeDtypeStruct:
+    """Return a few examples, as a shape."""
+    rows = min(len(array), EXAMPLES)
+    return jax.ShapeDtypeStruct((rows, *array.shape[1:]), jax.dtypes.canonicalize_dtype(array.dtype))
+
+
+def _step() -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((), jnp.int32)
 
 
 def _traced(name: str, function: Callable, bucket: Bucket, example: dict[str, Any], *args: Any) -> Any:
@@ -93,13 +251,6 @@ def _works_with_value(call: Callable, example: dict[str, Any], hparam: str, args
     except Exception:
         return False
     return True
-
-
-def _scalars(name: str, function: Callable, metrics: dict[str, Any]) -> None:
-    for metric, leaf in metrics.items():
-        if getattr(leaf, "shape", None) != ():
-            rule = f"`{name}` needs scalar metrics, `{metric}` is {_kind(leaf)}"
-            raise _BrokenError(_place(function) + rule)
 
 
 def _kind(value: Any) -> str:

@@ -1,30 +1,53 @@
 """ONE training run as pure functions. Nothing here knows that there are others."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 
-from jaxloop.core import batches, optimizer, schedules, subsets
+from jaxloop.core import batches, subsets
+from jaxloop.core.learner import Learner
 from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.task import Hparams, Metrics, Task
 from jaxloop.sweep.sizes import Size
 
-SCHEDULED = ("learning_rate", "adam_learning_rate")
+# Beside the traced hparams, and no names of one: see `Streamed`.
+STREAM_ROW, STREAM_START = "stream row", "stream start"
+
+
+class Streamed(NamedTuple):
+    """How a chunk's examples lie in the training data that are read from a source: rows of batches.
+
+    A member finds its batches in the row of its column `STREAM_ROW`; the first is that of step `STREAM_START`.
+
+    steps: batches in a row.
+    batch_size: examples in a batch, of which a member may use fewer.
+    """
+
+    steps: int
+    batch_size: int
+
+
+class Best(NamedTuple):
+    """What a member had where its metric was best: in `value`, less is better; infinite before it was measured."""
+
+    value: jax.Array
+    params: Any
+    extra: Any
 
 
 class TrainState(NamedTuple):
-    """What a member carries from step to step; keys are not in it, they follow from (seed, step)."""
+    """What a member carries from step to step; its keys are not in it, they follow from (seed, step)."""
 
-    params: Any
-    opt_state: Any
+    learner: Any  # the state of its `Learner`
     step: jax.Array  # int32: steps taken
     diverged: jax.Array  # bool: the step after the last one was not finite
+    done: jax.Array  # bool: it ended by the task's own criterion
     average: Any = ()  # of the parameters over steps, where the member has an `ema_decay`
+    best: Any = ()  # a `Best`, where the sweep keeps it
 
 
 class Draw(NamedTuple):
@@ -37,12 +60,12 @@ class Draw(NamedTuple):
 class TrainingRun(NamedTuple):
     """One training run, step by step.
 
-    `data` are the resident splits, {"train": ..., "validation": ..., "test": ...}.
+    `data` are the resident splits by name, {"train": ..., "validation": ...}, and the arrays that are "shared".
 
     init: `hparams -> TrainState`.
     draw: `(hparams, step, data) -> Draw`.
     step: `(hparams, TrainState, Draw, data) -> (TrainState, metrics)`.
-    validate, test: `(hparams, TrainState, data) -> metrics`.
+    validate, test: `(hparams, TrainState, data) -> metrics`, by names such as "validation/loss".
     """
 
     init: Callable[[Hparams], TrainState]
@@ -52,55 +75,34 @@ class TrainingRun(NamedTuple):
     test: Callable[[Hparams, TrainState, Any], Metrics]
 
 
-def raveled(task: Task, params: Any) -> Task:
-    """Return the same task over ONE flat parameter vector: elementwise optimizers then run as one loop.
-
-    Args:
-      params: the task's parameters, as shapes.
-    """
-    restore = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))[1]
-
-    def init(key: jax.Array, hparams: Hparams) -> Any:
-        return ravel_pytree(task.init(key, hparams))[0]
-
-    def loss(params: Any, batch: Any, key: jax.Array, hparams: Hparams) -> Any:
-        return task.loss(restore(params), batch, key, hparams)
-
-    def metrics(params: Any, batch: Any, hparams: Hparams) -> Any:
-        return task.metrics(restore(params), batch, hparams)
-
-    def learning_rate_multipliers(params: Any, hparams: Hparams) -> Any:
-        found = task.learning_rate_multipliers(restore(params), hparams)
-        return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
-
-    return replace(
-        task, init=init, loss=loss, metrics=metrics, learning_rate_multipliers=learning_rate_multipliers
-    )
-
-
-def spread_over(params: Any, scalars: Any) -> Any:
-    """Return scalars, one for each array of `params`, as arrays of the same shapes."""
-    return jax.tree.map(lambda leaf, scalar: jnp.full(leaf.shape, scalar, leaf.dtype), params, scalars)
-
-
 def member(
     task: Task,
+    learner: Learner,
     whole: Callable[[Hparams], Hparams],
     evaluation_batch: int,
-    layout: Callable[[Hparams], optimizer.Layout] | None = None,
+    *,
+    keeps_best: bool = False,
+    streamed: Streamed | None = None,
 ) -> TrainingRun:
     """Return one member of a task.
 
     A step that would leave the finite numbers (its loss, gradient or parameters) is not taken: the state stays
-    at its last finite value and `diverged` is set. Past its own `steps`, a member stands still.
+    at its last finite value and `diverged` is set. Past its own `steps`, and once done, a member stands still.
 
     Args:
+      learner: how it trains.
       whole: all hparams as the task sees them, from the traced ones (`Bucket.hparams`).
       evaluation_batch: examples evaluated at a time.
-      layout: of the parameters, from all hparams, for optimizers that look at arrays as a whole.
+      keeps_best: whether its state has room for the best parameters; see `chunk.remembering`.
+      streamed: where `data["train"]` is not all examples, but those of the next chunk, how they lie in it.
     """
-    one = _Member(task, whole, evaluation_batch, layout)
+    one = _Member(task, learner, whole, evaluation_batch, keeps_best, streamed)
     return TrainingRun(*map(traced_once, (one.init, one.draw, one.step, one.validate, one.test)))
+
+
+def ended(hparams: Hparams, state: TrainState) -> jax.Array:
+    """Return whether a member has no step left to take."""
+    return state.diverged | state.done | (state.step >= hparams["steps"])
 
 
 @dataclass(frozen=True)
@@ -108,106 +110,123 @@ class _Member:
     """The functions of `TrainingRun` for one member of a task; see `member`."""
 
     task: Task
+    learner: Learner
     whole: Callable[[Hparams], Hparams]
     evaluation_batch: int
-    layout: Callable[[Hparams], optimizer.Layout] | None
+    keeps_best: bool
+    streamed: Streamed | None
 
     def init(self, hparams: Hparams) -> Any:
         hparams = self.whole(hparams)
-        params = self.task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
-        tx, _ = self._transformation(hparams, jnp.int32(0))
+        state = self.learner.init(stream_key(hparams, KeyStream.PARAMS), hparams)
+        params, extra = self.learner.params(state), self.learner.extra(state)
         average = params if "ema_decay" in hparams else ()
-        return TrainState(params, tx.init(params), jnp.int32(0), jnp.bool_(False), average)
+        best = Best(jnp.float32(jnp.inf), params, extra) if self.keeps_best else ()
+        return TrainState(state, jnp.int32(0), jnp.bool_(False), jnp.bool_(False), average, best)
 
     def draw(self, hparams: Hparams, step: jax.Array, data: Any) -> Any:
-        hparams = self.whole(hparams)
-        own = subsets.training(stream_key(hparams, KeyStream.SUBSET), hparams, length(data["train"]))
-        batch_size = as_size(hparams["batch_size"])
-        place = batches.batch_index(stream_key(hparams, KeyStream.DATA), step, batch_size, own.count)
-        return Draw(own.at(place), jax.random.fold_in(stream_key(hparams, KeyStream.LOSS), step))
+        whole = self.whole(hparams)
+        key = jax.random.fold_in(stream_key(whole, KeyStream.LOSS), step)
+        if "train" not in data:
+            return Draw(jnp.zeros((0,), jnp.uint32), key)
+        if self.streamed is None:
+            return Draw(examples_of(whole, step, length(data["train"])), key)
+        # the host has read the examples that are drawn: what is left is their place among those
+        batch = hparams[STREAM_ROW] * self.streamed.steps + step - hparams[STREAM_START]
+        place = batch * self.streamed.batch_size + jnp.arange(as_size(whole["batch_size"]).max)
+        return Draw(place.astype(jnp.uint32), key)
 
     def step(self, hparams: Hparams, state: TrainState, draw: Any, data: Any) -> Any:
         hparams = self.whole(hparams)
-        batch, batch_size = batches.take(data["train"], draw.examples), as_size(hparams["batch_size"])
-        if isinstance(hparams["batch_size"], Size):
-            batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
-        loss = jax.value_and_grad(self._loss, has_aux=True)
-        (value, metrics), grads = loss(state.params, batch, draw.key, hparams)
-        tx, rate = self._transformation(hparams, state.step)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        if (multipliers := self.task.learning_rate_multipliers(state.params, hparams)) is not None:
-            updates = jax.tree.map(jnp.multiply, updates, multipliers)
-        params = optax.apply_updates(state.params, updates)
-        grad_norm = optimizer.norm_where_finite(grads, params)
-
-        running = ~state.diverged & (state.step < hparams["steps"])
-        finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
-        taken = running & finite
-        if (
-            self.layout is None
-        ):  # elementwise: computed again where it is kept, since to write it twice takes longer
-            _, opt_state = tx.update(grads, *jax.lax.optimization_barrier((state.opt_state, state.params)))
-        average = ()
+        new = self.learner.update(state.learner, self._batch(hparams, draw, data), draw.key, state.step, hparams)
+        running = ~ended(hparams, state)
+        taken = running & new.finite
+        average, done = (), state.done
         if "ema_decay" in hparams:
-            average = optax.incremental_update(params, state.average, 1.0 - hparams["ema_decay"])
-        params, opt_state, average = jax.tree.map(
-            lambda new, old: jnp.where(taken, new, old),
-            (params, opt_state, average),
-            (state.params, state.opt_state, state.average),
+            average = optax.incremental_update(
+                self.learner.params(new.state), state.average, 1.0 - hparams["ema_decay"]
+            )
+        learned, average = jax.tree.map(
+            lambda new, old: jnp.where(taken, new, old), (new.state, average), (state.learner, state.average)
         )
-        diverged = state.diverged | (running & ~finite)
-        state = TrainState(params, opt_state, state.step + taken, diverged, average)
-        return state, {**metrics, "loss": value, "learning_rate": rate, "grad_norm": grad_norm}
+        if self.task.done:
+            done |= taken & self.task.done(self._evaluated(hparams, learned), hparams)
+        diverged = state.diverged | (running & ~new.finite)
+        return TrainState(learned, state.step + taken, diverged, done, average, state.best), new.metrics
 
     def validate(self, hparams: Hparams, state: TrainState, data: Any) -> Any:
-        if "validation" in data:
-            return self._over_split(hparams, state, data["validation"])
-        return self._over_fold(hparams, state, data["train"])
+        found: dict[str, Any] = {}
+        hparams = self.whole(hparams)
+        for split in self._validated(hparams, data):
+            if split == "validation" and "folds" in hparams:
+                metrics = self._over_fold(hparams, state, data)
+            else:
+                metrics = self._over_split(hparams, state, data, split)
+            found |= {f"{split}/{name}": value for name, value in metrics.items()}
+        return found
 
     def test(self, hparams: Hparams, state: TrainState, data: Any) -> Any:
-        return self._over_split(hparams, state, data["test"])
+        if "test" not in data:
+            return {}
+        metrics = self._over_split(self.whole(hparams), state, data, "test")
+        return {f"test/{name}": value for name, value in metrics.items()}
 
-    def _transformation(self, hparams: Hparams, step: jax.Array) -> Any:
-        factor = schedules.schedule(step, hparams)
-        rates = {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
-        layout = self.layout and self.layout(hparams)
-        return optimizer.optimizer({**hparams, **rates}, layout), rates["learning_rate"]
+    def _validated(self, hparams: Hparams, data: Any) -> list[str]:
+        """Return the names of what is measured after each turn; without data, the task's metrics alone are."""
+        if self.task.metrics is None:
+            return []
+        named = [split for split in data if split not in ("train", "test", "shared")]
+        is_alone = "folds" in hparams or not data.keys() - {"shared"}
+        return ["validation", *named] if is_alone else named
 
-    def _loss(self, params: Any, batch: Any, key: jax.Array, hparams: Hparams) -> Any:
-        with jax.default_matmul_precision(hparams["matmul_precision"]):
-            value, metrics = self.task.loss(computed(params, hparams), batch, key, hparams)
-        return jnp.asarray(value, jnp.float32), metrics
+    def _batch(self, hparams: Hparams, draw: Draw, data: Any) -> dict[str, jax.Array]:
+        batch = dict(data.get("shared", {}))
+        if "train" in data:
+            batch |= batches.take(data["train"], draw.examples)
+        batch_size = hparams["batch_size"]
+        if isinstance(batch_size, Size) and "train" in data:
+            batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
+        return batch
 
-    def _over_split(self, hparams: Hparams, state: TrainState, split: Any) -> Any:
-        hparams = self.whole(hparams)
+    def _evaluated(self, hparams: Hparams, state: Any) -> Any:
+        """Return what the task's functions get of a learner's state."""
+        return self.learner.evaluated(self.learner.params(state), self.learner.extra(state), state, hparams)
+
+    def _over_split(self, hparams: Hparams, state: TrainState, data: Any, split: str) -> Any:
+        shared, examples = data.get("shared", {}), data.get(split)
+        if examples is None:
+            return self._measured(hparams, state, lambda metrics: metrics({**shared}))
 
         def part(start: Any, size: Any) -> Any:
-            return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), split)
+            return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), examples) | shared
 
-        examples = length(split)
-        return self._measured(hparams, state, lambda metrics: mean(metrics, part, examples, self.evaluation_batch))
+        return self._measured(
+            hparams, state, lambda metrics: mean(metrics, part, length(examples), self.evaluation_batch)
+        )
 
-    def _over_fold(self, hparams: Hparams, state: TrainState, pool: Any) -> Any:
-        hparams = self.whole(hparams)
+    def _over_fold(self, hparams: Hparams, state: TrainState, data: Any) -> Any:
+        pool, shared = data["train"], data.get("shared", {})
         index, last, has_last = subsets.held_out(hparams, length(pool))
 
         def part(start: Any, size: Any) -> Any:
-            return batches.take(pool, jax.lax.dynamic_slice_in_dim(index, start, size))
+            return batches.take(pool, jax.lax.dynamic_slice_in_dim(index, start, size)) | shared
 
         def average_over(metrics: Any) -> Any:
             most = mean(metrics, part, len(index), self.evaluation_batch)
-            one = metrics(batches.take(pool, last[None]))
+            one = metrics(batches.take(pool, last[None]) | shared)
             return jax.tree.map(lambda m, o: jnp.where(has_last, m + (o - m) / (len(index) + 1), m), most, one)
 
         return self._measured(hparams, state, average_over)
 
     def _measured(self, hparams: Hparams, state: TrainState, average_over: Callable[..., Metrics]) -> Metrics:
         """Return the metrics of a member's parameters, and as "ema/..." those of their average."""
+        of_task, extra = self.task.metrics, self.learner.extra(state.learner)
+        assert of_task is not None, "nothing is measured without"
 
         def of(params: Any) -> Any:
             def metrics(batch: Any) -> Any:
                 with jax.default_matmul_precision(hparams["matmul_precision"]):
-                    found = self.task.metrics(computed(params, hparams), batch, hparams)
+                    found = of_task(self.learner.evaluated(params, extra, state.learner, hparams), batch, hparams)
                 return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
 
             means = average_over(metrics)
@@ -216,10 +235,24 @@ class _Member:
             found = self.task.report(means, hparams)
             return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), found)
 
-        found = of(state.params)
+        found = of(self.learner.params(state.learner))
         if "ema_decay" in hparams:
             found |= {f"ema/{name}": value for name, value in of(state.average).items()}
         return found
+
+
+DRAWN_BY = ("seed", "batch_size", "train_examples", "fold")  # the hparams that decide which examples a step sees
+
+
+def examples_of(hparams: Hparams, step: jax.Array, count: int) -> jax.Array:
+    """Return the (batch_size.max,) uint32 examples that a member sees at a step, of so many.
+
+    Args:
+      hparams: all of them.
+    """
+    own = subsets.training(stream_key(hparams, KeyStream.SUBSET), hparams, count)
+    batch_size = as_size(hparams["batch_size"])
+    return own.at(batches.batch_index(stream_key(hparams, KeyStream.DATA), step, batch_size, own.count))
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -251,10 +284,3 @@ def length(split: Any) -> int:
 def as_size(batch_size: Any) -> Size:
     """Return a batch size that may be padded, from one that may be an int."""
     return batch_size if isinstance(batch_size, Size) else Size(batch_size, batch_size)
-
-
-def computed(params: Any, hparams: Hparams) -> Any:
-    """Return the parameters in the precision that the member computes in; what it keeps stays float32."""
-    if hparams["precision"] == "float32":
-        return params
-    return jax.tree.map(lambda x: x.astype(hparams["precision"]), params)

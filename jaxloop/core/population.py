@@ -16,13 +16,14 @@ from jaxloop.core import padding
 from jaxloop.core.bucket import SIZE_CLASS
 from jaxloop.core.chunk import Program
 from jaxloop.core.independence import unmerged
-from jaxloop.core.member import TrainState, traced_once
+from jaxloop.core.member import TrainState, ended, traced_once
 from jaxloop.core.task import Hparams
 
 MEMBER = PartitionSpec("member")
 SHARED = PartitionSpec()
 
 Record = dict[str, jax.Array]
+FACTS = ("step", "diverged", "done")  # in a record, beside what is measured
 Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Record]]
 
 # Without it XLA's CPU backend hands reductions above a size to a library whose order of summation depends on
@@ -51,7 +52,10 @@ def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
     def test(hparams: Any, state: Any, data: Any) -> Any:
         return program.test(hparams, padding.cropped(state, own), data)
 
-    return Program(init, step, validate, test)
+    def remember(state: Any, metrics: Any) -> Any:
+        return padding.padded(program.remember(padding.cropped(state, own), metrics), largest)
+
+    return Program(init, step, validate, test, remember)
 
 
 def kept_apart(program: Program, hparams: Any, state: Any, data: Any) -> Program:
@@ -66,7 +70,13 @@ def kept_apart(program: Program, hparams: Any, state: Any, data: Any) -> Program
         # a slot has columns of other size classes too
         return lambda columns, *rest: found({name: columns[name] for name in hparams}, *rest)
 
-    return Program(apart(program.init), *(apart(each, state, data) for each in program[1:]))
+    return Program(
+        init=apart(program.init),
+        step=apart(program.step, state, data),
+        validate=apart(program.validate, state, data),
+        test=apart(program.test, state, data),
+        remember=program.remember,
+    )
 
 
 def populated(program: Program) -> Program:
@@ -76,6 +86,7 @@ def populated(program: Program) -> Program:
         step=jax.vmap(program.step, in_axes=(0, 0, None)),
         validate=jax.vmap(program.validate, in_axes=(0, 0, None)),
         test=jax.vmap(program.test, in_axes=(0, 0, None)),
+        remember=jax.vmap(program.remember),
     )
 
 
@@ -84,36 +95,39 @@ def streamed(program: Program) -> Advance:
 
     `(hparams_W, state_W, fresh_W, data) -> (state_W, record_W)`: where `fresh`, the slot's state is drawn anew
     from its hparams. A record holds `train/...` and `validation/...`, `test/...` of members that ended in this
-    chunk (NaN for others), `step` and `diverged`.
+    chunk (NaN for others), `step`, `diverged` and `done`.
     """
 
     def turn(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
         def admitted() -> Any:
             return jax.tree.map(
-                lambda new, old: jnp.where(fresh.reshape(-1, *[1] * (new.ndim - 1)), new, old),
+                lambda new, old: jnp.where(_by_member(fresh, new), new, old),
                 program.init(hparams),
                 state,
             )
 
         before = jax.lax.cond(fresh.any(), admitted, lambda: state)
         after, train = program.step(hparams, before, data)
-        validation = program.validate(hparams, after, data)
-        left = _ended(hparams, after) & ~_ended(hparams, before)
+        measured = {f"train/{name}": value for name, value in train.items()}
+        measured |= program.validate(hparams, after, data)
+        after = program.remember(after, measured)
+        left = ended(hparams, after) & ~ended(hparams, before)
         shapes = jax.eval_shape(program.test, hparams, after, data)
         test = jax.lax.cond(left.any(), lambda: program.test(hparams, after, data), lambda: _unmeasured(shapes))
-        test = jax.tree.map(lambda value: jnp.where(left, value, jnp.nan), test)
-        record = {
-            f"{split}/{name}": value
-            for split, metrics in (("train", train), ("validation", validation), ("test", test))
-            for name, value in metrics.items()
-        }
-        return after, {**record, "step": after.step, "diverged": after.diverged}
+        test = jax.tree.map(lambda value: jnp.where(_by_member(left, value), value, jnp.nan), test)
+        return after, {**measured, **test, **_facts(after)}
 
     return turn
 
 
-def _ended(hparams: Hparams, state: TrainState) -> jax.Array:
-    return state.diverged | (state.step >= hparams["steps"])
+def _by_member(mask: jax.Array, leaf: jax.Array) -> jax.Array:
+    """Return a mask of members, (W,), so that it broadcasts with an array of theirs, (W, ...)."""
+    return mask.reshape(-1, *[1] * (leaf.ndim - 1))
+
+
+def _facts(state: TrainState) -> Record:
+    """Return what the host has to know of each member, whatever is measured."""
+    return {name: getattr(state, name) for name in FACTS}
 
 
 def _unmeasured(shapes: Any) -> Any:
@@ -138,10 +152,10 @@ def rested(turn: Advance) -> Advance:
     def turn_or_rest(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
         def rest() -> Any:
             shapes = jax.eval_shape(turn, hparams, state, fresh, data)[1]
-            floats = {name: leaf for name, leaf in shapes.items() if name not in ("step", "diverged")}
-            return state, {**_unmeasured(floats), "step": state.step, "diverged": state.diverged}
+            floats = {name: leaf for name, leaf in shapes.items() if name not in FACTS}
+            return state, {**_unmeasured(floats), **_facts(state)}
 
-        awake = (fresh | ~_ended(hparams, state)).any()
+        awake = (fresh | ~ended(hparams, state)).any()
         return jax.lax.cond(awake, lambda: turn(hparams, state, fresh, data), rest)
 
     return turn_or_rest

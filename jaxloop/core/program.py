@@ -11,9 +11,10 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, Bucket
-from jaxloop.core.chunk import chunked
-from jaxloop.core.member import TrainState
+from jaxloop.core.learner import Learner
+from jaxloop.core.member import DRAWN_BY, TrainState
 from jaxloop.core.population import (
+    FACTS,
     MEMBER,
     SHARED,
     Advance,
@@ -28,7 +29,17 @@ from jaxloop.core.population import (
     spread,
     streamed,
 )
-from jaxloop.core.shapes import is_elementwise, one_member, params_shapes, resident, working_set
+from jaxloop.core.shapes import (
+    columns,
+    data_shapes,
+    in_chunks,
+    is_elementwise,
+    learner_of,
+    one_member,
+    params_shapes,
+    resident,
+    working_set,
+)
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError, is_out_of_device_memory
 from jaxloop.sweep.sweep import Sweep
@@ -69,8 +80,13 @@ class CompiledProgram:
       advance: `(hparams_M, state_M, fresh_M, data) -> (state_M, record_M)`; see `population.streamed`.
       state: the population's state as shapes with shardings.
       params: one member's parameters in the task's own structure, as shapes; of each size class.
+      is_flat: whether the state has the parameters as one vector.
+      learner: how its members train.
       metrics: names of the measured values in a record.
+      arrays: names of those that are arrays.
       memory_bytes: that a device needs, as the compiler planned it.
+      streamed_rows: of a source, for how many rows of a chunk's batches its data have room.
+      recompiled: `(rows) -> CompiledProgram`: the same with room for others.
     """
 
     bucket: Bucket
@@ -80,8 +96,13 @@ class CompiledProgram:
     advance: Any
     state: TrainState
     params: list[Any]
+    is_flat: bool
+    learner: Learner
     metrics: list[str]
+    arrays: list[str]
     memory_bytes: int
+    streamed_rows: int
+    recompiled: Callable[[int], "CompiledProgram"]
 
     def place(self, tree: Any) -> Any:
         """Host arrays with a leading slot axis, laid over the devices."""
@@ -94,7 +115,7 @@ class CompiledProgram:
 
     def tree(self, params: Any, size_class: int = 0) -> Any:
         """Return parameters in the task's own structure, from the state's (..., ) host arrays; padding and all."""
-        if not is_elementwise(self.bucket):
+        if not self.is_flat:
             return params
         own, offset = self.params[size_class], 0
         leaves = []
@@ -107,8 +128,14 @@ class CompiledProgram:
 
 
 def shared(task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, dict[str, jax.Array]]:
-    """Put the splits that a bucket's program reads on every device, without waiting for their transfer."""
-    return jax.device_put(resident(task, bucket), NamedSharding(mesh, SHARED))
+    """Put the splits that a bucket's program reads on every device, without waiting for their transfer.
+
+    What a source has is missing: `feed` brings it, chunk by chunk.
+    """
+    splits = resident(task, bucket)
+    if task.data.source is not None:
+        del splits["train"]
+    return jax.device_put(splits, NamedSharding(mesh, SHARED))
 
 
 def compiled(
@@ -154,15 +181,27 @@ def smallest_group(sweep: Sweep) -> int:
 
 
 def _compiled(
-    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, state: TrainState, counts: SlotCounts
+    sweep: Sweep,
+    task: Task,
+    bucket: Bucket,
+    mesh: Mesh,
+    state: TrainState,
+    counts: SlotCounts,
+    streamed_rows: int | None = None,
 ) -> CompiledProgram:
     """Return the turn of so many slots as an executable.
+
+    Args:
+      streamed_rows: of a source, if not as many as its members see different batches.
 
     Raises:
       ResourceError: the compiler says that it cannot fit.
     """
-    arguments = _arguments(state, bucket, task, counts.capacity, mesh)
-    turns = [_turn(sweep, task, part, state, mesh) for part in bucket.size_classes]
+    if streamed_rows is None:
+        streamed_rows = room(min(counts.capacity, _distinct_batches(sweep, bucket)))
+    data = data_shapes(sweep, task, bucket, streamed_rows)
+    arguments = _arguments(state, bucket, task, counts.capacity, mesh, data)
+    turns = [_turn(sweep, task, part, state, mesh, data) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
     turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
     lowered = turn.lower(*arguments)
@@ -175,6 +214,7 @@ def _compiled(
             f"{counts.capacity} slots do not fit on the device: lower population.capacity"
         ) from None
     sizes = executable.memory_analysis()
+    measured = {name: leaf for name, leaf in lowered.out_info[1].items() if name not in FACTS}
     return CompiledProgram(
         bucket=bucket,
         mesh=mesh,
@@ -183,22 +223,38 @@ def _compiled(
         advance=executable,
         state=arguments[1],
         params=[params_shapes(task, part) for part in bucket.size_classes],
-        metrics=[name for name in lowered.out_info[1] if "/" in name],
+        is_flat=is_elementwise(task, bucket),
+        learner=learner_of(task, bucket),
+        metrics=[name for name, leaf in measured.items() if leaf.ndim == 1],
+        arrays=[name for name, leaf in measured.items() if leaf.ndim > 1],
         memory_bytes=sizes.argument_size_in_bytes
         + sizes.output_size_in_bytes
         - sizes.alias_size_in_bytes
         + sizes.temp_size_in_bytes,
+        streamed_rows=streamed_rows,
+        recompiled=lambda rows: _compiled(sweep, task, bucket, mesh, state, counts, rows),
     )
 
 
-def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mesh: Mesh) -> Advance:
+def room(rows: int) -> int:
+    """Return for how many streamed rows to make room where some are needed: a few sizes serve all needs."""
+    return 1 << (rows - 1).bit_length()
+
+
+def _distinct_batches(sweep: Sweep, bucket: Bucket) -> int:
+    """Return how many of a bucket's members see batches of their own, while all take the same steps."""
+    members = [sweep.members[number] for number in bucket.numbers]
+    return len({tuple(member.get(name) for name in DRAWN_BY) for member in members})
+
+
+def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mesh: Mesh, data: Any) -> Advance:
     """Return one turn of a group of one size class, in slots that hold the `largest` state."""
-    one, hparams = one_member(sweep, task, size_class)
-    program, own = chunked(one, sweep.document.run.evaluate_every), jax.eval_shape(one.init, hparams)
+    program, hparams = in_chunks(sweep, task, size_class)
+    own = jax.eval_shape(program.init, hparams)
     if own != largest:
         program = fitted(program, own, largest)
     if devices.on_cpu(mesh):
-        program = kept_apart(program, hparams, largest, resident(task, size_class))
+        program = kept_apart(program, hparams, largest, data)
     return streamed(populated(program))
 
 
@@ -221,16 +277,14 @@ def slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: Sl
     return SlotCounts(devices.capacity(slots, group_size, mesh.size), group_size)
 
 
-def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh) -> tuple:
+def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh, data: Any) -> tuple:
     """Return the turn's arguments (hparams, state, fresh, data) as shapes with shardings."""
     by_slot, on_all = NamedSharding(mesh, MEMBER), NamedSharding(mesh, SHARED)
 
     def column(dtype: Any) -> Any:
         return jax.ShapeDtypeStruct((capacity,), dtype, sharding=by_slot)
 
-    hparams = {name: column(dtype) for name, dtype in {**bucket.traced, SIZE_CLASS: np.int32}.items()}
-    data = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype), sharding=on_all),
-        resident(task, bucket),
-    )
+    own = {name: leaf.dtype for name, leaf in columns(task, bucket).items()}
+    hparams = {name: column(dtype) for name, dtype in {**own, SIZE_CLASS: np.int32}.items()}
+    data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_all), data)
     return hparams, over_slots(state, capacity, mesh), column(np.bool_), data

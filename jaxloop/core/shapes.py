@@ -9,12 +9,14 @@ import numpy as np
 
 from jaxloop.core import padding
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.chunk import chunked
-from jaxloop.core.member import TrainingRun, as_size, member, raveled
+from jaxloop.core.chunk import Program, chunked, remembering
+from jaxloop.core.finals import Final
+from jaxloop.core.learner import Learner, learner, with_raw_keys
+from jaxloop.core.member import STREAM_ROW, STREAM_START, Streamed, TrainingRun, as_size, member
 from jaxloop.core.optimizer import Layout, Shape
 from jaxloop.core.prng import threefry
 from jaxloop.core.task import Hparams, Task
-from jaxloop.sweep.optimizers import SHAPE_AWARE
+from jaxloop.sweep.optimizers import OWN, SHAPE_AWARE
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.sweep import Sweep
 
@@ -35,32 +37,86 @@ def _once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
 
 def params_shapes(task: Task, bucket: Bucket) -> Any:
     """Return the shapes of one member's parameters, in the task's own structure."""
+    found = initial_shapes(task, bucket)
+    if task.stateful_loss:
+        return found[0]
+    return _once(
+        task, ("params", bucket.program), lambda: jax.eval_shape(task.params or (lambda state: state), found)
+    )
+
+
+def initial_shapes(task: Task, bucket: Bucket) -> Any:
+    """Return the shapes of what the task's `init` gives one member."""
 
     def shapes() -> Any:
         return jax.eval_shape(
             lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
         )
 
-    return _once(task, ("params", bucket.program), shapes)
+    return _once(task, ("init", bucket.program), shapes)
 
 
 def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
-    """Return the splits that a bucket's program reads; with folds, training and validation examples as one."""
+    """Return the arrays that a bucket's program reads, by split; with folds, training and validation are one.
+
+    What has no axis of examples is "shared". Of a source, one example stands for those that a chunk needs.
+    """
     splits = task.data.splits()
+    if task.data.source is not None:
+        splits["train"] = _first_row(task)
+    if task.data.shared:
+        splits["shared"] = dict(task.data.shared)
     if "folds" in bucket.static:
         validation = splits.pop("validation")
         splits["train"] = {name: np.concatenate([x, validation[name]]) for name, x in splits["train"].items()}
     return splits
 
 
+def _first_row(task: Task) -> dict[str, np.ndarray]:
+    assert task.data.source is not None
+    return {name: np.asarray(array) for name, array in task.data.source.rows(np.zeros(1, np.int64)).items()}
+
+
+def streamed(sweep: Sweep, task: Task) -> Streamed | None:
+    """Return how a chunk's examples lie in what is read from a source; None for a task without one."""
+    if task.data.source is None:
+        return None
+    sizes = [member["batch_size"] for member in sweep.members] + sweep.space.get("batch_size", [])
+    return Streamed(sweep.document.run.evaluate_every, max(sizes))
+
+
+def data_shapes(sweep: Sweep, task: Task, bucket: Bucket, rows: int) -> dict[str, dict[str, Any]]:
+    """Return the arrays that a bucket's program reads, as shapes.
+
+    Args:
+      rows: of a source, how many rows of batches there is room for; see `Streamed`.
+    """
+
+    def shape(array: np.ndarray, examples: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((examples, *array.shape[1:]), jax.dtypes.canonicalize_dtype(array.dtype))
+
+    found = resident(task, bucket)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)), found)
+    if layout := streamed(sweep, task):
+        examples = rows * layout.steps * layout.batch_size
+        shapes["train"] = {name: shape(array, examples) for name, array in found["train"].items()}
+    return shapes
+
+
 def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return one training batch, as the task's loss sees it."""
+    """Return one training batch, as the task's functions see it."""
+
+    def shape(array: np.ndarray, *examples: int) -> jax.ShapeDtypeStruct:
+        own = array.shape[len(examples) :]
+        return jax.ShapeDtypeStruct((*examples, *own), jax.dtypes.canonicalize_dtype(array.dtype))
+
     batch_size = bucket.hparams(bucket.traced)["batch_size"]
     size = as_size(batch_size)
-    shapes = {
-        name: jax.ShapeDtypeStruct((size.max, *x.shape[1:]), jax.dtypes.canonicalize_dtype(x.dtype))
-        for name, x in task.data.train.items()
-    }
+    shapes = {name: shape(array) for name, array in task.data.shared.items()}
+    if task.data.train is None:
+        return shapes
+    train = task.data.splits().get("train") or _first_row(task)
+    shapes |= {name: shape(array, size.max) for name, array in train.items()}
     if isinstance(batch_size, Size):
         shapes["weight"] = jax.ShapeDtypeStruct((size.max,), np.float32)
     return shapes
@@ -74,12 +130,33 @@ def measured_shapes(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.S
     """Return what a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
     one, hparams = one_member(sweep, task, bucket)
     state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
-    measured = {
-        "train": jax.eval_shape(chunked(one, 1).step, hparams, state, data)[1],
-        "validation": jax.eval_shape(one.validate, hparams, state, data),
-        "test": jax.eval_shape(one.test, hparams, state, data),
+    train = jax.eval_shape(chunked(one, 1).step, hparams, state, data)[1]
+    return {
+        **{f"train/{name}": leaf for name, leaf in train.items()},
+        **jax.eval_shape(one.validate, hparams, state, data),
+        **jax.eval_shape(one.test, hparams, state, data),
     }
-    return {f"{split}/{name}": leaf for split, values in measured.items() for name, leaf in values.items()}
+
+
+def final_shapes(task: Task, bucket: Bucket, *, best: bool) -> dict[Final, Any]:
+    """Return the shapes of what one member ends with, by kind, without the average of its parameters.
+
+    Args:
+      best: whether the sweep keeps each member's best parameters.
+    """
+    trains = learner_of(task, bucket)
+
+    def parts(traced: Any) -> Any:
+        state = trains.init(threefry(0), bucket.hparams(traced))
+        return trains.params(state), trains.extra(state)
+
+    params, extra = _once(task, ("finals", bucket.program), lambda: jax.eval_shape(parts, _scalars(bucket)))
+    if task.update is None:
+        params = params_shapes(task, bucket)
+    found: dict[Final, Any] = {"params": params, "state": extra}
+    if best:
+        found |= {"best": params, "best_state": extra}
+    return {kind: shapes for kind, shapes in found.items() if jax.tree.leaves(shapes)}
 
 
 def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
@@ -106,19 +183,51 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
 
 def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, dict[str, jax.ShapeDtypeStruct]]:
     """Return the program of one member, and its traced hparams as shapes."""
-    batch = sweep.document.evaluate.batch_size
+    batch, keeps_best = sweep.document.evaluate.batch_size, bool(sweep.document.checkpoint.best)
+    layout = streamed(sweep, task)
 
     def found() -> Any:
-        if is_elementwise(bucket):
-            return member(raveled(task, params_shapes(task, bucket)), bucket.hparams, batch)
-        return member(task, bucket.hparams, batch, _layout(task, bucket))
+        trains = learner_of(task, bucket)
+        return member(task, trains, bucket.hparams, batch, keeps_best=keeps_best, streamed=layout)
 
-    return _once(task, ("member", bucket.program, batch), found), _scalars(bucket)
+    return _once(task, ("member", bucket.program, batch, keeps_best, layout), found), columns(task, bucket)
 
 
-def is_elementwise(bucket: Bucket) -> bool:
-    """Return whether the optimizer does not care which array an element of the parameters stands in."""
-    return bucket.static["optimizer"] not in SHAPE_AWARE and bucket.static["weight_decay_on"] == "all"
+def columns(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return what a slot's columns hold for one member's functions, as shapes: the traced hparams first."""
+    own = _scalars(bucket)
+    if task.data.source is not None:
+        own |= dict.fromkeys((STREAM_ROW, STREAM_START), jax.ShapeDtypeStruct((), np.int32))
+    return own
+
+
+def in_chunks(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
+    """Return one member in chunks from one evaluation to the next, and its traced hparams as shapes."""
+    one, hparams = one_member(sweep, task, bucket)
+    program, metric = chunked(one, sweep.document.run.evaluate_every), sweep.document.checkpoint.best
+    if metric:
+        program = remembering(program, learner_of(task, bucket), metric, sweep.document.mode_of(metric) or "min")
+    return program, hparams
+
+
+def learner_of(task: Task, bucket: Bucket) -> Learner:
+    """Return how the members of a bucket train."""
+
+    def found() -> Learner:
+        layout = None if is_elementwise(task, bucket) else _layout(task, bucket)
+        trains = learner(task, params_shapes(task, bucket), layout)
+        state = jax.eval_shape(lambda traced: trains.init(threefry(0), bucket.hparams(traced)), _scalars(bucket))
+        return with_raw_keys(trains, state)
+
+    return _once(task, ("learner", bucket.program), found)
+
+
+def is_elementwise(task: Task, bucket: Bucket) -> bool:
+    """Return whether parameters are trained as one vector: nobody cares which array an element stands in."""
+    optimizer = bucket.static["optimizer"]
+    if task.update or optimizer == OWN:
+        return False
+    return optimizer not in SHAPE_AWARE and bucket.static["weight_decay_on"] == "all"
 
 
 def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:

@@ -1,81 +1,18 @@
-"""What a user brings: pure functions of ONE member, and the data they train on."""
+"""What a user brings: pure functions of ONE member."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
+
+from jaxloop.core.data import Data
+from jaxloop.sweep.optimizers import OWN
 
 Params = Any
 Batch = dict[str, jax.Array]
 Hparams = Mapping[str, Any]
 Metrics = dict[str, jax.Array]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Three splits, each a dict of arrays that share their first axis, the examples.
-
-    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples. What NumPy
-    makes an array of numbers of, such as a list, becomes one.
-
-    Raises:
-      TypeError: a split is no dict, or one of its values no array of numbers.
-      ValueError: arrays of one split differ in length, or a split is empty.
-    """
-
-    train: Mapping[str, np.ndarray]
-    validation: Mapping[str, np.ndarray]
-    test: Mapping[str, np.ndarray]
-
-    def __post_init__(self) -> None:
-        for name in ("train", "validation", "test"):
-            split = getattr(self, name)
-            if not isinstance(split, Mapping):
-                kind = type(split).__name__
-                raise TypeError(f"data.{name}: needs a dict of arrays, such as {{'x': x, 'y': y}}, got a {kind}")
-            arrays = {key: _array(f"data.{name}[{key!r}]", value) for key, value in split.items()}
-            object.__setattr__(self, name, arrays)  # the one way to set a field of a frozen dataclass
-        for name, split in self.splits().items():
-            lengths = {key: len(array) for key, array in split.items()}
-            if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
-                raise ValueError(f"data.{name}: arrays need one common, non-empty first axis, got {lengths}")
-
-    def splits(self) -> dict[str, dict[str, np.ndarray]]:
-        """Return the splits by name."""
-        return {"train": dict(self.train), "validation": dict(self.validation), "test": dict(self.test)}
-
-    def fingerprint(self) -> str:
-        """Return a hash of the content: names, dtypes, shapes and bytes of every array."""
-        digest = hashlib.sha256()
-        for split, arrays in self.splits().items():
-            for name, array in sorted(arrays.items()):
-                array = np.ascontiguousarray(array)
-                digest.update(f"{split}/{name} {array.dtype} {array.shape}\n".encode())
-                digest.update(array.tobytes())
-        return digest.hexdigest()[:16]
-
-
-def _array(where: str, value: Any) -> Any:
-    """Return examples as an array of numbers.
-
-    Raises:
-      TypeError: they are something else.
-    """
-    rule = f"{where}: needs an array of numbers whose first axis is the examples, got"
-    if not (hasattr(value, "__array__") or isinstance(value, list | tuple)):
-        raise TypeError(f"{rule} a {type(value).__name__}")
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:  # rows of different lengths
-        raise TypeError(f"{rule} a {type(value).__name__} that NumPy makes no array of: {error}") from None
-    if array.ndim == 0 or not (jnp.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
-        kind = f"array of {array.dtype}" if array.ndim else "single value"
-        raise TypeError(f"{rule} {'an' if array.ndim else 'a'} {kind}")
-    return array
 
 
 def _plain(value: Any) -> Any:
@@ -96,18 +33,29 @@ def _matrices(params: Params, hparams: Hparams) -> Any:
     return jax.tree.map(lambda leaf: int(leaf.ndim == 2), params)
 
 
+FORMS = ("loss", "stateful_loss", "update")  # of which a task has one
+
+
 @dataclass(frozen=True)
 class Task:
     """A training problem, written for one member; it never sees the population axis.
 
+    One of three fields says how a step is taken. What `init` gives follows from it, and is what `metrics` and
+    `done` get:
+
+    - `loss`: jaxloop takes a gradient step of the parameters, by the sweep's optimizer. `init` gives parameters.
+    - `stateful_loss`: the same for a loss that also needs the step, or keeps a state that is no parameter, such as
+      the running statistics of BatchNorm. `init` gives `(params, state)`.
+    - `update`: the task takes the step itself. `init` gives a state: any pytree of arrays, PRNG keys too.
+
     Attributes:
-      init: `(key, hparams) -> params`, any pytree of float arrays.
-      loss: `(params, batch, key, hparams) -> (scalar, {metric: scalar})`.
-      metrics: `(params, batch, hparams) -> {metric: scalar}`, means over the batch; averaged over a split.
-      report: `({name: mean}, hparams) -> {metric: scalar}`: metrics of a split that are not means over its
-        examples, such as F1 or perplexity, computed from means that are. `metrics` may then give arrays, such as
-        the shares of a confusion matrix. None: `metrics` gives them all.
-      data: the three splits.
+      init: `(key, hparams) -> params`, `(params, state)` or a state; parameters are float arrays.
+      loss: `(params, batch, key, hparams) -> (scalar, {metric: value})`.
+      metrics: `(what init gives, batch, hparams) -> {metric: value}`, means over the batch; averaged over a split.
+        A value is a scalar, or an array to be kept beside the curves. None: only what a step measures is.
+      report: `({name: mean}, hparams) -> {metric: value}`: metrics of a split that are no means over examples,
+        such as F1 or perplexity, computed from means that are. None: `metrics` gives them all.
+      data: the splits; empty for a task that makes its own.
       hparams: defaults by name. A float is traced, a `jaxloop.size` padded, a `jaxloop.choice` switched:
         members may differ in it within one program. Any other int, bool or str is static: members that differ
         in it need programs of their own. A loss that weighs its examples by `batch["weight"]`, (batch_size,)
@@ -119,22 +67,77 @@ class Task:
         "weights"; by default those with two axes or more, so neither biases nor norms.
       hidden: `(params, hparams) -> pytree of ints`: how many leading axes a hidden matrix sums over; 0 for all
         other arrays. muon orthogonalizes hidden matrices; by default all arrays with two axes.
+      stateful_loss: `(params, state, batch, key, step, hparams) -> (scalar, (state, {metric: value}))`.
+      update: `(state, batch, key, step, hparams) -> (state, {metric: value})`; the state keeps its structure,
+        shapes and dtypes. `jaxloop.optimizer(hparams, step)` is the sweep's optimizer. A member diverges where
+        `params`, or the metric "loss" if there is one, is not finite; all else of the state may be infinite.
+      params: `(state) -> params` of `update`'s state, which are exported and have to stay finite; by default all.
+      tx: `(hparams, step) -> optax.GradientTransformation`: the task's own optimizer. A sweep calls it "own", and
+        uses it unless it names another. It gets `value`, `grad` and `value_fn`, as `optax.lbfgs` needs.
+      eval_params: `(opt_state, params) -> params` to measure and export, where `tx` trains others, such as
+        `optax.contrib.schedule_free_eval_params`.
+      done: `(what init gives, hparams) -> bool`: whether a member ends, as finished, before its last step.
+
+    Raises:
+      TypeError: the fields do not make one form.
     """
 
-    init: Callable[[jax.Array, Hparams], Params]
-    loss: Callable[[Params, Batch, jax.Array, Hparams], tuple[jax.Array, Metrics]]
-    metrics: Callable[[Params, Batch, Hparams], Metrics]
-    data: Data
+    init: Callable[[jax.Array, Hparams], Any]
+    loss: Callable[[Params, Batch, jax.Array, Hparams], tuple[jax.Array, Metrics]] | None = None
+    metrics: Callable[[Any, Batch, Hparams], Metrics] | None = None
+    data: Data = field(default_factory=Data)
     hparams: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learning_rate_multipliers: Callable[[Params, Hparams], Any] = lambda params, hparams: None
     decay_mask: Callable[[Params, Hparams], Any] = _matrices_and_larger
     hidden: Callable[[Params, Hparams], Any] = _matrices
     report: Callable[[Metrics, Hparams], Metrics] | None = None
+    stateful_loss: Callable[..., tuple[jax.Array, tuple[Any, Metrics]]] | None = None
+    update: Callable[[Any, Batch, jax.Array, jax.Array, Hparams], tuple[Any, Metrics]] | None = None
+    params: Callable[[Any], Params] | None = None
+    tx: Callable[[Hparams, jax.Array], Any] | None = None
+    eval_params: Callable[[Any, Params], Params] | None = None
+    done: Callable[[Any, Hparams], jax.Array] | None = None
     # what `core.shapes` has traced: it refers to the task, and is kept here so that both are freed together
     traced: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if rule := self._malformed():
+            raise TypeError(f"jaxloop.Task: {rule}")
         models = {model: _plain_values(table) for model, table in self.models.items()}
         object.__setattr__(self, "hparams", _plain_values(self.hparams))
         object.__setattr__(self, "models", models)
+
+    @property
+    def form(self) -> str:
+        """Which of `FORMS` says how a step is taken."""
+        return next(form for form in FORMS if getattr(self, form))
+
+    @property
+    def optimizer(self) -> str | None:
+        """The optimizer that a sweep gets which names none, if the task has one of its own."""
+        return OWN if self.tx else None
+
+    def _malformed(self) -> str | None:
+        """Return the rule that its fields break together, if any."""
+        given = [form for form in FORMS if getattr(self, form)]
+        if len(given) != 1:
+            got = f"got {' and '.join(given)}" if given else "got none"
+            return f"needs one of {', '.join(f'`{form}`' for form in FORMS)}, {got}"
+        (form,) = given
+        if form == "update" and (self.tx or self.eval_params):
+            return "`tx` and `eval_params` are of gradient steps: `update` applies its own optimizer"
+        if form != "update" and self.params:
+            return f"`params` is of `update`: parameters of `{form}` are what `init` gives"
+        if self.eval_params and not self.tx:
+            return "`eval_params` needs a `tx`, whose state it reads"
+        if form != "update" and self.data.train is None:
+            return f"`{form}` needs batches: give `data` a training split"
+        if self.report and not self.metrics:
+            return "`report` needs `metrics`, whose means it gets"
+        measured = [*self.data.evaluated(), *(["test"] if self.data.test is not None else [])]
+        if measured and not self.metrics:
+            return f"needs `metrics` to measure on data.{measured[0]}"
+        if self.metrics and not measured and self.data.train is not None:
+            return "`metrics` needs a split to measure on: give `data` a validation split"
+        return None

@@ -1,6 +1,6 @@
 """Models that ship, as flax NNX modules behind pure functions of one member."""
 
-from jaxloop.models.layers import GRU, Attention, Conv, Dense, Embedding, Norm, activate, dropout
+from jaxloop.models.layers import GRU, Attention, Conv, Dense, Embedding, Norm, activate, drawn, dropout
 from jaxloop.models.network import DECODERS, READERS, Network, network
 from jaxloop.models.products import conv_general_dilated
 from jaxloop.models.supervised import classifier, regressor
@@ -18,6 +18,7 @@ __all__ = [
     "activate",
     "classifier",
     "conv_general_dilated",
+    "drawn",
     "dropout",
     "network",
     "regressor",

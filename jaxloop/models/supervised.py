@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxloop.core.task import Data, Hparams, Task
+from jaxloop.core.data import Data
+from jaxloop.core.task import Hparams, Task
 from jaxloop.models.layers import is_off
 from jaxloop.models.network import READERS, network
 from jaxloop.sweep.catalog import CLASSIFIER, MODELS, REGRESSOR

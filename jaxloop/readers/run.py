@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from jaxloop.core.finals import Final
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
 from jaxloop.storage import final_parameters, run_folder
 from jaxloop.storage.records import Member
-from jaxloop.storage.snapshot import Final
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.sweep.hparams import Namespace
@@ -153,6 +153,11 @@ class Run:
         """Return a metric's float32 values, (members, points); NaN where a member has none."""
         return self.store.curves(metric)[1]
 
+    def arrays(self, member: Member | int | str) -> dict[str, dict[int, np.ndarray]]:
+        """Return the arrays that were measured of a member, float32, by metric and step."""
+        number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
+        return self.store.arrays(number)
+
     def steps(self) -> np.ndarray:
         """Return the (points,) int64 steps at which curves have values."""
         return self.store.steps()
@@ -194,6 +199,18 @@ class Run:
     def average(self, member: Member | int | str) -> Any:
         """Return the average of a retired member's parameters over its steps, by its `ema_decay`."""
         return self._final(member, "average")
+
+    def state(self, member: Member | int | str) -> Any:
+        """Return what a retired member's task keeps beside its parameters, such as BatchNorm's statistics."""
+        return self._final(member, "state")
+
+    def best(self, member: Member | int | str) -> Any:
+        """Return the parameters with which a retired member's metric of `checkpoint.best` was best."""
+        return self._final(member, "best")
+
+    def best_state(self, member: Member | int | str) -> Any:
+        """Return what the member's task kept beside these parameters."""
+        return self._final(member, "best_state")
 
     def _final(self, member: Member | int | str, what: Final) -> Any:
         prepare()  # JAX starts with this, and a run that this process trains next wants all cores

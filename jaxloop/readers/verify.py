@@ -116,7 +116,9 @@ def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
         wanted = sorted({*range(first, member.step + 1, every), member.step} - nowhere)
         if steps != wanted:
             yield f"member {member.number}: has points at steps {steps}, its {member.step} steps need {wanted}"
-        elif (member.status == Status.FINISHED) != (member.step == budget):
+        elif (member.status == Status.FINISHED) != (member.step == budget) and not (
+            store.ends_early and member.status == Status.FINISHED
+        ):
             yield f"member {member.number}: {member.status} after {member.step} of {budget} steps"
         elif member.status == Status.WAITING and member.step:
             yield f"member {member.number}: waits, and has taken {member.step} steps"

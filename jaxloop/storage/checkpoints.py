@@ -5,7 +5,7 @@ Every folder is sealed with digests when it is whole, and compared with them bef
 
 import logging
 import shutil
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +17,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import type_handlers as numpy_handlers
 
+from jaxloop.core.finals import Final
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.storage import run_folder, seal
-from jaxloop.storage.snapshot import Final, Finals, Snapshot, joined, steps_of
+from jaxloop.storage import format_5, run_folder, seal
+from jaxloop.storage.snapshot import Finals, Snapshot, joined, steps_of
 
 MEMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
 
@@ -96,6 +97,19 @@ def _read(folder: Path, like: Any, what: str) -> Any:
         raise DamagedError(f"{folder}: {what} cannot be restored: {error}") from error
 
 
+def _names(folder: Path) -> Collection[str]:
+    """Return the names in the state that a checkpoint holds.
+
+    Raises:
+      DamagedError: orbax does not find them.
+    """
+    try:
+        with _checkpointer() as checkpointer:
+            return checkpointer.metadata(folder.absolute()).item_metadata.tree["state"].keys()  # pyright: ignore
+    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
+        raise DamagedError(f"{folder}: this checkpoint cannot be restored: {error}") from error
+
+
 def save_population(run: Path, turn: int, part: int, snapshot: Snapshot) -> None:
     """Commit one process's part of a turn's checkpoint, under `checkpoints/TURN/PROCESS`."""
     _save_members(run_folder.checkpoint(run, turn, part), snapshot.members, {"state": snapshot.state})
@@ -117,7 +131,12 @@ def restore_population(run: Path, turn: int, parts: list[int], like: Any) -> Sna
 
 
 def _restored_part(path: Path, like: Any) -> Snapshot:
-    saved = _restored(path, {"state": like, **MEMBERS}, "this checkpoint")
+    seal.compare(path)
+    is_old = format_5.is_old(_names(path))
+    wanted = format_5.as_then(like) if is_old else like
+    saved = _read(path, {"state": wanted, **MEMBERS}, "this checkpoint")
+    if is_old:
+        saved["state"] = format_5.as_now(saved["state"])
     found = [leaf.shape for leaf in jax.tree.leaves(saved["state"])]
     wanted = [(len(saved["members"]), *leaf.shape) for leaf in jax.tree.leaves(like)]
     if found != wanted:

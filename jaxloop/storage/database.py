@@ -16,7 +16,7 @@ from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_
 from jaxloop.storage import facts, run_folder
 from jaxloop.sweep.suggest import nearest
 
-FORMAT, READABLE = 5, (2, 3, 4, 5)
+FORMAT, READABLE = 6, (2, 3, 4, 5, 6)
 TABLES = {  # that runs of earlier formats lack
     # which members a scheduler paused or resumed, after which turn
     "pauses": "(member integer, turn integer, paused integer not null, primary key(member, turn)) without rowid",
@@ -24,6 +24,9 @@ TABLES = {  # that runs of earlier formats lack
     "joins": "(member integer primary key, turn integer not null, parent integer, step integer)",
     # what a loop has decided, in order, each after a turn
     "ledger": "(number integer primary key, turn integer not null, record text not null)",
+    # measured arrays, float32 in C order; their shape as JSON
+    "arrays": "(member integer, step integer, metric text, turn integer not null, shape text not null, "
+    "content blob not null, primary key(member, step, metric)) without rowid",
 }
 MAGIC = b"SQLite format 3\0"
 READERS = {1: "format 1 was never released"}  # of earlier formats: which version can

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from jaxloop.core.finals import Final
 from jaxloop.storage.format_2 import with_present_keys
 
 T = TypeVar("T")
@@ -97,7 +98,9 @@ class Facts(ABC):
     varied = Fact[list[str]](list[str])
     metric = Fact[str](str)
     mode = Fact[Literal["max", "min"]](Literal["max", "min"])
+    final_kinds = Fact[list[Final]](list[Final], ["params"])  # what every member ends with
     status = Fact[RunStatus](RunStatus)
+    ends_early = Fact[bool](bool, False)  # whether its task may end members before their last step
     checkpoint = Fact[CheckpointRecord](CheckpointRecord, START)
     size_classes = Fact[list[list[list[int]]]](list[list[list[Count]]])
     capacity = Fact[int | None](Count, None)

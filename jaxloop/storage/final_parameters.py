@@ -4,26 +4,27 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jaxloop.core.bucket import alone
-from jaxloop.core.shapes import params_shapes
+from jaxloop.core.finals import MISSING, Final, ends_with
+from jaxloop.core.shapes import final_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.storage import checkpoints, run_folder, seal
 from jaxloop.storage.records import Member
-from jaxloop.storage.snapshot import Final, ends_with
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 
 
 def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: Final = "params") -> Any:
-    """Return a retired member's final parameters or their average, as host arrays in the task's own structure.
+    """Return what a retired member ended with, as host arrays in the task's own structure.
 
     Raises:
       NotFoundError: the member has not ended, or its parameters were not kept.
     """
     member = store.members("number = ?", (number,))[0]
-    like = params_shapes(task, alone(sweep, number))
-    if what not in ends_with(sweep.members[number]):
-        raise NotFoundError(f"{run}: member {number} has no average of its parameters: it has no `ema_decay`")
+    if what not in ends_with(store.final_kinds, sweep.members[number]):
+        raise NotFoundError(f"{run}: member {number} has no {MISSING[what]}")
+    shapes = final_shapes(task, alone(sweep, number), best=what.startswith("best"))
+    like = shapes["params" if what == "average" else what]
     own = own_folder(run, member, what)
     if member.final_folder is not None:
         try:

@@ -99,6 +99,16 @@ class Queries(Database):
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
 
+    def arrays(self, number: int) -> dict[str, dict[int, np.ndarray]]:
+        """Return a member's measured arrays, float32, by metric and step."""
+        found: dict[str, dict[int, np.ndarray]] = {}
+        query = "select metric, step, shape, content from arrays where member = ? order by metric, step"
+        for metric, step, shape, content in self._rows(query, (number,)) if self._has("arrays") else []:
+            with self._damage_told():
+                array = np.frombuffer(content, "<f4").reshape(json.loads(shape))
+            found.setdefault(metric, {})[step] = array
+        return found
+
     def turns(self) -> dict[int, tuple[int, int | None]]:
         """Return the turns after which each member began and ended, by number; without those that wait."""
         rows = self._rows(

@@ -1,13 +1,12 @@
 """What is saved of members: in the middle of their training, and at its end. Values; `checkpoints` writes them."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxloop.core.finals import Final
 from jaxloop.errors import DamagedError
-
-Final = Literal["params", "average"]  # what a member ends with; the second is of the first, over steps
 
 
 class Snapshot(NamedTuple):
@@ -34,11 +33,6 @@ def joined(parts: list[Snapshot]) -> Snapshot | None:
         np.concatenate([part.members for part in parts]),
         jax.tree.map(lambda *leaves: np.concatenate(leaves), *states),
     )
-
-
-def ends_with(hparams: dict[str, Any]) -> tuple[Final, ...]:
-    """Return what a member ends with."""
-    return ("params", "average") if "ema_decay" in hparams else ("params",)
 
 
 class Finals(NamedTuple):

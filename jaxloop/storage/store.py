@@ -34,7 +34,7 @@ class Store(Queries):
         """
         if not members:
             return
-        self._add_tables()
+        self.upgrade()
         self.add_members(members)
         self.connection.executemany(
             "insert into joins(member, turn, parent, step) values(?, ?, ?, ?)",
@@ -49,7 +49,7 @@ class Store(Queries):
     def append(self, turn: int, records: Sequence[Mapping[str, Any]]) -> None:
         """Append records to the loop's ledger after a turn, within a transaction."""
         if records:
-            self._add_tables()
+            self.upgrade()
             rows = [(turn, json.dumps(record)) for record in records]
             self.connection.executemany("insert into ledger(turn, record) values(?, ?)", rows)
 
@@ -91,7 +91,7 @@ class Store(Queries):
         changes = [(number, True) for number in paused] + [(number, False) for number in going_on]
         if not changes:
             return
-        self._add_tables()
+        self.upgrade()
         self.connection.executemany(
             "insert or replace into pauses(member, turn, paused) values(?, ?, ?)",
             [(number, turn, is_paused) for number, is_paused in changes],
@@ -99,11 +99,25 @@ class Store(Queries):
         statuses = [(Status.PAUSED if is_paused else Status.RUNNING, number) for number, is_paused in changes]
         self.connection.executemany("update members set status = ? where number = ?", statuses)
 
-    def _add_tables(self) -> None:
-        """Add what a run of an earlier format lacks; an earlier jaxloop then reads it no more."""
-        for name, columns in TABLES.items():
-            self.connection.execute(f"create table if not exists {name}{columns}")
+    def record_arrays(self, turn: int, arrays: Iterable[tuple[int, int, str, np.ndarray]]) -> None:
+        """Record measured arrays, each with its member's number, the member's steps and the metric's name."""
+        rows = [
+            (number, step, metric, turn, json.dumps(array.shape), np.asarray(array, "<f4").tobytes())
+            for number, step, metric, array in arrays
+        ]
+        if rows:
+            self.upgrade()
+            self.connection.executemany(
+                "insert or replace into arrays(member, step, metric, turn, shape, content) "
+                "values(?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def upgrade(self) -> None:
+        """Give a run the present format, within a transaction; earlier versions of jaxloop read it no more."""
         if self.format != FORMAT:
+            for name, columns in TABLES.items():
+                self.connection.execute(f"create table if not exists {name}{columns}")
             self.put(format=FORMAT)
 
     def drop_final_folders(self) -> None:
@@ -119,6 +133,8 @@ class Store(Queries):
             if self._has("ledger"):
                 execute("delete from ledger where turn > ?", (turn,))
             execute("delete from curves where turn > ?", (turn,))
+            if self._has("arrays"):
+                execute("delete from arrays where turn > ?", (turn,))
             execute("update members set status = ? where status = ?", (Status.RUNNING, Status.PAUSED))
             execute(
                 "update members set status = ?, retired = null, finished = null where retired > ?",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop.errors import DamagedError
+from jaxloop.storage import array_events
 from jaxloop.storage.absent import absent
 from jaxloop.sweep.catalog import REPLICATES
 
@@ -120,6 +121,11 @@ class MemberSummaries:
         """Add a point of all curves, as `scalar_records` gives it."""
         self.events.pending += record
 
+    def append_arrays(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what can be shown of measured arrays, by metric."""
+        if summary := array_events.shown(arrays):
+            self.events.write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
     def end(self, success: bool) -> None:
         status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
         end = plugin_hparams_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
@@ -148,7 +154,7 @@ def scalars(folder: Path) -> dict[tuple[str, int], float]:
     found = {}
     for path in files(folder):
         for event, _ in _events(path):
-            values = (value for value in event.summary.value if not value.tag.startswith("_hparams_/"))
+            values = (value for value in event.summary.value if value.WhichOneof("value") == "simple_value")
             found |= {(value.tag, event.step): value.simple_value for value in values}
     return found
 

@@ -51,15 +51,18 @@ class Namespace:
     Attributes:
       task: the task's own, with their defaults.
       models: its models' own, by the name that its hparam `model` takes; none if it has no such tables.
+      optimizer: the one that it brings, and that a sweep uses which names none; None for the engine's default.
     """
 
     task: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    optimizer: str | None = None
 
     @property
     def tables(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
         """For an hparam that names something with hparams of its own: those, by that name."""
-        return {"optimizer": OPTIMIZERS, **({"model": self.models} if self.models else {})}
+        own: dict[str, Mapping[str, Any]] = {self.optimizer: {}} if self.optimizer else {}
+        return {"optimizer": {**OPTIMIZERS, **own}, **({"model": self.models} if self.models else {})}
 
     @cached_property
     def known(self) -> dict[str, Any]:
@@ -88,7 +91,7 @@ class Namespace:
 
     def defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a member has that its sweep does not say: its own optimizer's and model's, no other's."""
-        found = {**ENGINE, **self.task}
+        found = {**ENGINE, **({"optimizer": self.optimizer} if self.optimizer else {}), **self.task}
         for chooser, table in self.tables.items():
             found |= table[given.get(chooser, found[chooser])]
         return found

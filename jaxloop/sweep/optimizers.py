@@ -2,10 +2,12 @@
 
 An argument that optax leaves None where zero means the same (`momentum`) is 0.0 here. Left out are arguments that
 are no number, and optimizers that need more than a gradient (`lbfgs`, `polyak_sgd`, `sophia`) or are evaluated at
-other parameters than they train (`schedule_free_adamw`).
+other parameters than they train (`schedule_free_adamw`): a task brings these as its `tx`.
 """
 
 from typing import Any
+
+OWN = "own"  # the name of an optimizer that a task brings
 
 _ADAM = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
 _NADAM = {**_ADAM, "eps_root": 0.0, "nesterov": True}
@@ -72,8 +74,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 # These look at each parameter array as a whole: its norm, its rows and columns, its shape.
 SHAPE_AWARE = frozenset({"adafactor", "fromage", "lamb", "lars", "muon", "novograd", "sm3"})
-# Means over an array, which padding would change: sizes need programs of their own.
-UNPADDABLE = frozenset({"adafactor"})
+# Means over an array, which padding would change: sizes need programs of their own. A task's may do anything.
+UNPADDABLE = frozenset({"adafactor", OWN})
 # These also take a mask of the arrays to decay; the argument's name.
 DECAY_MASKS = {
     **dict.fromkeys(("adamaxw", "adamw", "adan", "ademamix", "lamb", "lion", "nadamw"), "mask"),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from jaxloop.sweep.axes import Axis, Value, size
+from jaxloop.sweep.catalog import direction
 from jaxloop.sweep.suggest import not_one_of
 
 
@@ -73,6 +74,7 @@ class EvaluateSection(Section):
 class CheckpointSection(Section):
     every: Annotated[Any, BeforeValidator(_interval)] = "60s"
     keep: Annotated[str, BeforeValidator(_kept)] = "all"
+    best: str = ""  # the metric by which each member's best parameters are kept beside its last; "" for none
 
     def seconds(self) -> float | None:
         """Return the interval as a time, or None where it counts steps."""
@@ -236,6 +238,10 @@ class Document(Section):
         names = self.baseline.keys() - self.axes.keys()
         fitting = [case for case, entries in self.cases.items() if names <= entries.keys()]
         return fitting[0] if fitting else next(iter(self.cases), "")
+
+    def mode_of(self, metric: str) -> str | None:
+        """Return what is better of a metric, "max" or "min"; None if it is not known."""
+        return direction(metric, self.evaluate.mode if metric == self.evaluate.metric else "auto")
 
     def count(self) -> int:
         """Return how many members there are, without listing them."""

@@ -26,5 +26,6 @@ def digits(**options: Any) -> Task:
     table = table[np.random.default_rng(options["seed"]).permutation(len(table))]
     x, y = (table[:, :-1] / 16).astype(np.float32), table[:, -1].astype(np.int32)
     data = split({"x": x, "y": y}, options["validation_split"], options["test_split"])
-    noisy = noisy_labels(data.train["y"], options["label_noise"], 10, options["seed"])
-    return classifier(replace(data, train={**data.train, "y": noisy}), classes=10, shape=(8, 8, 1))
+    train = data.splits()["train"]
+    noisy = noisy_labels(train["y"], options["label_noise"], 10, options["seed"])
+    return classifier(replace(data, train={**train, "y": noisy}), classes=10, shape=(8, 8, 1))

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop.core.task import Data, Task
+from jaxloop.core.data import Data
+from jaxloop.core.task import Task
 from jaxloop.models import classifier
 from jaxloop.sweep.catalog import DATA
 from jaxloop.tasks.generated import remembered

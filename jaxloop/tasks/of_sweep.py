@@ -23,7 +23,7 @@ def with_task(check: Callable[[sweep.NamesOf], Sweep]) -> tuple[Sweep, Task]:
 
     def names_of(name: str, folder: Path, options: dict[str, Any]) -> Namespace:
         loaded.append(load.load(name, folder, options))
-        return Namespace(loaded[0].hparams, loaded[0].models)
+        return Namespace(loaded[0].hparams, loaded[0].models, loaded[0].optimizer)
 
     checked = check(names_of)
     return checked, loaded[0] if loaded else task_of(checked)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxloop.core.task import Data
+from jaxloop.core.data import Data
 
 
 def noisy_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:

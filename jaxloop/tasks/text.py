@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop.core.task import Data, Task
+from jaxloop.core.data import Data
+from jaxloop.core.task import Task
 from jaxloop.models.language import language_model
 from jaxloop.sweep.catalog import DATA
 

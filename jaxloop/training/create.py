@@ -127,6 +127,8 @@ def _fill(
             varied=sweep.varied,
             metric=checked.metric,
             mode=checked.mode,
+            final_kinds=checked.final_kinds,
+            ends_early=checked.ends_early,
             size_classes=size_classes.numbers(buckets),
             status="created",
         )

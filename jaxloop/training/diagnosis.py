@@ -10,7 +10,9 @@ from jax.experimental import checkify
 
 from jaxloop.core.bucket import alone
 from jaxloop.core.cautions import first_not_finite
-from jaxloop.core.member import computed, member
+from jaxloop.core.learner import computed
+from jaxloop.core.member import examples_of, length
+from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.shapes import resident
 from jaxloop.core.task import Task
 from jaxloop.errors import NotFoundError, told
@@ -39,13 +41,21 @@ def of_first(sweep: Sweep, task: Task, store: Store) -> str | None:
 
 
 def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterator[str]:
+    if task.loss is None:
+        yield f"its loss or parameters were not finite; a step of `{task.form}` is not repeated alone"
+        return
     bucket = alone(sweep, diverged.number)
     columns = bucket.columns(sweep.members[diverged.number])
     hparams, splits = bucket.hparams(columns), resident(task, bucket)
     params = final(store.path.parent, sweep, task, store, diverged.number)
-    draw = member(task, bucket.hparams, 1).draw(columns, jnp.int32(diverged.step), splits)
-    examples = np.asarray(draw.examples)
+    step, source = jnp.int32(diverged.step), task.data.source
+    count = length(splits["train"]) if source is None else len(source)
+    examples = np.asarray(examples_of(hparams, step, count))
+    key = jax.random.fold_in(stream_key(hparams, KeyStream.LOSS), step)
     batch: dict[str, Any] = {name: array[examples] for name, array in splits["train"].items()}
+    if source is not None:
+        batch = dict(source.rows(examples.astype(np.int64)))
+    shared: dict[str, Any] = splits.get("shared", {})
     if isinstance(hparams["batch_size"], Size):
         batch["weight"] = np.ones(len(examples), np.float32)
     for name, array in batch.items():
@@ -54,9 +64,11 @@ def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterato
             at = f" at {place}" if place else ""
             yield f"training example {examples[row]} has {array[(row, *place)]} in {name!r}{at}"
 
+    trains = task.loss
+
     def loss(params: Any) -> Any:
         with jax.default_matmul_precision(hparams["matmul_precision"]):
-            return task.loss(computed(params, hparams), batch, draw.key, hparams)
+            return trains(computed(params, hparams), {**batch, **shared}, key, hparams)
 
     value, grads = jax.jit(lambda params: (loss(params)[0], jax.grad(lambda p: loss(p)[0])(params)))(params)
     if not np.isfinite(value):

@@ -6,9 +6,8 @@ import jax
 
 from jaxloop.core import devices
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.shapes import one_member, params_shapes
+from jaxloop.core.shapes import final_shapes, one_member
 from jaxloop.core.task import Task
-from jaxloop.storage.snapshot import ends_with
 from jaxloop.sweep.sweep import Sweep
 
 POINT_BYTES = 48  # of a metric's point: in the store and its log, and in TensorBoard's file; measured
@@ -39,8 +38,9 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
     # two checkpoints are kept, and the next is whole before the oldest goes
     saved = 3 * seats * _bytes(jax.eval_shape(one.init, hparams))
     if document.checkpoint.keep != "none":
-        trees = len(ends_with(sweep.members[part.numbers[0]]))
-        saved += members * trees * _bytes(params_shapes(task, part))
+        finals = final_shapes(task, part, best=bool(document.checkpoint.best))
+        averages = finals["params"] if "ema_decay" in sweep.members[part.numbers[0]] else ()
+        saved += members * _bytes((finals, averages))
     points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
     return saved + points * metrics * POINT_BYTES + members * MEMBER_BYTES
 

@@ -82,7 +82,10 @@ def _some(state: Any, members: int) -> Any:
     def zeros(leaf: Any) -> Any:
         return np.zeros((members, *leaf.shape), leaf.dtype)
 
-    return jax.tree.map(zeros, state)._replace(params=jax.tree.map(small, state.params))
+    def values(path: Any, leaf: Any) -> Any:
+        return small(leaf) if jax.tree_util.keystr(path[:2]) == ".learner.params" else zeros(leaf)
+
+    return jax.tree_util.tree_map_with_path(values, state)
 
 
 def tuned(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
@@ -91,7 +94,7 @@ def tuned(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most
     Remembered from an earlier run, or measured: from `first` on, by factors of two, while it gets faster. Programs
     of several size classes, and those of accelerators, keep `first`.
     """
-    if not _is_tuned(bucket, mesh):
+    if not _is_tuned(bucket, mesh) or task.data.source is not None:
         return first
     if known := remembered(sweep, task, bucket, mesh, 0, most):
         return known

@@ -138,6 +138,7 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
     shared = {
         "run.task": (before.run.task, after.run.task),
         "run.evaluate_every": (before.run.evaluate_every, after.run.evaluate_every),
+        "checkpoint.best": (before.checkpoint.best, after.checkpoint.best),
         "evaluate.batch_size": (before.evaluate.batch_size, after.evaluate.batch_size),
         "population.deterministic": (before.population.deterministic, after.population.deterministic),
         "data": (before.data, after.data),

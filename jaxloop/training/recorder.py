@@ -63,11 +63,13 @@ class Recorder:
             for each in self.uncommitted:
                 self.store.admit(each.admitted, each.number)
                 self.store.record(each.number, each.members.tolist(), each.steps.tolist(), each.metrics)
+                self.store.record_arrays(each.number, each.measured_arrays())
                 self.store.pause(each.number, each.paused, each.going_on)
                 self.store.retire(each.number, each.leavers, each.folders)
                 self.store.join(each.number, each.new_members, each.size_classes)
                 self.store.append(each.number, each.records)
             if turn.parts is not None:
+                self.store.upgrade()  # of an earlier format
                 checkpoint = {"turn": turn.number, "parts": turn.parts}
                 if turn.parts:  # else none is needed, and none is kept
                     checkpoint["previous"] = {"turn": previous["turn"], "parts": previous["parts"]}
@@ -97,6 +99,10 @@ class Recorder:
             if number not in self.summaries:  # it starts, or was admitted before this process resumed the run
                 self.summaries[number] = self._open(number)
             self.summaries[number].append(record)
+        mine = set(turn.members[rows].tolist())
+        for number, step, name, array in turn.measured_arrays():
+            if number in mine:
+                self.summaries[number].append_arrays(step, {name: array})
         for number in turn.paused:
             self._close(number)
         for number, status in turn.leavers.items():

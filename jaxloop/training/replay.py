@@ -16,6 +16,7 @@ from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import drift
+from jaxloop.training.feed import Feed
 
 
 def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str, Any]:
@@ -29,9 +30,11 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
       NotFoundError: nothing of the member is recorded yet.
       DamagedError: the store does not say in which program the member was trained.
     """
-    recorded = store.points(number)
+    recorded: dict[tuple[str, int], Any] = dict(store.points(number))
     if not recorded:
         raise NotFoundError(f"{store.path.parent}: member {number} has no recorded point to compare with")
+    for metric, arrays in store.arrays(number).items():
+        recorded |= {(metric, step): array for step, array in arrays.items()}
     lineage = _lineage(store, number)
     member, start = lineage[-1], lineage[-1].parent_step
     last = sweep.members[number]["steps"] if member.status in (Status.FINISHED, Status.DIVERGED) else member.step
@@ -39,27 +42,29 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
     program = _program(sweep, task, store, number, mesh)
     bucket = program.bucket
     slots = Slots(bucket, sweep.members, program.capacity, program.group_size, [number], mesh.size)
-    fresh, data = program.place(slots.admit()), shared(task, bucket, mesh)
+    fresh, feed = program.place(slots.admit()), Feed(sweep, task, program, shared(task, bucket, mesh))
     (seat,) = slots.seated
     slots.reseat(seat, lineage[0].number)
     hparams, state = program.place(slots.columns), program.empty()
     nobody = program.place(np.zeros(program.capacity, bool))
-    curves: dict[tuple[str, int], float] = {}
+    curves: dict[tuple[str, int], Any] = {}
     while True:
-        state, record = program.advance(hparams, state, fresh, data)
-        mine = {name: float(values[seat]) for name, values in jax.device_get(record).items()}
+        where, data = feed.chunk(slots.columns, slots.steps, slots.seated)
+        state, record = feed.program.advance({**hparams, **program.place(where)}, state, fresh, data)
+        mine = {name: values[seat] for name, values in jax.device_get(record).items()}
         step, fresh = int(mine["step"]), nobody
+        slots.steps[seat] = step
         if step > start:
-            curves |= {(name, step): mine[name] for name in program.metrics if not np.isnan(mine[name])}
-        if mine["diverged"] or step >= last:
+            names = (*program.metrics, *program.arrays)
+            curves |= {(name, step): mine[name] for name in names if not np.isnan(mine[name]).all()}
+        if mine["diverged"] or mine["done"] or step >= last:
             break
         while len(lineage) > 1 and step >= lineage[1].parent_step:
             lineage = lineage[1:]
             slots.reseat(seat, lineage[0].number)
             hparams = program.place(slots.columns)
     both = curves.keys() & recorded.keys()
-    # equal infinities differ by nothing
-    gaps = [abs(curves[at] - recorded[at]) for at in both if curves[at] != recorded[at]]
+    gaps = [_gap(curves[at], recorded[at]) for at in both]
     return {
         "member": number,
         "steps": step,
@@ -68,6 +73,14 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         "largest_difference": max(gaps, default=0.0),
         "drift": drift.changes(store, drift.origin(sweep, task)),
     }
+
+
+def _gap(mine: Any, recorded: Any) -> float:
+    """Return the largest difference of two values or arrays; equal infinities differ by nothing."""
+    mine, recorded = np.asarray(mine, np.float64), np.asarray(recorded, np.float64)
+    if np.array_equal(mine, recorded, equal_nan=True):
+        return 0.0
+    return float(np.nanmax(np.abs(mine - recorded)[mine != recorded]))
 
 
 def _lineage(store: Store, number: int) -> list[Member]:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import get_args
 
+from jaxloop.core.finals import Final, ends_with
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
 from jaxloop.formatting import ranges
@@ -11,7 +12,6 @@ from jaxloop.storage import checkpoints, run_folder, seal
 from jaxloop.storage.final_parameters import final, own_folder, own_folders
 from jaxloop.storage.ranking import RankedConfig, with_finite_mean
 from jaxloop.storage.records import Member
-from jaxloop.storage.snapshot import Final, ends_with
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 
@@ -32,7 +32,7 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[RankedC
     notes = []
     for number in numbers:
         (member,) = store.members("number = ?", (number,))
-        for what in ends_with(sweep.members[number]):
+        for what in ends_with(store.final_kinds, sweep.members[number]):
             own = own_folder(run, member, what)
             # without a folder of its own: new, or another was better before the run grew
             if member.final_folder and not seal.is_sealed(own):
@@ -62,7 +62,7 @@ def _best(wanted: str, ranked: list[RankedConfig]) -> list[int]:
 def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
     """Delete what other members end with, unless some of these have nothing: then that is all that is left."""
     members = store.members()
-    lost = [m.number for m in members if m.number in numbers and not _has_whole_folders(run, m)]
+    lost = [m.number for m in members if m.number in numbers and not _has_whole_folders(run, store, m)]
     others = {m.number: own_folders(run, m) for m in members if m.number not in numbers}
     if lost:
         told = f"members {ranges(lost)} are among the best and have no final parameters any more"
@@ -76,8 +76,9 @@ def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
     return []
 
 
-def _has_whole_folders(run: Path, member: Member) -> bool:
-    return all(_damage(own_folder(run, member, what)) is None for what in ends_with(member.hparams))
+def _has_whole_folders(run: Path, store: Store, member: Member) -> bool:
+    kinds = ends_with(store.final_kinds, member.hparams)
+    return all(_damage(own_folder(run, member, what)) is None for what in kinds)
 
 
 def _damage(folder: Path) -> str | None:
@@ -105,7 +106,7 @@ def mend(run: Path, store: Store) -> list[str]:
     for folder, damage in finals.items():
         if damage:
             held = [member for member in members if member.final_folder == folder]
-            lost = [member.number for member in held if not _has_whole_folders(run, member)]
+            lost = [member.number for member in held if not _has_whole_folders(run, store, member)]
             told = f"final parameters of members {ranges(lost)} are lost, their curves are not"
             notes.append(f"{told if lost else 'all of its members have checkpoints of their own'}: {damage}")
     for member in members:

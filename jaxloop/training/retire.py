@@ -7,11 +7,12 @@ import jax
 import numpy as np
 
 from jaxloop.core.bucket import alone
+from jaxloop.core.finals import Final
 from jaxloop.core.padding import cropped
 from jaxloop.core.program import CompiledProgram
-from jaxloop.core.shapes import params_shapes
+from jaxloop.core.shapes import final_shapes, params_shapes
 from jaxloop.core.task import Task
-from jaxloop.storage.snapshot import Final, Finals
+from jaxloop.storage.snapshot import Finals
 from jaxloop.sweep.sweep import Sweep
 
 # Of final parameters: plain orbax restores one of a folder's members in 30 ms (benchmarks/LOG.md).
@@ -44,9 +45,15 @@ def _bounded(sweep: Sweep, task: Task, members: np.ndarray, rows: np.ndarray) ->
     return (rows[start : start + most] for start in range(0, len(rows), most))
 
 
-def kinds(state: Any) -> dict[Final, Any]:
-    """Return what of a state members end with, by kind."""
-    trees: dict[Final, Any] = {"params": state.params, "average": state.average}
+def kinds(program: CompiledProgram, state: Any) -> dict[Final, Any]:
+    """Return what of a program's state members end with, by kind."""
+    trees: dict[Final, Any] = {
+        "params": jax.vmap(program.learner.params)(state.learner),
+        "average": state.average,
+        "state": jax.vmap(program.learner.extra)(state.learner),
+    }
+    if state.best:
+        trees |= {"best": state.best.params, "best_state": state.best.extra}
     return {what: tree for what, tree in trees.items() if jax.tree.leaves(tree)}
 
 
@@ -65,14 +72,11 @@ def ended_with(
       slots, members: (N,) their places in those, and their numbers.
     """
     first = int(members[0])
-    own: dict[Final, Any] = {
-        what: program.tree(jax.tree.map(lambda leaf: leaf[slots], tree), program.bucket.class_of[first])
-        for what, tree in trees.items()
-    }
+    own: dict[Final, Any] = jax.tree.map(lambda leaf: leaf[slots], trees)
+    for what in own.keys() - {"state", "best_state"}:
+        own[what] = program.tree(own[what], program.bucket.class_of[first])
     if program.bucket.sizes:
-        shapes = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((len(members), *leaf.shape), leaf.dtype),
-            params_shapes(task, alone(sweep, first)),
-        )
-        own = {what: cropped(tree, shapes) for what, tree in own.items()}
+        shapes = final_shapes(task, alone(sweep, first), best="best" in own)
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(members), *leaf.shape), leaf.dtype), shapes)
+        own = {what: cropped(tree, shapes["params" if what == "average" else what]) for what, tree in own.items()}
     return Finals(members, own)

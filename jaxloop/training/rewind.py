@@ -80,6 +80,9 @@ def _rewrite(folder: Path, member: Member, store: Store) -> None:
     metrics = {name: np.array([points.get((name, step), np.nan) for step in steps]) for name, _ in sorted(points)}
     for record in tensorboard.scalar_records(np.array(steps), metrics) if steps else ():
         writer.append(record)
+    for metric, arrays in store.arrays(member.number).items():
+        for step, array in arrays.items():
+            writer.append_arrays(step, {metric: array})
     if member.status in ENDED:
         writer.end(success=member.status != Status.DIVERGED)
     writer.flush()

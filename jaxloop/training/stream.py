@@ -8,13 +8,14 @@ import jax
 import numpy as np
 
 from jaxloop.core.program import CompiledProgram
-from jaxloop.core.slots import Slots
+from jaxloop.core.slots import IDLE, Slots
 from jaxloop.core.task import Task
 from jaxloop.storage import run_folder
 from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import joins, processes, retire
+from jaxloop.training.feed import Feed
 from jaxloop.training.parked import Parked
 from jaxloop.training.scheduler import Join, Measured, Scheduler, decide
 from jaxloop.training.turn import Turn
@@ -54,7 +55,8 @@ class Stream:
         resumed: Snapshot | None,
         scheduler: Scheduler,
     ) -> None:
-        self.sweep, self.task, self.program, self.data = sweep, task, program, data
+        self.sweep, self.task, self.program = sweep, task, program
+        self.feed = Feed(sweep, task, program, data)
         self.scheduler, self.parked = scheduler, Parked(resumed)
         self.paused = set(members.paused)
         self.going_on: list[int] = []  # to be recorded with the next turn
@@ -90,7 +92,11 @@ class Stream:
             self._go_on(newly)
             fresh = self.program.place(newly[self.own])
         self.admitted = self.slots.members[newly].tolist()
-        self.state, self.record = self.program.advance(self.hparams, self.state, fresh, self.data)
+        own, columns = self.own, {name: column[self.own] for name, column in self.slots.columns.items()}
+        seated = np.flatnonzero(self.slots.members[own] != IDLE)
+        where, data = self.feed.chunk(columns, self.slots.steps[own], seated)
+        hparams = {**self.hparams, **self.program.place(where)}
+        self.state, self.record = self.feed.program.advance(hparams, self.state, fresh, data)
         return True
 
     def wait(self) -> None:
@@ -137,6 +143,7 @@ class Stream:
             taken=int((steps - before).sum()),
             given_up=given_up,
             metrics=dict(measured.metrics),
+            arrays={name: record[name][seated] for name in self.program.arrays},
             leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
             finals=ended,
@@ -154,11 +161,12 @@ class Stream:
         # those that diverged at once have this point recorded already
         stood = (steps == self.slots.steps[seated]) & (steps > 0)
         metrics = {
-            name: np.where(stood & name.startswith("validation/"), np.nan, record[name][seated])
+            name: np.where(stood & (not name.startswith(("train/", "test/"))), np.nan, record[name][seated])
             for name in self.program.metrics
         }
+        done = record["done"][seated]
         budgets = np.array([self.sweep.members[member]["steps"] for member in members])
-        goes_on = ~diverged & (steps < budgets)
+        goes_on = ~diverged & ~done & (steps < budgets)
         return Measured(members, steps, metrics, diverged, goes_on, sorted(self.paused), self.sweep.members)
 
     def _budgets(self, members: np.ndarray) -> int:
@@ -275,7 +283,7 @@ class Stream:
             return folders, ended
         count = itertools.count()
         for members, owners, rows, state in sources:
-            trees = jax.device_get(retire.kinds(state))
+            trees = jax.device_get(retire.kinds(self.program, state))
             for part in retire.parts(self.sweep, self.task, self.program, members, owners):
                 folder = run_folder.final_name(turn, next(count))
                 folders |= dict.fromkeys(members[part].tolist(), folder)

@@ -1,6 +1,6 @@
 """What one turn of a program leaves to be recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class Turn:
       taken: steps of all in this turn.
       given_up: steps that those that diverged or were stopped in it will not take.
       metrics: by name, (K,) float32 values.
+      arrays: by name, (K, ...) float32 values of those that are arrays.
       leavers: those that ended in it, and how; some may have been paused before.
       folders: of what the leavers end with, where that is kept, relative to the run's.
       finals: the contents of those folders that this process writes.
@@ -46,6 +47,7 @@ class Turn:
     taken: int
     given_up: int
     metrics: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
     leavers: dict[int, Status]
     folders: dict[int, str]
     finals: list[tuple[str, Finals]]
@@ -59,3 +61,10 @@ class Turn:
     new_members: Sequence[NewMember] = ()
     size_classes: list[list[list[int]]] = field(default_factory=list)
     totals: dict[str, float] = field(default_factory=dict)
+
+    def measured_arrays(self) -> Iterator[tuple[int, int, str, np.ndarray]]:
+        """Yield the arrays that were measured, each with its member, the member's steps and the metric's name."""
+        for name, values in self.arrays.items():
+            for number, step, value in zip(self.members.tolist(), self.steps.tolist(), values, strict=True):
+                if not np.isnan(value).all():
+                    yield number, step, name, value

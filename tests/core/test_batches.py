@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxloop.core.batches import batch_index, permuted
-from jaxloop.core.task import Data
+from jaxloop.core.data import Data
 from jaxloop.sweep.sizes import Size
 from jaxloop.tasks import digits, mnist1d
 from jaxloop.tasks.generated import remembered

@@ -37,7 +37,7 @@ task = jaxloop.Task(init, loss, metrics, data, hparams={"l2": 0.0, "units": 3})
 def checked(folder, text, sweep=SWEEP):
     (folder / "own.py").write_text(text)
     (folder / "sweep.toml").write_text(sweep + '[evaluate]\nmetric = "validation/mse"\nmode = "min"\n')
-    return checks.check_sweep(*api.read(folder / "sweep.toml"))[1:]
+    return checks.check_sweep(*api.read(folder / "sweep.toml"))[1:3]
 
 
 def test_a_whole_task_is_accepted(tmp_path):
@@ -49,9 +49,13 @@ def test_a_whole_task_is_accepted(tmp_path):
     [
         ("jnp.zeros(3)", "jnp.zeros(3, int)", ["own.py:6", "`init` needs to give float arrays", "['w'] is int32"]),
         ("jnp.zeros(3)", "jnp.zeros((2**16, 2**15))", ["own.py:6", "2,147,483,648 parameters, and at most"]),
-        ('+ hparams["l2"], {"mse": value}', "", ["own.py:9", "`loss` needs to return (scalar, {metric: scalar})"]),
+        ('+ hparams["l2"], {"mse": value}', "", ["own.py:9", "`loss` needs to return (scalar, {metric: value})"]),
         ('value + hparams["l2"]', 'batch["x"]', ["own.py:9", "a scalar first, got shape (100, 3)"]),
-        ('{"mse": value}', '{"mse": batch["x"]}', ["own.py:9", "`loss` needs scalar metrics, `mse` is shape"]),
+        (
+            '{"mse": value}',
+            '{"mse": batch["x"]}',
+            ["own.py:9", "`mse` of shape (100, 3), which depends on the number"],
+        ),
         ('return {"mse": jnp.mean', 'return {} and {"mse": jnp.mean', ["own.py:13", "`metrics` needs to return"]),
         (
             'hparams["l2"], {',

@@ -45,7 +45,7 @@ def population_row(steps, row):
     bucket = alone(swept, row)
     sees = bucket.hparams(bucket.columns(own))
     initial = task.init(stream_key({"seed": own["seed"]}, KeyStream.PARAMS), sees)
-    final = program.tree(np.asarray(state.params)[row])
+    final = program.tree(np.asarray(state.learner.params)[row])
     return task, sees, initial, final, float(record["train/loss"][row])
 
 

@@ -56,7 +56,7 @@ def trained(swept, bucket, steps=STEPS):
         return jax.lax.scan(body, jax.vmap(one.init)(columns), None, length=steps // CHUNK)
 
     state, losses = run(columns, task.data.splits())
-    return np.asarray(losses).T, as_trees(state.params, params_shapes(task, bucket))
+    return np.asarray(losses).T, as_trees(state.learner.params, params_shapes(task, bucket))
 
 
 def written(model, optimizer, sizes, extra=""):

@@ -12,7 +12,7 @@ from jaxloop import api
 from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import undivided
 from jaxloop.core.member import TrainState
-from jaxloop.core.population import grouped, rested
+from jaxloop.core.population import FACTS, grouped, rested
 from jaxloop.core.program import compiled
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
@@ -140,15 +140,16 @@ def test_members_in_size_classes_have_the_bits_of_a_program_of_their_own(tmp_pat
 
 def test_a_group_in_which_nobody_has_a_step_to_take_is_not_computed():
     def turn(hparams, state, fresh, data):
-        state = TrainState(state.params + 1, state.opt_state, state.step + 1, state.diverged)
-        return state, {"train/loss": state.params, "step": state.step, "diverged": state.diverged}
+        state = state._replace(learner=state.learner + 1, step=state.step + 1)
+        return state, {"train/loss": state.learner, **{name: getattr(state, name) for name in FACTS}}
 
     advance = jax.jit(grouped(rested(turn), 2))
-    state = TrainState(np.zeros(6), (), np.array([9, 0, 5, 5, 5, 5]), np.array([0, 1, 0, 1, 1, 0], bool))
+    ended = np.array([0, 1, 0, 1, 1, 0], bool)
+    state = TrainState(np.zeros(6), np.array([9, 0, 5, 5, 5, 5]), ended, np.zeros(6, bool))
     fresh = np.array([0, 0, 0, 0, 1, 0], bool)
     steps = np.array([9, 9, 6, 5, 5, 5])
     after, record = advance({"steps": steps}, state, fresh, ())
-    assert after.params.tolist() == [0, 0, 1, 1, 1, 1]
+    assert after.learner.tolist() == [0, 0, 1, 1, 1, 1]
     np.testing.assert_array_equal(record["train/loss"], [np.nan, np.nan, 1, 1, 1, 1])
     assert record["step"].tolist() == [9, 0, 6, 6, 6, 6]
 

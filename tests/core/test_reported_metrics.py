@@ -117,17 +117,17 @@ def test_metrics_of_a_split_are_those_of_all_its_examples_at_once(tmp_path, batc
     ("text", "by", "says"),
     [
         (
-            '"auc": jnp.sum(yes * below)',
-            '"auc": yes * below',
-            "`report` needs scalar metrics, `auc` is shape (4001,)",
+            "return {",
+            "return {'f1': jnp.ones(3)} or {",
+            "evaluate.metric: needs a scalar, `validation/f1` is an array",
         ),
         (
             "report=report_all",
             "report=lambda means, hparams: {}",
-            "`report` needs to return {metric: scalar}, got dict",
+            "`report` needs to return {metric: value}, got dict",
         ),
         ('means["loss"]', 'means["lost"]', "`report`: KeyError: lost"),
-        ("report=report_all", "", "`metrics` needs scalar metrics, `scores` is shape (2, 4001)"),
+        ("report=report_all", "", "unknown metric `validation/f1`"),
     ],
 )
 def test_a_report_that_breaks_a_rule_is_told_before_anything_compiles(tmp_path, text, by, says):

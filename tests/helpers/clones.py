@@ -30,7 +30,7 @@ def trained(swept: sweep.Sweep, group_size: int, clones: int | None = None):
     for turn in range(TURNS):
         state, record = program.advance(hparams, state, program.place(lanes & (turn == 0)), data)
         records.append(jax.device_get(record))
-    return jax.tree.map(lambda leaf: leaf[lanes], (records, jax.device_get(state.params)))
+    return jax.tree.map(lambda leaf: leaf[lanes], (records, jax.device_get(state.learner.params)))
 
 
 def assert_equal_bits(found, reference):

@@ -43,7 +43,7 @@ def moved(parametrization, optimizer, rate):
         def run(columns, data, one=one):
             before = one.init(columns)
             after, _ = chunked(one, 3).step(columns, before, data)
-            return jnp.stack([before.params, after.params])
+            return jnp.stack([before.learner.params, after.learner.params])
 
         params = as_trees(
             run(bucket.columns(swept.members[number]), task.data.splits()), params_shapes(task, bucket)

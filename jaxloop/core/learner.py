@@ -1,0 +1,282 @@
+"""How a member trains, whichever form its task has: by gradient steps of a loss, or by the task's own update."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxloop.core import optimizer as optimizers
+from jaxloop.core import schedules
+from jaxloop.core.task import Hparams, Metrics, Task
+from jaxloop.sweep.optimizers import OWN
+
+SCHEDULED = ("learning_rate", "adam_learning_rate")
+
+
+class Update(NamedTuple):
+    """What a step gives: the new state, what it measured, and whether it stayed within the finite numbers."""
+
+    state: Any
+    metrics: Metrics
+    finite: jax.Array
+
+
+class Learner(NamedTuple):
+    """How one member trains; every form of task becomes one.
+
+    init: `(key, hparams) -> state`.
+    update: `(state, batch, key, step, hparams) -> Update`.
+    params: `(state) -> params`: what is averaged, exported and kept as best.
+    extra: `(state) -> pytree`: what else it takes to evaluate these; () for nothing.
+    evaluated: `(params, extra, state, hparams) -> what the task's metrics get`.
+    """
+
+    init: Callable[[jax.Array, Hparams], Any]
+    update: Callable[[Any, Any, jax.Array, jax.Array, Hparams], Update]
+    params: Callable[[Any], Any]
+    extra: Callable[[Any], Any]
+    evaluated: Callable[[Any, Any, Any, Hparams], Any]
+
+
+class GradientState(NamedTuple):
+    """What gradient steps carry; `extra` is what a `stateful_loss` keeps beside the parameters."""
+
+    params: Any
+    opt_state: Any
+    extra: Any = ()
+
+
+class Objective(NamedTuple):
+    """A loss to minimize, with or without a state of its own.
+
+    init: `(key, hparams) -> (params, extra)`.
+    loss: `(params, extra, batch, key, step, hparams) -> (scalar, (extra, metrics))`.
+    learning_rate_multipliers: as the task's.
+    restored: `(params) -> params` in the task's structure.
+    """
+
+    init: Callable[..., tuple[Any, Any]]
+    loss: Callable[..., tuple[jax.Array, tuple[Any, Metrics]]]
+    learning_rate_multipliers: Callable[[Any, Hparams], Any]
+    restored: Callable[[Any], Any] = lambda params: params
+
+
+def objective(task: Task) -> Objective:
+    """Return what a task with a loss minimizes."""
+    multipliers = task.learning_rate_multipliers
+    if task.stateful_loss:
+        return Objective(task.init, task.stateful_loss, multipliers)
+    stateless = task.loss
+    assert stateless is not None, "checked by Task"
+
+    def init(key: jax.Array, hparams: Hparams) -> Any:
+        return task.init(key, hparams), ()
+
+    def loss(params: Any, extra: Any, batch: Any, key: jax.Array, step: jax.Array, hparams: Hparams) -> Any:
+        value, metrics = stateless(params, batch, key, hparams)
+        return value, (extra, metrics)
+
+    return Objective(init, loss, multipliers)
+
+
+def raveled(objective: Objective, params: Any) -> Objective:
+    """Return the same objective over ONE flat parameter vector: elementwise optimizers then run as one loop.
+
+    Args:
+      params: the parameters, as shapes.
+    """
+    restore = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))[1]
+
+    def init(key: jax.Array, hparams: Hparams) -> Any:
+        params, extra = objective.init(key, hparams)
+        return ravel_pytree(params)[0], extra
+
+    def loss(params: Any, *rest: Any) -> Any:
+        return objective.loss(restore(params), *rest)
+
+    def learning_rate_multipliers(params: Any, hparams: Hparams) -> Any:
+        found = objective.learning_rate_multipliers(restore(params), hparams)
+        return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
+
+    return Objective(init, loss, learning_rate_multipliers, restore)
+
+
+def spread_over(params: Any, scalars: Any) -> Any:
+    """Return scalars, one for each array of `params`, as arrays of the same shapes."""
+    return jax.tree.map(lambda leaf, scalar: jnp.full(leaf.shape, scalar, leaf.dtype), params, scalars)
+
+
+def learner(task: Task, params: Any, layout: Callable[[Hparams], optimizers.Layout] | None = None) -> Learner:
+    """Return how a member of a task trains.
+
+    Args:
+      params: one member's parameters, as shapes.
+      layout: of the parameters, from all hparams, for optimizers that look at arrays as a whole; None to train
+        them as one flat vector.
+    """
+    if task.update:
+        return _by_own_update(task)
+    minimized = objective(task)
+    one = _ByGradient(task, minimized if layout else raveled(minimized, params), layout)
+    return Learner(one.init, one.update, one.params, one.extra, one.evaluated)
+
+
+@dataclass(frozen=True)
+class _ByGradient:
+    """The functions of a `Learner` that follows the gradient of a loss, by the sweep's optimizer or the task's."""
+
+    task: Task
+    objective: Objective
+    layout: Callable[[Hparams], optimizers.Layout] | None
+
+    def init(self, key: jax.Array, hparams: Hparams) -> Any:
+        params, extra = self.objective.init(key, hparams)
+        tx, _ = self._transformation(hparams, jnp.int32(0))
+        return GradientState(params, tx.init(params), extra)
+
+    def update(self, state: Any, batch: Any, key: jax.Array, step: jax.Array, hparams: Hparams) -> Any:
+        def loss(params: Any) -> Any:
+            with jax.default_matmul_precision(hparams["matmul_precision"]):
+                value, aux = self.objective.loss(computed(params, hparams), state.extra, batch, key, step, hparams)
+            return jnp.asarray(value, jnp.float32), aux
+
+        (value, (extra, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+        tx, rate = self._transformation(hparams, step)
+        seen = {}
+        if hparams["optimizer"] == OWN:
+            seen = {"value": value, "grad": grads, "value_fn": lambda params: loss(params)[0]}
+        updates, opt_state = tx.update(grads, state.opt_state, state.params, **seen)
+        if (multipliers := self.objective.learning_rate_multipliers(state.params, hparams)) is not None:
+            updates = jax.tree.map(jnp.multiply, updates, multipliers)
+        params = optax.apply_updates(state.params, updates)
+        grad_norm = optimizers.norm_where_finite(grads, params)
+        if self.layout is None:  # elementwise: computed again where kept, since to write it twice takes longer
+            _, opt_state = tx.update(grads, *jax.lax.optimization_barrier((state.opt_state, state.params)))
+        new = as_before(GradientState(params, opt_state, extra), state)
+        metrics = {**metrics, "loss": value, **rate, "grad_norm": grad_norm}
+        return Update(new, metrics, jnp.isfinite(value) & jnp.isfinite(grad_norm))
+
+    def params(self, state: Any) -> Any:
+        return self.task.eval_params(state.opt_state, state.params) if self.task.eval_params else state.params
+
+    def extra(self, state: Any) -> Any:
+        return state.extra
+
+    def evaluated(self, params: Any, extra: Any, state: Any, hparams: Hparams) -> Any:
+        params = computed(self.objective.restored(params), hparams)
+        return (params, extra) if self.task.stateful_loss else params
+
+    def _transformation(self, hparams: Hparams, step: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+        """Return the optimizer at a step, and its learning rate where that is jaxloop's."""
+        if hparams["optimizer"] == OWN:
+            assert self.task.tx is not None, "checked with the sweep"
+            return optax.with_extra_args_support(self.task.tx(hparams, step)), {}
+        rates = scheduled(hparams, step)
+        tx = optimizers.optimizer({**hparams, **rates}, self.layout and self.layout(hparams))
+        return tx, {"learning_rate": rates["learning_rate"]}
+
+
+def _by_own_update(task: Task) -> Learner:
+    """Return a learner that takes the steps that a task brings."""
+    own = task.update
+    assert own is not None, "checked by `learner`"
+    params = task.params or (lambda state: state)
+
+    def init(key: jax.Array, hparams: Hparams) -> Any:
+        return jax.tree.map(jnp.asarray, task.init(key, hparams))
+
+    def update(state: Any, batch: Any, key: jax.Array, step: jax.Array, hparams: Hparams) -> Any:
+        with jax.default_matmul_precision(hparams["matmul_precision"]):
+            new, metrics = own(state, batch, key, step, hparams)
+        finite = jnp.isfinite(jnp.asarray(metrics.get("loss", 0.0))).all()
+        for leaf in jax.tree.leaves(params(new)):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                finite &= jnp.isfinite(leaf).all()
+        return Update(as_before(new, state), metrics, finite)
+
+    return Learner(init, update, params, lambda state: (), lambda params, extra, state, hparams: state)
+
+
+def scheduled(hparams: Hparams, step: jax.Array) -> dict[str, jax.Array]:
+    """Return the learning rates at a step, by the sweep's schedule."""
+    factor = schedules.schedule(step, hparams)
+    return {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
+
+
+def optimizer(hparams: Hparams, step: jax.Array) -> optax.GradientTransformationExtraArgs:
+    """Return the sweep's optimizer at a step, for tasks that take their own steps: `jaxloop.optimizer`.
+
+    Its hparams (`optimizer`, `learning_rate`, `schedule`, `weight_decay`, `clip`, ...) stay axes of the sweep.
+
+    Args:
+      hparams: as `update` gets them.
+      step: int32 steps taken; any, for `init`.
+    """
+
+    def built(params: Any) -> Any:
+        matrices = jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+        hidden = jax.tree.map(lambda leaf: int(leaf.ndim == 2), params)
+        shapes = jax.tree.map(lambda leaf: optimizers.Shape(leaf.shape), params)
+        rates = scheduled(hparams, jnp.asarray(step))
+        return optimizers.optimizer({**hparams, **rates}, optimizers.Layout(matrices, hidden, shapes))
+
+    def update(updates: Any, state: Any, params: Any = None, **seen: Any) -> Any:
+        return built(updates if params is None else params).update(updates, state, params, **seen)
+
+    return optax.GradientTransformationExtraArgs(lambda params: built(params).init(params), update)
+
+
+def as_before(new: Any, old: Any) -> Any:
+    """Return a state in the dtypes that it had: a number of Python's has none of its own."""
+    return jax.tree.map(lambda leaf, before: jnp.asarray(leaf, before.dtype), new, old)
+
+
+def computed(params: Any, hparams: Hparams) -> Any:
+    """Return the parameters in the precision that the member computes in; what it keeps stays float32."""
+    if hparams["precision"] == "float32":
+        return params
+    return jax.tree.map(lambda x: x.astype(hparams["precision"]), params)
+
+
+def is_key(leaf: Any) -> bool:
+    """Return whether an array holds typed PRNG keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def with_raw_keys(learner: Learner, state: Any) -> Learner:
+    """Return the learner with typed PRNG keys as numbers in its state, which can be saved.
+
+    Args:
+      state: as shapes, with typed keys.
+    """
+    if not any(map(is_key, jax.tree.leaves(state))):
+        return learner
+
+    def raw(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+    def typed(tree: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf, like: jax.random.wrap_key_data(leaf, impl="threefry2x32") if is_key(like) else leaf,
+            tree,
+            state,
+        )
+
+    def update(state: Any, *rest: Any) -> Any:
+        new = learner.update(typed(state), *rest)
+        return new._replace(state=raw(new.state))
+
+    def evaluated(params: Any, extra: Any, state: Any, hparams: Hparams) -> Any:
+        return learner.evaluated(params, extra, typed(state), hparams)
+
+    return Learner(
+        lambda key, hparams: raw(learner.init(key, hparams)),
+        update,
+        lambda state: raw(learner.params(typed(state))),
+        lambda state: raw(learner.extra(typed(state))),
+        evaluated,
+    )

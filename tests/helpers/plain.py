@@ -1,0 +1,63 @@
+"""One member trained by a loop as anyone writes it: of jaxloop it has only which batch a step sees."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxloop.core.bucket import alone
+from jaxloop.core.member import examples_of
+from jaxloop.core.prng import KeyStream, stream_key
+from jaxloop.core.shapes import resident
+
+
+def trained(sweep, task, number):
+    """What is left of a member after its steps: what its `init` gave first, and what the last step measured."""
+    bucket = alone(sweep, number)
+    columns = bucket.columns(sweep.members[number])
+    hparams, splits = bucket.hparams(columns), resident(task, bucket)
+    count = task.data.train_length()
+    draw = jax.jit(lambda step: examples_of(hparams, step, count) if count else jnp.zeros(0, int))
+    loss_key = stream_key(hparams, KeyStream.LOSS)
+    state = task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
+    step_of = by_update if task.update else by_gradient
+    state, step = step_of(task, state, hparams)
+    for number in range(hparams["steps"]):
+        examples, key = draw(jnp.int32(number)), jax.random.fold_in(loss_key, number)
+        batch = {name: array[examples] for name, array in splits.get("train", {}).items()}
+        if task.done and task.done(state if task.update else state[0], hparams):
+            break
+        state, metrics = step(state, {**batch, **splits.get("shared", {})}, key, jnp.int32(number))
+    return (state if task.update else state[0]), metrics
+
+
+def by_update(task, state, hparams):
+    return state, jax.jit(lambda state, batch, key, step: task.update(state, batch, key, step, hparams))
+
+
+def by_gradient(task, initial, hparams):
+    def tx(step):
+        rate = hparams["learning_rate"]
+        return (
+            task.tx(hparams, step)
+            if task.tx
+            else optax.adamw(rate, eps=hparams["eps"], weight_decay=hparams["weight_decay"])
+        )
+
+    def loss(params, extra, batch, key, step):
+        if task.stateful_loss:
+            return task.stateful_loss(params, extra, batch, key, step, hparams)
+        value, metrics = task.loss(params, batch, key, hparams)
+        return value, (extra, metrics)
+
+    @jax.jit
+    def step(state, batch, key, step):
+        (params, extra), opt_state = state if task.stateful_loss else ((state[0], ()), state[1])
+        of = lambda params: loss(params, extra, batch, key, step)  # noqa: E731
+        (value, (extra, _)), grads = jax.value_and_grad(of, has_aux=True)(params)
+        seen = {"value": value, "grad": grads, "value_fn": lambda params: of(params)[0]} if task.tx else {}
+        updates, opt_state = optax.with_extra_args_support(tx(step)).update(grads, opt_state, params, **seen)
+        params = optax.apply_updates(params, updates)
+        return ((params, extra) if task.stateful_loss else params, opt_state), {"loss": value}
+
+    params = initial[0] if task.stateful_loss else initial
+    return (initial, tx(jnp.int32(0)).init(params)), step

@@ -1,0 +1,60 @@
+"""Twelve kinds of training runs, each a sweep that ships: every member ends where a plain loop over it does."""
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from helpers import plain
+
+import jaxloop
+from jaxloop import api
+from jaxloop.training import replay
+
+KINDS = {  # with what makes them short
+    "batchnorm_cnn": ("axes.channels={values=[2]}",),
+    "byol": (),
+    "curriculum": (),
+    "f1": (),
+    "gan_ring": (),
+    "graph": (),
+    "lbfgs": ("axes.l2={values=[1e-2, 1e-1]}",),
+    "neural_ode": (),
+    "own_optimizer": (),
+    "ppo_cartpole": ("run.steps=4", "run.evaluate_every=2"),
+    "sam": (),
+}
+SHORT = ("run.steps=100", "run.evaluate_every=50", "checkpoint.keep=all")
+# Small enough that 100 steps do not amplify what compilers round differently, by Adam's division or at a kink.
+RATES = "axes.learning_rate={values=[1e-5, 1e-4]}"
+SMOOTH = "hparams.eps=1e-3"
+
+
+@pytest.fixture(autouse=True)
+def as_users_have_it():
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_member_ends_where_a_plain_loop_does(kind, tmp_path):
+    overrides = [*SHORT, *KINDS[kind]]
+    swept, _ = api.read(ROOT / "sweeps" / f"{kind}.toml", tuple(overrides))
+    axes = {name: axis for name, axis in swept.document.axes.items() if name != "learning_rate"}
+    overrides += [f"axes.{name}.num=2" for name, axis in axes.items() if axis.num and axis.num > 3]
+    overrides += ["axes.seed={count=2}"] if "seed" in swept.document.axes else []
+    overrides += [RATES] if "learning_rate" in swept.document.axes else []
+    overrides += [SMOOTH] if kind not in ("lbfgs", "own_optimizer") else []
+    run = jaxloop.run(ROOT / "sweeps" / f"{kind}.toml", out=tmp_path / "run", overrides=tuple(overrides))
+    assert {member.status for member in run.members} == {"finished"}
+    swept, task = run.sweep_and_task
+    for number in (0, len(run.members) - 1):
+        state, _ = plain.trained(swept, task, number)
+        wanted = task.params(state) if task.params else state[0] if task.stateful_loss else state
+        for (path, mine), other in zip(
+            jax.tree_util.tree_leaves_with_path(run.params(number)), jax.tree.leaves(wanted), strict=True
+        ):
+            apart = np.linalg.norm(mine - np.asarray(other)) / max(1e-3, np.linalg.norm(other))
+            assert apart <= (1e-3 if kind == "lbfgs" else 1e-5), jax.tree_util.keystr(path)
+    again = replay.train_alone(swept, task, run.store, len(run.members) - 1)
+    assert (again["largest_difference"], again["missing"]) == (0.0, 0)
