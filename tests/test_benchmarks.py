@@ -14,6 +14,7 @@ KEYS = {  # a figure that each must give
     "calibration": "power",
     "null": "rows",
     "overhead": "ratio",
+    "own_steps": "rows",
     "peers": "rows",
     "scaling": "devices",
     "search": "rows",

@@ -163,8 +163,9 @@ class _Contract:
                     name, function, f"{'loses' if is_lost else 'adds'} {where}: the state keeps its structure"
                 )
             was, now = before[path], after[path]
-            # a number of Python's own takes the dtype that was there
-            if was.shape != now.shape or (was.dtype != now.dtype and not getattr(now, "weak_type", False)):
+            # a number of Python's own takes the dtype that was there, if that can hold it
+            takes = getattr(now, "weak_type", False) and jnp.result_type(was.dtype, now) == was.dtype
+            if was.shape != now.shape or (was.dtype != now.dtype and not takes):
                 rule = f"needs to return {where} as {was.dtype}{list(was.shape)}, which it got"
                 self._break(name, function, f"{rule}; got {now.dtype}{list(now.shape)}")
         if jax.tree.structure(old) != jax.tree.structure(new):

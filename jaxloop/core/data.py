@@ -189,6 +189,8 @@ def _array(where: str, value: Any, least: int = 1) -> Any:
     """Return a value of the data as an array of numbers.
 
     Args:
+      where: its name in messages.
+      value: what the task gives.
       least: how many axes it needs to have.
 
     Raises:

@@ -80,7 +80,7 @@ def test_shapes_splits_and_fingerprints():
 
 def test_label_noise_changes_its_share_of_training_labels_alone():
     clean, noisy = digits().data, digits(label_noise=0.25).data
-    assert np.isclose((clean.train["y"] != noisy.train["y"]).mean(), 0.25, atol=0.001)
+    assert np.isclose((clean.splits()["train"]["y"] != noisy.splits()["train"]["y"]).mean(), 0.25, atol=0.001)
     assert (clean.validation["y"] == noisy.validation["y"]).all()
 
 

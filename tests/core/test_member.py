@@ -51,10 +51,10 @@ def population_row(steps, row):
 
 def batches(task, own, steps):
     key = stream_key({"seed": own["seed"]}, KeyStream.DATA)
-    count = len(task.data.train["y"])
+    count = len(task.data.splits()["train"]["y"])
     for step in range(steps):
         index = np.asarray(batch_index(key, jnp.int32(step), own["batch_size"], count))
-        yield task.data.train["x"][index], task.data.train["y"][index]
+        yield task.data.splits()["train"]["x"][index], task.data.splits()["train"]["y"][index]
 
 
 def batch(x, y):

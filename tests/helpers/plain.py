@@ -21,6 +21,7 @@ def trained(sweep, task, number):
     state = task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
     step_of = by_update if task.update else by_gradient
     state, step = step_of(task, state, hparams)
+    metrics = {}
     for number in range(hparams["steps"]):
         examples, key = draw(jnp.int32(number)), jax.random.fold_in(loss_key, number)
         batch = {name: array[examples] for name, array in splits.get("train", {}).items()}

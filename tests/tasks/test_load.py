@@ -76,8 +76,8 @@ def test_data_that_are_no_arrays_are_refused_by_split_and_key(tmp_path, split, s
 def test_lists_and_what_numpy_takes_are_arrays(tmp_path):
     task = line.changed(line.LINE, ("Data(split,", 'Data({"x": [[0.5]] * 9, "y": jnp.arange(9.0)},'))
     data = read(tmp_path, task=task).data
-    assert type(data.train["x"]) is type(data.train["y"]) is np.ndarray
-    assert data.train["x"].shape == (9, 1)
+    assert type(data.splits()["train"]["x"]) is type(data.splits()["train"]["y"]) is np.ndarray
+    assert data.splits()["train"]["x"].shape == (9, 1)
 
 
 GUARDED = """

@@ -35,7 +35,7 @@ def test_drift_is_shown_and_refused(mine, tmp_path, changed):
     if changed == "code":
         (tmp_path / "mine.py").write_text(TASK + "# a comment\n")
     elif changed == "data":
-        code = TASK + "task.data.train['x'][0, 0] += 1\n"
+        code = TASK + "task.data.splits()['train']['x'][0, 0] += 1\n"
         (tmp_path / "mine.py").write_text(code)
     elif changed == "jax":
         with Store(run) as store:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import JAXLOOP, TINY
-from helpers import line
+from helpers import counter, line
 from helpers.draws import draws
 
 import jaxloop
@@ -95,6 +95,16 @@ def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_pat
     (replay,) = ended(started(["replay", tmp_path / "two", 3, "--json"], 1, 2, []))
     assert json.loads(replay[1])["largest_difference"] == 0
     assert subprocess.run([JAXLOOP, "verify", str(tmp_path / "two")]).returncode == 0
+
+
+def test_a_task_s_own_steps_have_the_same_bits_on_any_devices_and_in_any_processes(tmp_path):
+    sweep, settings = counter.written(tmp_path), ["population.group_size=2", 'checkpoint.best="validation/norm"']
+    for name, processes, devices in (("one", 1, 1), ("two", 1, 2), ("both", 2, 1)):
+        trained(["population", sweep, "--out", tmp_path / name], processes, devices, settings)
+        same(tmp_path / name, tmp_path / "one", rtol=0, atol=0)
+        with jaxloop.load(tmp_path / name) as mine, jaxloop.load(tmp_path / "one") as yours:
+            for number in range(6):
+                np.testing.assert_array_equal(mine.best(number)["w"], yours.best(number)["w"])
 
 
 @pytest.fixture(scope="module")

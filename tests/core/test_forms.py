@@ -1,0 +1,251 @@
+"""Tasks whose step is no gradient step of a stateless loss: what is refused, and what each field does."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers.counter import COUNTER, SWEEP, written
+from helpers.line import changed
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import jaxloop
+from jaxloop import api
+from jaxloop.core import checks
+from jaxloop.core.data import Data, padded
+from jaxloop.errors import SweepError
+from jaxloop.readers.verify import verify
+from jaxloop.training import replay
+
+
+def test_a_state_of_keys_counters_and_infinities_is_trained_resumed_and_replayed(tmp_path):
+    run = jaxloop.run(written(tmp_path), out=tmp_path / "run")
+    assert [member.status for member in run.members] == ["finished"] * 6
+    assert verify(run.path)["problems"] == []
+    again = replay.train_alone(*run.sweep_and_task, run.store, 3)
+    assert (again["largest_difference"], again["missing"]) == (0.0, 0)
+    arrays = run.arrays(3)
+    assert {name: {step: array.shape for step, array in found.items()} for name, found in arrays.items()} == {
+        "train/noise": dict.fromkeys((10, 20, 30, 40), (3,)),
+        "validation/square": dict.fromkeys((10, 20, 30, 40), (3, 3)),
+    }
+    w = run.params(3)["w"]
+    np.testing.assert_allclose(arrays["validation/square"][40], np.outer(w, w), rtol=1e-6)
+
+
+def test_tensorboard_shows_measured_arrays_as_histograms_and_images(tmp_path):
+    run = jaxloop.run(written(tmp_path), out=tmp_path / "run")
+    events = EventAccumulator(str(run.path / "members" / run.members[3].folder), {"images": 0, "histograms": 0})
+    events.Reload()
+    found = run.arrays(3)
+    histograms = events.Histograms("train/noise")
+    assert [each.step for each in histograms] == [10, 20, 30, 40]
+    np.testing.assert_allclose(histograms[-1].histogram_value.bucket, found["train/noise"][40], rtol=1e-6)
+    (*_, image) = events.Images("validation/square")
+    pixels = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)).convert("L"), float)
+    square = found["validation/square"][40]
+    wanted = (square - square.min()) / (square.max() - square.min()) * 255
+    assert np.abs(pixels - wanted).max() <= 1
+
+
+def test_a_member_diverges_by_its_parameters_alone(tmp_path):
+    """What else its state has may be infinite; at a rate above 2 the parameters grow beyond float32."""
+    run = jaxloop.run(
+        written(tmp_path), out=tmp_path / "run", overrides=("run.steps=400", "run.evaluate_every=100")
+    )
+    statuses = {member.hparams["rate"]: member.status for member in run.members}
+    assert statuses == {0.01: "finished", 0.1: "finished", 3.0: "diverged"}
+    assert np.isfinite(run.params(4)["w"]).all()
+
+
+def test_a_member_that_is_done_ends_as_finished_at_that_step(tmp_path):
+    task = changed(COUNTER, ("params=lambda", 'done=lambda state, hparams: state["count"] >= 17, params=lambda'))
+    run = jaxloop.run(written(tmp_path, task), out=tmp_path / "run")
+    assert {(member.status, member.step) for member in run.members} == {("finished", 17)}
+    assert run.steps().tolist() == [10, 17]
+    assert verify(run.path)["problems"] == []
+    again = replay.train_alone(*run.sweep_and_task, run.store, 0)
+    assert (again["largest_difference"], again["missing"]) == (0.0, 0)
+    assert run.summary.share_done == 1.0
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_best_parameters_are_those_of_the_best_point(tmp_path, mode):
+    best = '[checkpoint]\nbest = "validation/norm"\n'
+    sweep = changed(SWEEP, ("[checkpoint]\n", best), ('mode = "min"', f'mode = "{mode}"'))
+    run = jaxloop.run(written(tmp_path, sweep=sweep), out=tmp_path / "run")
+    norms = run.curves("validation/norm")
+    for member in run.members:
+        wanted = getattr(norms[member.number], mode)()
+        np.testing.assert_allclose(np.sum(run.best(member)["w"] ** 2), wanted, rtol=1e-6)
+        np.testing.assert_allclose(np.sum(run.params(member)["w"] ** 2), norms[member.number][-1], rtol=1e-6)
+
+
+BROKEN = [
+    ('"count": state["count"] + 1,', '"count": state["count"] + 1.0,', "state['count'] as int32[], which it got"),
+    ('"key": own,', "", "`update` loses state['key']"),
+    ('"key": own,', '"key": own, "more": noise,', "`update` adds state['more']"),
+    ('"w": w}', '"w": w[:2]}', "state['params']['w'] as float32[3], which it got; got float32[2]"),
+    ("return new, {", "return {**new, **{", "`update` needs to return (state, {metric: value})"),
+    ('"key": key,', '"key": jax.random.key(0, impl="rbg"),', "only threefry's are each member's own"),
+    (
+        "update=update",
+        "update=update, loss=update",
+        "one of `loss`, `stateful_loss`, `update`, got loss and",
+    ),
+    ("update=update", "loss=update", "`params` is of `update`"),
+    ("update=update", "update=update, tx=update", "`tx` and `eval_params` are of gradient steps"),
+    ("update=update, ", "", "needs one of `loss`, `stateful_loss`, `update`, got none"),
+    ("metrics=metrics", "report=metrics", "`report` needs `metrics`"),
+]
+
+
+@pytest.mark.parametrize(("text", "by", "says"), BROKEN)
+def test_a_broken_rule_is_told_before_anything_compiles(tmp_path, text, by, says):
+    task = changed(COUNTER, (text, by))
+    if by.startswith("return {**new"):
+        task = changed(task, ('"noise": noise}', '"noise": noise}}'))
+    with pytest.raises(SweepError) as caught:
+        checks.check_sweep(*api.read(written(tmp_path, task)))
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("hparams.ema_decay=0.9", "a task with an `update` averages its own parameters"),
+        ("hparams.train_examples=10", "needs training examples, and the task has none"),
+        ('checkpoint.best="validation/nrom"', "did you mean `validation/norm`"),
+        ('checkpoint.best="train/norm"', "cannot infer a direction for `train/norm`"),
+        ('evaluate.metric="validation/square"', "needs a scalar, `validation/square` is an array of shape (3, 3)"),
+        ('hparams.optimizer="own"', "needs one of adabelief,"),
+    ],
+)
+def test_what_a_sweep_cannot_ask_of_such_a_task_is_refused(tmp_path, override, says):
+    with pytest.raises(SweepError) as caught:
+        checks.check_sweep(*api.read(written(tmp_path), (override,)))
+    assert says in str(caught.value)
+
+
+WIDE = """
+import jax
+import jax.numpy as jnp
+
+import jaxloop
+
+def init(key, hparams):
+    width = hparams["width"]
+    return {"w": jnp.where(jnp.arange(width.max) < width.value, 1.0, 0.0)}
+
+def update(state, batch, key, step, hparams):
+    return {"w": state["w"] * 0.9}, {"sum": state["w"].sum()}
+
+task = jaxloop.Task(init, update=update, hparams={"width": jaxloop.size(4)})
+"""
+WIDE_SWEEP = """
+[run]
+task = "counter.py:task"
+steps = 10
+evaluate_every = 5
+[axes]
+width = { values = [2, 5] }
+[evaluate]
+metric = "train/sum"
+mode = "min"
+"""
+
+
+def test_a_padded_update_keeps_its_padding_zero_and_has_the_results_of_its_own_size(tmp_path):
+    run = jaxloop.run(written(tmp_path, WIDE, WIDE_SWEEP), out=tmp_path / "run")
+    assert [run.params(number)["w"].shape for number in (0, 1)] == [(2,), (5,)]
+    np.testing.assert_allclose(run.params(0)["w"], 0.9**10 * np.ones(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "by", "when"),
+    [('state["w"] * 0.9', 'state["w"] + 1.0', "`update`"), ("1.0, 0.0)", "1.0, 0.5)", "`init`")],
+)
+def test_an_update_that_fills_its_padding_is_refused_and_told_what_is_needed(tmp_path, text, by, when):
+    task = changed(WIDE, (text, by))
+    with pytest.raises(SweepError) as caught:
+        checks.check_sweep(*api.read(written(tmp_path, task, WIDE_SWEEP)))
+    assert f"{when} leaves numbers in the padding of params['w']" in str(caught.value)
+    assert "jnp.arange(size.max) < size.value" in str(caught.value)
+
+
+SPLITS = """
+import jax.numpy as jnp
+import numpy as np
+
+import jaxloop
+
+x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+projection = np.array([1.0, 2.0, 3.0], np.float32)
+split = {"x": x, "y": 2 * x @ projection}
+shifted = {"x": x, "y": split["y"] + 1}
+
+def error(params, batch):
+    assert batch["projection"].shape == (3,)
+    return jnp.mean((batch["x"] @ batch["projection"] * params["w"] - batch["y"]) ** 2)
+
+task = jaxloop.Task(
+    lambda key, hparams: {"w": jnp.zeros(())},
+    lambda params, batch, key, hparams: (error(params, batch), {}),
+    lambda params, batch, hparams: {"loss": error(params, batch)},
+    jaxloop.Data(split, split, others={"shifted": shifted}, shared={"projection": projection}),
+)
+"""
+
+
+def test_named_splits_are_measured_and_shared_arrays_are_whole_in_each_batch(tmp_path):
+    sweep = (
+        '[run]\ntask = "counter.py:task"\nsteps = 200\n'
+        '[hparams]\nbatch_size = 10\noptimizer = "adam"\n[axes]\nlearning_rate = { values = [0.1] }\n'
+    )
+    run = jaxloop.run(written(tmp_path, SPLITS, sweep), out=tmp_path / "run")
+    metrics = run.members[0].metrics
+    assert metrics["validation/loss"] < 1e-4
+    assert metrics["shifted/loss"] == pytest.approx(1.0, abs=0.05)
+    assert "test/loss" not in metrics
+
+
+def test_shared_arrays_count_in_the_fingerprint():
+    split = {"x": np.zeros(3)}
+    assert Data(split).fingerprint() != Data(split, shared={"a": np.zeros(2)}).fingerprint()
+    with pytest.raises(ValueError, match=r"'x' is an array of data\.train, too"):
+        Data(split, shared={"x": np.zeros(2)})
+    with pytest.raises(ValueError, match="cannot be named 'test'"):
+        Data(split, others={"test": split})
+
+
+def test_sequences_of_different_lengths_become_one_array_and_their_lengths():
+    whole, lengths = padded([[1, 2, 3], [4], []])
+    assert (whole.tolist(), lengths.tolist()) == ([[1, 2, 3], [4, 0, 0], [0, 0, 0]], [3, 1, 0])
+    with pytest.raises(ValueError, match="differ in length alone"):
+        padded([np.zeros((2, 3)), np.zeros((2, 4))])
+    with pytest.raises(TypeError, match=r"jaxloop\.padded"):
+        Data({"x": [[1, 2], [3]]})
+
+
+def test_the_sweep_s_optimizer_is_the_engine_s_own_for_a_task_that_takes_its_steps():
+    """The same update as optax's at the schedule's rate, for every kind of optimizer."""
+    params = {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3)}
+    grads = jax.tree.map(jnp.sin, params)
+    hparams = {
+        "optimizer": "adamw",
+        "learning_rate": 0.1,
+        "schedule": jaxloop.Choice(0, ("linear",)),
+        "warmup_steps": 0,
+        "steps": 10,
+        "end_factor": 0.0,
+        "weight_decay_on": "weights",
+        **{"b1": 0.9, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0, "weight_decay": 0.1, "nesterov": False},
+    }
+    tx = jaxloop.optimizer(hparams, 5)
+    mine, _ = tx.update(grads, tx.init(params), params)
+    other = optax.adamw(0.05, weight_decay=0.1, mask={"w": True, "b": False})
+    wanted, _ = other.update(grads, other.init(params), params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), mine, wanted)
