@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxloop.core.finals import Final
 from jaxloop.errors import SweepError
 from jaxloop.readers.run import Run, load
 from jaxloop.storage.destination import require_folder
@@ -131,7 +132,7 @@ def export(
     out: str | Path,
     *,
     folder: str | Path | None = None,
-    average: bool = False,
+    kind: Final = "params",
 ) -> None:
     """Write one member's final parameters: an orbax checkpoint, or one file if `out` ends in .safetensors.
 
@@ -140,7 +141,8 @@ def export(
       member: its number, or the beginning of its id.
       out: a folder that is not there yet, or such a file.
       folder: where the sweep's task and data are now, if they have been moved without the run.
-      average: their average over steps, of a member that has an ema_decay.
+      kind: of what the member ends with: "params", their "average" over steps, the "state" beside them, the "best"
+        by the sweep's `checkpoint.best`, or the "best_state" beside those.
 
     Raises:
       NotFoundError: there is no run, no such member, or it has no such parameters.
@@ -156,7 +158,7 @@ def export(
     require_folder(target)
     checkpoints.refuse_patterns(target)
     with load(_folder(path), folder=folder) as run:
-        tree = run.average(member) if average else run.params(member)
+        tree = run.final(member, kind)
     if target.suffix == ".safetensors":
         checkpoints.save_safetensors(target, tree)
     else:

@@ -3,12 +3,13 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
+from jaxloop.core.finals import Final
 from jaxloop.formatting import duration
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.run_folder import exists
@@ -201,9 +202,13 @@ def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @sweep_folder
 @click.option(
-    "--average", is_flag=True, help="The moving average of the parameters, of a member with an `ema_decay`."
+    "--kind",
+    type=click.Choice(get_args(Final)),
+    default="params",
+    show_default=True,
+    help="Of what a member ends with: its parameters, their average, the state beside them, or the best of these.",
 )
-def export(run: Path, what: str, out: Path, folder: Path | None, average: bool) -> None:
+def export(run: Path, what: str, out: Path, folder: Path | None, kind: Final) -> None:
     """Write a member's final parameters, or all members or curves as a table.
 
     MEMBER: into a folder, an orbax checkpoint, or into a file OUT.safetensors. `members`, `curves`: into a file
@@ -218,7 +223,7 @@ def export(run: Path, what: str, out: Path, folder: Path | None, average: bool) 
         with Store(run) as store:
             rows.write(rows.of_members(store.members()) if what == "members" else rows.of_curves(store), out)
     else:
-        api.export(run, what, out, folder=folder, average=average)
+        api.export(run, what, out, folder=folder, kind=kind)
     click.echo(out)
 
 

@@ -50,7 +50,7 @@ class GradientState(NamedTuple):
     extra: Any = ()
 
 
-class Objective(NamedTuple):
+class LossFunction(NamedTuple):
     """A loss to minimize, with or without a state of its own.
 
     init: `(key, hparams) -> (params, extra)`.
@@ -65,11 +65,11 @@ class Objective(NamedTuple):
     restored: Callable[[Any], Any] = lambda params: params
 
 
-def objective(task: Task) -> Objective:
+def loss_function(task: Task) -> LossFunction:
     """Return what a task with a loss minimizes."""
     multipliers = task.learning_rate_multipliers
     if task.stateful_loss:
-        return Objective(task.init, task.stateful_loss, multipliers)
+        return LossFunction(task.init, task.stateful_loss, multipliers)
     stateless = task.loss
     assert stateless is not None, "checked by Task"
 
@@ -80,11 +80,11 @@ def objective(task: Task) -> Objective:
         value, metrics = stateless(params, batch, key, hparams)
         return value, (extra, metrics)
 
-    return Objective(init, loss, multipliers)
+    return LossFunction(init, loss, multipliers)
 
 
-def raveled(objective: Objective, params: Any) -> Objective:
-    """Return the same objective over ONE flat parameter vector: elementwise optimizers then run as one loop.
+def raveled(function: LossFunction, params: Any) -> LossFunction:
+    """Return the same function of ONE flat parameter vector: elementwise optimizers then run as one loop.
 
     Args:
       params: the parameters, as shapes.
@@ -92,17 +92,17 @@ def raveled(objective: Objective, params: Any) -> Objective:
     restore = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))[1]
 
     def init(key: jax.Array, hparams: Hparams) -> Any:
-        params, extra = objective.init(key, hparams)
+        params, extra = function.init(key, hparams)
         return ravel_pytree(params)[0], extra
 
     def loss(params: Any, *rest: Any) -> Any:
-        return objective.loss(restore(params), *rest)
+        return function.loss(restore(params), *rest)
 
     def learning_rate_multipliers(params: Any, hparams: Hparams) -> Any:
-        found = objective.learning_rate_multipliers(restore(params), hparams)
+        found = function.learning_rate_multipliers(restore(params), hparams)
         return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
 
-    return Objective(init, loss, learning_rate_multipliers, restore)
+    return LossFunction(init, loss, learning_rate_multipliers, restore)
 
 
 def spread_over(params: Any, scalars: Any) -> Any:
@@ -120,7 +120,7 @@ def learner(task: Task, params: Any, layout: Callable[[Hparams], optimizers.Layo
     """
     if task.update:
         return _by_own_update(task)
-    minimized = objective(task)
+    minimized = loss_function(task)
     one = _ByGradient(task, minimized if layout else raveled(minimized, params), layout)
     return Learner(one.init, one.update, one.params, one.extra, one.evaluated)
 
@@ -130,18 +130,18 @@ class _ByGradient:
     """The functions of a `Learner` that follows the gradient of a loss, by the sweep's optimizer or the task's."""
 
     task: Task
-    objective: Objective
+    minimized: LossFunction
     layout: Callable[[Hparams], optimizers.Layout] | None
 
     def init(self, key: jax.Array, hparams: Hparams) -> Any:
-        params, extra = self.objective.init(key, hparams)
+        params, extra = self.minimized.init(key, hparams)
         tx, _ = self._transformation(hparams, jnp.int32(0))
         return GradientState(params, tx.init(params), extra)
 
     def update(self, state: Any, batch: Any, key: jax.Array, step: jax.Array, hparams: Hparams) -> Any:
         def loss(params: Any) -> Any:
             with jax.default_matmul_precision(hparams["matmul_precision"]):
-                value, aux = self.objective.loss(computed(params, hparams), state.extra, batch, key, step, hparams)
+                value, aux = self.minimized.loss(computed(params, hparams), state.extra, batch, key, step, hparams)
             return jnp.asarray(value, jnp.float32), aux
 
         (value, (extra, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
@@ -150,7 +150,7 @@ class _ByGradient:
         if hparams["optimizer"] == OWN:
             seen = {"value": value, "grad": grads, "value_fn": lambda params: loss(params)[0]}
         updates, opt_state = tx.update(grads, state.opt_state, state.params, **seen)
-        if (multipliers := self.objective.learning_rate_multipliers(state.params, hparams)) is not None:
+        if (multipliers := self.minimized.learning_rate_multipliers(state.params, hparams)) is not None:
             updates = jax.tree.map(jnp.multiply, updates, multipliers)
         params = optax.apply_updates(state.params, updates)
         grad_norm = optimizers.norm_where_finite(grads, params)
@@ -167,7 +167,7 @@ class _ByGradient:
         return state.extra
 
     def evaluated(self, params: Any, extra: Any, state: Any, hparams: Hparams) -> Any:
-        params = computed(self.objective.restored(params), hparams)
+        params = computed(self.minimized.restored(params), hparams)
         return (params, extra) if self.task.stateful_loss else params
 
     def _transformation(self, hparams: Hparams, step: jax.Array) -> tuple[Any, dict[str, jax.Array]]:

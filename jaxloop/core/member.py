@@ -14,11 +14,11 @@ from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.task import Hparams, Metrics, Task
 from jaxloop.sweep.sizes import Size
 
-# Beside the traced hparams, and no names of one: see `Streamed`.
+# Beside the traced hparams, and no names of one: see `StreamLayout`.
 STREAM_ROW, STREAM_START = "stream row", "stream start"
 
 
-class Streamed(NamedTuple):
+class StreamLayout(NamedTuple):
     """How a chunk's examples lie in the training data that are read from a source: rows of batches.
 
     A member finds its batches in the row of its column `STREAM_ROW`; the first is that of step `STREAM_START`.
@@ -82,7 +82,7 @@ def member(
     evaluation_batch: int,
     *,
     keeps_best: bool = False,
-    streamed: Streamed | None = None,
+    streamed: StreamLayout | None = None,
 ) -> TrainingRun:
     """Return one member of a task.
 
@@ -114,7 +114,7 @@ class _Member:
     whole: Callable[[Hparams], Hparams]
     evaluation_batch: int
     keeps_best: bool
-    streamed: Streamed | None
+    streamed: StreamLayout | None
 
     def init(self, hparams: Hparams) -> Any:
         hparams = self.whole(hparams)

@@ -12,7 +12,7 @@ from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import Program, chunked, remembering
 from jaxloop.core.finals import Final
 from jaxloop.core.learner import Learner, learner, with_raw_keys
-from jaxloop.core.member import STREAM_ROW, STREAM_START, Streamed, TrainingRun, as_size, member
+from jaxloop.core.member import STREAM_ROW, STREAM_START, StreamLayout, TrainingRun, as_size, member
 from jaxloop.core.optimizer import Layout, Shape
 from jaxloop.core.prng import threefry
 from jaxloop.core.task import Hparams, Task
@@ -77,19 +77,19 @@ def _first_row(task: Task) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in task.data.source.rows(np.zeros(1, np.int64)).items()}
 
 
-def streamed(sweep: Sweep, task: Task) -> Streamed | None:
+def streamed(sweep: Sweep, task: Task) -> StreamLayout | None:
     """Return how a chunk's examples lie in what is read from a source; None for a task without one."""
     if task.data.source is None:
         return None
     sizes = [member["batch_size"] for member in sweep.members] + sweep.space.get("batch_size", [])
-    return Streamed(sweep.document.run.evaluate_every, max(sizes))
+    return StreamLayout(sweep.document.run.evaluate_every, max(sizes))
 
 
 def data_shapes(sweep: Sweep, task: Task, bucket: Bucket, rows: int) -> dict[str, dict[str, Any]]:
     """Return the arrays that a bucket's program reads, as shapes.
 
     Args:
-      rows: of a source, how many rows of batches there is room for; see `Streamed`.
+      rows: of a source, how many rows of batches there is room for; see `StreamLayout`.
     """
 
     def shape(array: np.ndarray, examples: int) -> jax.ShapeDtypeStruct:

@@ -194,25 +194,26 @@ class Run:
 
     def params(self, member: Member | int | str) -> Any:
         """Return a retired member's final parameters, as host arrays in the task's own structure."""
-        return self._final(member, "params")
+        return self.final(member, "params")
 
     def average(self, member: Member | int | str) -> Any:
         """Return the average of a retired member's parameters over its steps, by its `ema_decay`."""
-        return self._final(member, "average")
+        return self.final(member, "average")
 
     def state(self, member: Member | int | str) -> Any:
         """Return what a retired member's task keeps beside its parameters, such as BatchNorm's statistics."""
-        return self._final(member, "state")
+        return self.final(member, "state")
 
     def best(self, member: Member | int | str) -> Any:
         """Return the parameters with which a retired member's metric of `checkpoint.best` was best."""
-        return self._final(member, "best")
+        return self.final(member, "best")
 
     def best_state(self, member: Member | int | str) -> Any:
         """Return what the member's task kept beside these parameters."""
-        return self._final(member, "best_state")
+        return self.final(member, "best_state")
 
-    def _final(self, member: Member | int | str, what: Final) -> Any:
+    def final(self, member: Member | int | str, what: Final) -> Any:
+        """Return what a retired member ended with, of one kind, as host arrays in the task's own structure."""
         prepare()  # JAX starts with this, and a run that this process trains next wants all cores
         number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
         return final_parameters.final(self.path, *self.sweep_and_task, self.store, number, what)

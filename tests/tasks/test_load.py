@@ -64,7 +64,7 @@ def test_any_other_default_is_refused_by_name_but_spoils_no_other_task(tmp_path,
         ('{"x": np.float32(3)}', r"data.train\['x'\].*single value"),
         ('{"x": np.ones(3), "y": np.ones(4)}', r"one common, non-empty first axis"),
         ("{}", r"one common, non-empty first axis"),
-        ("None", r"data.train: needs a dict of arrays.*NoneType"),
+        ("None", r"`loss` needs batches: give `data` a training split"),
     ],
 )
 def test_data_that_are_no_arrays_are_refused_by_split_and_key(tmp_path, split, says):
