@@ -1,7 +1,7 @@
 """Tasks that take their own steps, and data that stay on disk: what the engine costs them.
 
 PPO: sweeps/ppo_cartpole.toml against a bare `jit(vmap(train))` of the same update on the same devices.
-Streamed: an MLP whose examples are read from a file as they are needed, against the same with the file in memory.
+FromDisk: an MLP whose examples are read from a file as they are needed, against the same with the file in memory.
 Each pair runs in turns of a second, the other one stopped. Last, a file of 4 GB: the peak of the process's own
 memory (anonymous pages; those of the file are the system's to drop).
 """

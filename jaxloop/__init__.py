@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxloop.api import advice, attempt, compare, fork, loop, report, resume, run
-    from jaxloop.core.data import Data, padded, streamed
+    from jaxloop.core.data import Data, from_disk, padded
     from jaxloop.core.learner import optimizer
     from jaxloop.core.task import Task
     from jaxloop.errors import JaxloopError
@@ -30,6 +30,7 @@ __all__ = [
     "choice",
     "compare",
     "fork",
+    "from_disk",
     "load",
     "loop",
     "optimizer",
@@ -38,7 +39,6 @@ __all__ = [
     "resume",
     "run",
     "size",
-    "streamed",
 ]
 _HOMES = {
     "api": ("advice", "attempt", "compare", "fork", "loop", "report", "resume", "run"),
@@ -46,7 +46,7 @@ _HOMES = {
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
     "core.learner": ("optimizer",),
-    "core.data": ("Data", "padded", "streamed"),
+    "core.data": ("Data", "from_disk", "padded"),
     "core.task": ("Task",),
     "training.scheduler": ("Decisions", "Join", "Measured", "Scheduler"),
 }

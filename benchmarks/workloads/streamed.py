@@ -31,7 +31,7 @@ def task(path: str, stream: bool = True) -> jaxloop.Task:
     x = np.load(path, mmap_mode="r")
     y = np.load(path.replace(".npy", "_y.npy"), mmap_mode="r")
     train, held_out = {"x": x, "y": y}, {"x": np.array(x[:1000]), "y": np.array(y[:1000])}
-    data = jaxloop.Data(jaxloop.streamed(train) if stream else train, held_out, held_out)
+    data = jaxloop.Data(jaxloop.from_disk(train) if stream else train, held_out, held_out)
     return jaxloop.Task(
         init,
         lambda params, batch, key, hparams: (cross_entropy(params, batch), {}),

@@ -1,6 +1,7 @@
 """The data that members train and are measured on: splits of examples, and arrays that all batches share."""
 
 import hashlib
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -10,6 +11,7 @@ import numpy as np
 
 SPLITS = ("train", "validation", "test")
 SPREAD = 1024  # rows of a source that stand for all
+BLOCK = 1024  # rows read at a time: the system brings 64 KiB around each
 
 
 class Source(Protocol):
@@ -25,7 +27,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Streamed:
+class FromDisk:
     """A `Source` of arrays that stay on disk, such as `np.load(path, mmap_mode="r")` or `np.memmap` gives."""
 
     arrays: Mapping[str, np.ndarray]
@@ -36,10 +38,28 @@ class Streamed:
     def rows(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Return some examples of every array; each is read once, in the order that it has on disk."""
         unique, places = np.unique(indices, return_inverse=True)
-        return {name: np.asarray(array[unique])[places] for name, array in self.arrays.items()}
+        return {name: taken(array, unique)[places] for name, array in self.arrays.items()}
 
 
-def streamed(arrays: Mapping[str, np.ndarray]) -> Streamed:
+def taken(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return rows of an array that may be memory-mapped; what is read of the file does not stay in memory."""
+    found = np.empty((*indices.shape, *array.shape[1:]), array.dtype)
+    for start in range(0, len(indices), BLOCK):
+        found[start : start + BLOCK] = array[indices[start : start + BLOCK]]
+        _release(array)
+    return found
+
+
+def _release(array: np.ndarray) -> None:
+    """Give a file's pages back to the system, which may keep them cached, but no longer as the process's own."""
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and not array.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):  # changes are kept there
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def from_disk(arrays: Mapping[str, np.ndarray]) -> FromDisk:
     """Return arrays as a training split that is read from disk as it is needed.
 
     Args:
@@ -50,8 +70,8 @@ def streamed(arrays: Mapping[str, np.ndarray]) -> Streamed:
     """
     lengths = {name: len(array) for name, array in arrays.items()}
     if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
-        raise ValueError(f"streamed: arrays need one common, non-empty first axis, got {lengths}")
-    return Streamed(arrays)
+        raise ValueError(f"from_disk: arrays need one common, non-empty first axis, got {lengths}")
+    return FromDisk(arrays)
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,7 @@ class Data:
     does, leaves all out.
 
     Attributes:
-      train: batches are drawn from it: arrays, or a `Source` of more than memory holds (`jaxloop.streamed`).
+      train: batches are drawn from it: arrays, or a `Source` of more than memory holds (`jaxloop.from_disk`).
       validation: measured after each turn.
       test: measured once, as a member ends.
       others: further splits by name, measured as `validation` is: "ood" gives "ood/accuracy".

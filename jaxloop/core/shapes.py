@@ -77,7 +77,7 @@ def _first_row(task: Task) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in task.data.source.rows(np.zeros(1, np.int64)).items()}
 
 
-def streamed(sweep: Sweep, task: Task) -> StreamLayout | None:
+def stream_layout(sweep: Sweep, task: Task) -> StreamLayout | None:
     """Return how a chunk's examples lie in what is read from a source; None for a task without one."""
     if task.data.source is None:
         return None
@@ -97,7 +97,7 @@ def data_shapes(sweep: Sweep, task: Task, bucket: Bucket, rows: int) -> dict[str
 
     found = resident(task, bucket)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)), found)
-    if layout := streamed(sweep, task):
+    if layout := stream_layout(sweep, task):
         examples = rows * layout.steps * layout.batch_size
         shapes["train"] = {name: shape(array, examples) for name, array in found["train"].items()}
     return shapes
@@ -184,7 +184,7 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
 def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, dict[str, jax.ShapeDtypeStruct]]:
     """Return the program of one member, and its traced hparams as shapes."""
     batch, keeps_best = sweep.document.evaluate.batch_size, bool(sweep.document.checkpoint.best)
-    layout = streamed(sweep, task)
+    layout = stream_layout(sweep, task)
 
     def found() -> Any:
         trains = learner_of(task, bucket)

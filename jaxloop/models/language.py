@@ -19,7 +19,7 @@ def language_model(data: Data, symbols: int) -> Task:
 
     Metrics: `loss`, the mean cross-entropy in nats; `bits_per_byte`, the same in bits; `accuracy`, a fraction.
     """
-    model = network(DECODERS, (data.splits()["train"]["x"].shape[1] - 1,), symbols)
+    model = network(DECODERS, (data.samples()["train"]["x"].shape[1] - 1,), symbols)
 
     def predicted(params: Any, batch: Any, hparams: Hparams, key: jax.Array | None = None) -> jax.Array:
         return model.apply(params, batch["x"][:, :-1], hparams, key).astype(jnp.float32)

@@ -105,7 +105,14 @@ DATA: dict[str, dict[str, Any]] = {  # options of each dataset; mnist1d's are it
         "test_split": 0.1,
         "seed": 42,
     },
-    "text": {"path": "", "context": 64, "validation_split": 0.05, "test_split": 0.05},
+    "text": {
+        "path": "",
+        "tokens": "uint8",
+        "from_disk": False,
+        "context": 64,
+        "validation_split": 0.05,
+        "test_split": 0.05,
+    },
     "arrays": {"path": "", "validation_split": 0.15, "test_split": 0.15, "seed": 42},
 }
 
@@ -119,6 +126,7 @@ CHOICES = {
     "positions": ("rope", "learned"),
     "norm": ("layer", "rms"),
     "operation": ("add", "subtract", "multiply"),
+    "tokens": ("uint8", "uint16"),
 }
 DIRECTIONS = {
     "loss": "min",

@@ -18,7 +18,7 @@ from jaxloop.core.data import Source
 from jaxloop.core.member import DRAWN_BY, STREAM_ROW, STREAM_START, examples_of
 from jaxloop.core.population import SHARED
 from jaxloop.core.program import CompiledProgram, room
-from jaxloop.core.shapes import streamed
+from jaxloop.core.shapes import stream_layout
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 
@@ -70,7 +70,7 @@ class Feed:
 
     @cached_property
     def _layout(self) -> Any:
-        return streamed(self.sweep, self.task)
+        return stream_layout(self.sweep, self.task)
 
     @cached_property
     def _reader(self) -> ThreadPoolExecutor:

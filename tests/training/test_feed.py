@@ -1,11 +1,15 @@
 """Training examples that are read from disk as they are needed: the same bits as from memory, killed or not."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from helpers import stopping
 
 import jaxloop
-from jaxloop.core.data import Data, Streamed
+from jaxloop.core.data import Data, FromDisk
+from jaxloop.tasks import text
 from jaxloop.training import replay
 
 TASK = """
@@ -32,7 +36,7 @@ def task(path, stream=True):
     y = np.sin(x).sum(1)
     train = {"x": x[:800], "y": y[:800]}
     held_out = {"x": x[800:], "y": y[800:]}
-    data = jaxloop.Data(jaxloop.streamed(train) if stream else train, held_out, held_out)
+    data = jaxloop.Data(jaxloop.from_disk(train) if stream else train, held_out, held_out)
     return jaxloop.Task(init, loss, metrics, data)
 """
 SWEEP = """
@@ -96,7 +100,7 @@ def test_rows_are_read_once_each_and_in_the_order_of_the_file():
             asked.append(np.asarray(index).tolist())
             return np.asarray(self).__getitem__(index)
 
-    source = Streamed({"x": np.arange(20).view(Spy)})
+    source = FromDisk({"x": np.arange(20).view(Spy)})
     assert source.rows(np.array([7, 3, 7, 19]))["x"].tolist() == [7, 3, 7, 19]
     assert asked == [[3, 7, 19]]
 
@@ -104,12 +108,47 @@ def test_rows_are_read_once_each_and_in_the_order_of_the_file():
 def test_a_fingerprint_of_a_source_tells_its_length_and_content():
     x = np.arange(10_000.0)
     prints = {
-        Data(jaxloop.streamed({"x": array})).fingerprint() for array in (x, x[:-1], x + 1, x.astype(np.float32))
+        Data(jaxloop.from_disk({"x": array})).fingerprint() for array in (x, x[:-1], x + 1, x.astype(np.float32))
     }
     assert len(prints) == 4
-    assert Data(jaxloop.streamed({"x": x.copy()})).fingerprint() in prints
+    assert Data(jaxloop.from_disk({"x": x.copy()})).fingerprint() in prints
 
 
 def test_examples_that_fit_no_split_are_refused():
     with pytest.raises(ValueError, match="one common, non-empty first axis"):
-        jaxloop.streamed({"x": np.zeros(3), "y": np.zeros(4)})
+        jaxloop.from_disk({"x": np.zeros(3), "y": np.zeros(4)})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's account of a process's memory")
+def test_what_is_read_of_a_file_does_not_stay_in_memory(tmp_path):
+    """64 MB in a process that may not grow by half of that."""
+    np.save(tmp_path / "x.npy", np.zeros((1 << 14, 1 << 10), np.float32))
+    code = f"""
+import numpy as np, jaxloop
+def resident():
+    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) >> 10
+source = jaxloop.from_disk({{"x": np.load({str(tmp_path / "x.npy")!r}, mmap_mode="r")}})
+source.rows(np.arange(10))
+before = resident()
+for start in range(0, 1 << 14, 1 << 9):
+    source.rows(np.arange(start, start + (1 << 9)))
+print(resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 32
+
+
+def test_a_text_that_is_read_from_disk_trains_like_one_in_memory(tmp_path):
+    tokens = np.random.default_rng(0).integers(0, 300, 4000).astype("<u2")
+    tokens.tofile(tmp_path / "tokens.bin")
+    options = {"path": str(tmp_path / "tokens.bin"), "tokens": "uint16", "context": 7}
+    whole, read = text(**options).data, text(**options, from_disk=True).data
+    assert read.source is not None
+    rows = np.array([5, 0, 17, 5])
+    np.testing.assert_array_equal(read.source.rows(rows)["x"], whole.splits()["train"]["x"][rows])
+    np.testing.assert_array_equal(read.splits()["test"]["x"], whole.splits()["test"]["x"])
+    symbols = np.unique(tokens)
+    np.testing.assert_array_equal(symbols[whole.splits()["train"]["x"].ravel()], tokens[: len(read.source) * 8])
+    with pytest.raises(ValueError, match="needs one of uint8, uint16"):
+        text(tokens="uint32")

@@ -43,7 +43,7 @@ task = jaxloop.Task(
 )
 """
 
-# Streamed, with step budgets of their own and a member that diverges; in two programs one after the other.
+# FromDisk, with step budgets of their own and a member that diverges; in two programs one after the other.
 LONG = (
     "axes.steps.values=[500, 2000]",
     "axes.learning_rate.values=[0.01, 0.03, 1e30]",
