@@ -27,6 +27,7 @@ class Checked(NamedTuple):
     """What a sweep that passed measures, and ranks by.
 
     measured: names of values, "validation/loss".
+    array_bytes: of the arrays that a member has measured at one point, in all.
     metric: of those, the one to rank by.
     mode: what is better, "max" or "min".
     final_kinds: what every member ends with.
@@ -36,6 +37,7 @@ class Checked(NamedTuple):
     measured: list[str]
     metric: str
     mode: str
+    array_bytes: int
     final_kinds: list[Final]
     ends_early: bool
 
@@ -47,6 +49,7 @@ def check_sweep(sweep: Sweep, task: Task) -> Checked:
       SweepError: all that is wrong, a line each.
     """
     measured: dict[str, None] = {}
+    array_bytes = 0
     problems: dict[str, None] = {}
     for bucket in undivided(sweep):
         broken = [sweep.source_map.say(path, rule) for path, rule in _broken(sweep, task, bucket)]
@@ -56,6 +59,7 @@ def check_sweep(sweep: Sweep, task: Task) -> Checked:
                 shapes = measured_shapes(sweep, task, bucket)
                 scalars = [name for name, leaf in shapes.items() if leaf.shape == ()]
                 measured |= dict.fromkeys(scalars)
+                array_bytes = max(array_bytes, sum(4 * leaf.size for leaf in shapes.values() if leaf.shape))
                 broken = [sweep.source_map.say(path, rule) for path, rule in _unranked(sweep, shapes, scalars)]
             except Exception as error:  # what an optimizer says, or the user's functions over a whole step
                 broken = [sweep.source_map.say(("run", "task"), told(error))]
@@ -69,7 +73,7 @@ def check_sweep(sweep: Sweep, task: Task) -> Checked:
     assert mode is not None, "checked by _unranked"
     (first, *_) = undivided(sweep)
     finals = final_shapes(task, first, best=bool(sweep.document.checkpoint.best))
-    return Checked(list(measured), metric, mode, list(finals), task.done is not None)
+    return Checked(list(measured), metric, mode, array_bytes, list(finals), task.done is not None)
 
 
 def _metric(sweep: Sweep, measured: Container[str]) -> str:
@@ -152,7 +156,7 @@ def _unrecordable(measured: list[str]) -> str | None:
 def _unlike(train: Split | None, validation: Split | None) -> str | None:
     """Return what keeps two splits from being one pool."""
     if train is None or validation is None:
-        return "needs a training and a validation split: folds are of both together"
+        return "needs training and validation examples in memory: folds are of both together"
     shapes = [{name: x.shape[1:] for name, x in split.items()} for split in (train, validation)]
     if shapes[0] == shapes[1]:
         return None

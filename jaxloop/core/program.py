@@ -198,7 +198,7 @@ def _compiled(
       ResourceError: the compiler says that it cannot fit.
     """
     if streamed_rows is None:
-        streamed_rows = room(min(counts.capacity, _distinct_batches(sweep, bucket)))
+        streamed_rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
     data = data_shapes(sweep, task, bucket, streamed_rows)
     arguments = _arguments(state, bucket, task, counts.capacity, mesh, data)
     turns = [_turn(sweep, task, part, state, mesh, data) for part in bucket.size_classes]
@@ -241,7 +241,7 @@ def room(rows: int) -> int:
     return 1 << (rows - 1).bit_length()
 
 
-def _distinct_batches(sweep: Sweep, bucket: Bucket) -> int:
+def distinct_batches(sweep: Sweep, bucket: Bucket) -> int:
     """Return how many of a bucket's members see batches of their own, while all take the same steps."""
     members = [sweep.members[number] for number in bucket.numbers]
     return len({tuple(member.get(name) for name in DRAWN_BY) for member in members})

@@ -42,7 +42,7 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
     if processes.leads():
         checkpoints.refuse_patterns(run)
         buckets, notes = size_classes.buckets(sweep, task), cautions(sweep, task)
-        destination.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
+        destination.require_free(run, disk_estimate.needed(sweep, task, buckets, checked))
         if not numbered:
             destination.refuse_taken(run)
         wanted, run = run, _free(run) if numbered else run

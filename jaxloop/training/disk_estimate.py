@@ -6,6 +6,7 @@ import jax
 
 from jaxloop.core import devices
 from jaxloop.core.bucket import Bucket
+from jaxloop.core.checks import Checked
 from jaxloop.core.shapes import final_shapes, one_member
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
@@ -15,17 +16,18 @@ MEMBER_BYTES = 6_000  # of a member's rows and its folder's first events; measur
 RUN_BYTES = 2 << 20  # of all else
 
 
-def needed(sweep: Sweep, task: Task, buckets: list[Bucket], metrics: int) -> int:
+def needed(sweep: Sweep, task: Task, buckets: list[Bucket], checked: Checked) -> int:
     """Return the bytes that a run takes at most at a time, before the copies of the best members.
 
     Args:
-      metrics: how many values are measured of a member.
+      checked: what is measured of a member.
     """
+    a_point = len(checked.measured) * POINT_BYTES + 2 * checked.array_bytes  # in the store, and for TensorBoard
     parts = [part for bucket in buckets for part in bucket.size_classes]
-    return RUN_BYTES + sum(_of_class(sweep, task, part, metrics) for part in parts)
+    return RUN_BYTES + sum(_of_class(sweep, task, part, a_point) for part in parts)
 
 
-def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
+def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int) -> int:
     """Return what the members of a size class take.
 
     "best:K" needs as much as "all" until the run ends: who is best is known then.
@@ -42,7 +44,7 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, metrics: int) -> int:
         averages = finals["params"] if "ema_decay" in sweep.members[part.numbers[0]] else ()
         saved += members * _bytes((finals, averages))
     points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
-    return saved + points * metrics * POINT_BYTES + members * MEMBER_BYTES
+    return saved + points * a_point + members * MEMBER_BYTES
 
 
 def _bytes(shapes: Any) -> int:

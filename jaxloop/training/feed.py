@@ -20,7 +20,10 @@ from jaxloop.core.population import SHARED
 from jaxloop.core.program import CompiledProgram, room
 from jaxloop.core.shapes import stream_layout
 from jaxloop.core.task import Task
+from jaxloop.errors import ResourceError, told
 from jaxloop.sweep.sweep import Sweep
+
+SAVED = "what was saved is whole: `jaxloop resume RUN` goes on from there"
 
 
 class Row(NamedTuple):
@@ -87,9 +90,17 @@ class Feed:
 
     def _batches(self, source: Source, row: Row) -> dict[str, np.ndarray]:
         """Return the examples of one row: its batches, one after the other."""
-        drawn = np.asarray(self._drawn(dict(row.hparams), row.start), np.int64)
-        found = source.rows(drawn.ravel())
-        return {name: np.asarray(array) for name, array in found.items()}
+        drawn = np.asarray(self._drawn(dict(row.hparams), row.start), np.int64).ravel()
+        try:
+            found = {name: np.asarray(array) for name, array in source.rows(drawn).items()}
+        except Exception as error:  # the user's code, or the disk
+            raise ResourceError(f"data.train.rows: {told(error)}; {SAVED}") from error
+        if lost := [name for name, array in found.items() if len(array) != len(drawn)]:
+            got = f"got {len(found[lost[0]])} of {lost[0]!r}"
+            raise ResourceError(
+                f"data.train.rows: needs {len(drawn)} examples for as many indices, {got}; {SAVED}"
+            )
+        return found
 
     @cached_property
     def _drawn(self) -> Any:

@@ -101,7 +101,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
         checked, had = check_sweep(sweep, task), store.size_classes
         new = list(range(len(recorded), len(sweep.members)))
         buckets = size_classes.buckets(sweep, task, new) if new else []
-        destination.require_free(run, disk_estimate.needed(sweep, task, buckets, len(checked.measured)))
+        destination.require_free(run, disk_estimate.needed(sweep, task, buckets, checked))
         with store.transaction():
             store.add_members(new_member(sweep, origin, number) for number in new)
             store.put(

@@ -13,8 +13,8 @@ from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions
 from jaxloop.core.checks import check_sweep
-from jaxloop.core.program import SlotCounts, SlotLimits, compiled, slot_counts
-from jaxloop.core.shapes import one_member, params_shapes, resident, step_flops, working_set
+from jaxloop.core.program import SlotCounts, SlotLimits, compiled, distinct_batches, room, slot_counts
+from jaxloop.core.shapes import data_shapes, one_member, params_shapes, step_flops, working_set
 from jaxloop.core.task import Task
 from jaxloop.formatting import scaled
 from jaxloop.sweep.hparams import KINDS
@@ -118,7 +118,7 @@ def plan(sweep: Sweep, task: Task, *, compile: bool = True) -> Plan:
         devices=[str(device) for device in mesh.devices.flat],
         programs=programs,
         notes=[*cautions(sweep, task), *averaged(sweep, task)],
-        disk_bytes=disk_estimate.needed(sweep, task, buckets, len(checked.measured)),
+        disk_bytes=disk_estimate.needed(sweep, task, buckets, checked),
         total_flops=sum(part.flops for program in programs for part in program.size_classes),
     )
 
@@ -157,7 +157,10 @@ def _memory_bytes(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, counts: 
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
     of_a_slot = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    data = sum(x.nbytes for split in resident(task, bucket).values() for x in split.values())
+    rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
+    data = sum(
+        math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(data_shapes(sweep, task, bucket, rows))
+    )
     in_use = working_set(sweep, task, bucket) * counts.group_size
     return round(2 * of_a_slot * counts.capacity / mesh.size + in_use + data)
 

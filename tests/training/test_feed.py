@@ -9,6 +9,7 @@ from helpers import stopping
 
 import jaxloop
 from jaxloop.core.data import Data, FromDisk
+from jaxloop.errors import ResourceError
 from jaxloop.tasks import text
 from jaxloop.training import replay
 
@@ -103,6 +104,40 @@ def test_rows_are_read_once_each_and_in_the_order_of_the_file():
     source = FromDisk({"x": np.arange(20).view(Spy)})
     assert source.rows(np.array([7, 3, 7, 19]))["x"].tolist() == [7, 3, 7, 19]
     assert asked == [[3, 7, 19]]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("raise OSError('the disk is gone')", "data.train.rows: OSError: the disk is gone"),
+        (
+            "return {name: x[:-1] for name, x in self.whole.rows(indices).items()}",
+            "needs 640 examples for as many",
+        ),
+    ],
+)
+def test_a_source_that_fails_in_use_says_what_is_safe(sweep, tmp_path, body, says):
+    failing = TASK.replace(
+        "def task(",
+        f"""class Failing:
+    def __init__(self, whole):
+        self.whole = whole
+
+    def __len__(self):
+        return len(self.whole)
+
+    def rows(self, indices):
+        if len(indices) < 640:
+            return self.whole.rows(indices)
+        {body}
+
+def task(""",
+    ).replace("jaxloop.from_disk(train)", "Failing(jaxloop.from_disk(train))")
+    (tmp_path / "streamed.py").write_text(failing)
+    with pytest.raises(ResourceError) as caught:
+        jaxloop.run(sweep, out=tmp_path / "run")
+    assert says in str(caught.value)
+    assert "`jaxloop resume RUN`" in str(caught.value)
 
 
 def test_a_fingerprint_of_a_source_tells_its_length_and_content():
