@@ -18,7 +18,7 @@ from jaxloop.core.data import Source
 from jaxloop.core.member import DRAWN_BY, STREAM_ROW, STREAM_START, examples_of
 from jaxloop.core.population import SHARED
 from jaxloop.core.program import CompiledProgram, room
-from jaxloop.core.shapes import stream_layout
+from jaxloop.core.shapes import data_shapes, stream_layout
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError, told
 from jaxloop.sweep.sweep import Sweep
@@ -74,6 +74,11 @@ class Feed:
     @cached_property
     def _layout(self) -> Any:
         return stream_layout(self.sweep, self.task)
+
+    @cached_property
+    def _shapes(self) -> dict[str, Any]:
+        """The arrays of the training split, as shapes."""
+        return data_shapes(self.sweep, self.task, self.program.bucket, self.program.streamed_rows)["train"]
 
     @cached_property
     def _reader(self) -> ThreadPoolExecutor:
@@ -132,9 +137,8 @@ class Feed:
         """Return rows one behind the other on the devices; zeros where there is room for more."""
         found = {}
         examples = self._layout.steps * self._layout.batch_size
-        for name, first in read[0].items():
-            dtype = jax.dtypes.canonicalize_dtype(first.dtype)
-            whole = np.zeros((self.program.streamed_rows * examples, *first.shape[1:]), dtype)
+        for name, shape in self._shapes.items():
+            whole = np.zeros((self.program.streamed_rows * examples, *shape.shape[1:]), shape.dtype)
             for number, arrays in enumerate(read):
                 whole[number * examples : (number + 1) * examples] = arrays[name]
             found[name] = whole

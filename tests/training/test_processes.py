@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import JAXLOOP, TINY
-from helpers import counter, line
+from helpers import counter, line, on_disk
 from helpers.draws import draws
 
 import jaxloop
@@ -105,6 +105,14 @@ def test_a_task_s_own_steps_have_the_same_bits_on_any_devices_and_in_any_process
         with jaxloop.load(tmp_path / name) as mine, jaxloop.load(tmp_path / "one") as yours:
             for number in range(6):
                 np.testing.assert_array_equal(mine.best(number)["w"], yours.best(number)["w"])
+
+
+def test_examples_on_disk_are_read_by_the_process_whose_members_see_them(tmp_path):
+    """Three members in eight slots: the second process has none of them."""
+    few = ["axes.learning_rate={values=[1e-3]}", "axes.train_examples={values=[100]}", "axes.steps={values=[40]}"]
+    for name, processes, settings in (("one", 1, few), ("two", 2, [*few, "population.capacity=8"])):
+        trained(["population", on_disk.written(tmp_path), "--out", tmp_path / name], processes, 1, settings)
+    same(tmp_path / "two", tmp_path / "one", rtol=0, atol=0)
 
 
 @pytest.fixture(scope="module")
