@@ -5,24 +5,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from helpers import plain
+from helpers.kinds import KINDS
 
 import jaxloop
 from jaxloop import api
 from jaxloop.training import replay
 
-KINDS = {  # with what makes them short
-    "batchnorm_cnn": ("axes.channels={values=[2]}",),
-    "byol": (),
-    "curriculum": (),
-    "f1": (),
-    "gan_ring": (),
-    "graph": (),
-    "lbfgs": ("axes.l2={values=[1e-2, 1e-1]}",),
-    "neural_ode": (),
-    "own_optimizer": (),
-    "ppo_cartpole": ("run.steps=4", "run.evaluate_every=2"),
-    "sam": (),
-}
 SHORT = ("run.steps=100", "run.evaluate_every=50", "checkpoint.keep=all")
 # Small enough that 100 steps do not amplify what compilers round differently, by Adam's division or at a kink.
 RATES = "axes.learning_rate={values=[1e-5, 1e-4]}"
