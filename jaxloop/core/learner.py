@@ -110,10 +110,13 @@ def spread_over(params: Any, scalars: Any) -> Any:
     return jax.tree.map(lambda leaf, scalar: jnp.full(leaf.shape, scalar, leaf.dtype), params, scalars)
 
 
-def learner(task: Task, params: Any, layout: Callable[[Hparams], optimizers.Layout] | None = None) -> Learner:
+def learner(
+    task: Task, optimizer: str, params: Any, layout: Callable[[Hparams], optimizers.Layout] | None = None
+) -> Learner:
     """Return how a member of a task trains.
 
     Args:
+      optimizer: its name in the sweep.
       params: one member's parameters, as shapes.
       layout: of the parameters, from all hparams, for optimizers that look at arrays as a whole; None to train
         them as one flat vector.
@@ -121,7 +124,8 @@ def learner(task: Task, params: Any, layout: Callable[[Hparams], optimizers.Layo
     if task.update:
         return _by_own_update(task)
     minimized = loss_function(task)
-    one = _ByGradient(task, minimized if layout else raveled(minimized, params), layout)
+    eval_params = task.eval_params if optimizer == OWN else None
+    one = _ByGradient(task, minimized if layout else raveled(minimized, params), layout, eval_params)
     return Learner(one.init, one.update, one.params, one.extra, one.evaluated)
 
 
@@ -132,6 +136,7 @@ class _ByGradient:
     task: Task
     minimized: LossFunction
     layout: Callable[[Hparams], optimizers.Layout] | None
+    eval_params: Callable[[Any, Any], Any] | None
 
     def init(self, key: jax.Array, hparams: Hparams) -> Any:
         params, extra = self.minimized.init(key, hparams)
@@ -161,7 +166,7 @@ class _ByGradient:
         return Update(new, metrics, jnp.isfinite(value) & jnp.isfinite(grad_norm))
 
     def params(self, state: Any) -> Any:
-        return self.task.eval_params(state.opt_state, state.params) if self.task.eval_params else state.params
+        return self.eval_params(state.opt_state, state.params) if self.eval_params else state.params
 
     def extra(self, state: Any) -> Any:
         return state.extra

@@ -215,7 +215,7 @@ def learner_of(task: Task, bucket: Bucket) -> Learner:
 
     def found() -> Learner:
         layout = None if is_elementwise(task, bucket) else _layout(task, bucket)
-        trains = learner(task, params_shapes(task, bucket), layout)
+        trains = learner(task, bucket.static["optimizer"], params_shapes(task, bucket), layout)
         state = jax.eval_shape(lambda traced: trains.init(threefry(0), bucket.hparams(traced)), _scalars(bucket))
         return with_raw_keys(trains, state)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import line
 from helpers.counter import COUNTER, SWEEP, written
 from helpers.line import changed
 from PIL import Image
@@ -219,6 +220,28 @@ def test_shared_arrays_count_in_the_fingerprint():
         Data(split, shared={"x": np.zeros(2)})
     with pytest.raises(ValueError, match="cannot be named 'test'"):
         Data(split, others={"test": split})
+
+
+def test_parameters_are_measured_and_exported_where_a_schedule_free_optimizer_evaluates_them(tmp_path):
+    task = line.changed(
+        line.LINE,
+        ("import numpy as np\n", "import numpy as np\nimport optax\n"),
+        (
+            "jaxloop.Data(split, split, split))",
+            "jaxloop.Data(split, split, split), eval_params=optax.contrib.schedule_free_eval_params,\n"
+            '    tx=lambda hparams, step: optax.contrib.schedule_free_sgd(hparams["learning_rate"], b1=0.5))',
+        ),
+    )
+    sweep = line.changed(line.SWEEP, ('optimizer = "sgd"\n', ""))
+    run = jaxloop.run(line.written(tmp_path, task=task, sweep=sweep), out=tmp_path / "run")
+    x = np.linspace(-1, 1, 64)
+    for member in run.members:
+        assert member.hparams["optimizer"] == "own"
+        params = run.params(member)
+        loss = np.square(x * params["w"] + params["b"] - (3 * x + 1)).mean()
+        assert member.metrics["test/loss"] == pytest.approx(loss, rel=1e-5)
+    named = jaxloop.run(tmp_path / "line.toml", out=tmp_path / "sgd", overrides=('hparams.optimizer="sgd"',))
+    assert named.members[0].metrics["test/loss"] != run.members[0].metrics["test/loss"]
 
 
 def test_sequences_of_different_lengths_become_one_array_and_their_lengths():
