@@ -128,14 +128,19 @@ def _unranked(
         yield ("evaluate", "metric"), rule
     elif direction(metric, sweep.document.evaluate.mode) is None:
         yield ("evaluate", "mode"), undirected(metric, "evaluate.mode")
-    yield from _without_best(sweep, measured)
+    else:
+        yield from _without_best(sweep, shapes, measured)
 
 
-def _without_best(sweep: Sweep, measured: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _without_best(
+    sweep: Sweep, shapes: Mapping[str, Any], measured: list[str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield what keeps members' best parameters from being found."""
     if best := sweep.document.checkpoint.best:
         each_turn = [name for name in measured if not name.startswith("test/")]
-        if best not in each_turn:
+        if best in shapes and best not in measured:
+            yield ("checkpoint", "best"), f"needs a scalar, `{best}` is an array of shape {shapes[best].shape}"
+        elif best not in each_turn:
             yield ("checkpoint", "best"), unknown("metric", best, each_turn)
         elif sweep.document.mode_of(best) is None:
             yield ("checkpoint", "best"), undirected(best, "evaluate.metric to it and evaluate.mode")

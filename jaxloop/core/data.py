@@ -68,6 +68,8 @@ def from_disk(arrays: Mapping[str, np.ndarray]) -> FromDisk:
     Raises:
       TypeError, ValueError: they are no split.
     """
+    if not isinstance(arrays, Mapping) or not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise TypeError("from_disk: needs a dict of arrays, such as {'x': np.load(path, mmap_mode='r')}")
     lengths = {name: len(array) for name, array in arrays.items()}
     if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
         raise ValueError(f"from_disk: arrays need one common, non-empty first axis, got {lengths}")

@@ -7,7 +7,7 @@ Final = Literal["params", "average", "state", "best", "best_state"]
 MISSING: dict[Final, str] = {  # what a member lacks that has no such kind, and why
     "params": "final parameters",
     "average": "average of its parameters: it has no `ema_decay`",
-    "state": "state beside its parameters: its task keeps none",
+    "state": "state beside its parameters: only a `stateful_loss` keeps one",
     "best": "best parameters: its sweep has no `checkpoint.best`",
     "best_state": "state beside its best parameters: its task keeps none, or its sweep has no `checkpoint.best`",
 }

@@ -197,11 +197,12 @@ def _by_own_update(task: Task) -> Learner:
     def update(state: Any, batch: Any, key: jax.Array, step: jax.Array, hparams: Hparams) -> Any:
         with jax.default_matmul_precision(hparams["matmul_precision"]):
             new, metrics = own(state, batch, key, step, hparams)
+        new = as_before(new, state)
         finite = jnp.isfinite(jnp.asarray(metrics.get("loss", 0.0))).all()
         for leaf in jax.tree.leaves(params(new)):
             if jnp.issubdtype(leaf.dtype, jnp.inexact):
                 finite &= jnp.isfinite(leaf).all()
-        return Update(as_before(new, state), metrics, finite)
+        return Update(new, metrics, finite)
 
     return Learner(init, update, params, lambda state: (), lambda params, extra, state, hparams: state)
 

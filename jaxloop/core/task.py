@@ -120,6 +120,9 @@ class Task:
 
     def _malformed(self) -> str | None:
         """Return the rule that its fields break together, if any."""
+        if not isinstance(self.data, Data):
+            got = type(self.data).__name__
+            return f"`data` needs a jaxloop.Data, such as jaxloop.Data(train={{'x': x}}), got a {got}"
         given = [form for form in FORMS if getattr(self, form)]
         if len(given) != 1:
             got = f"got {' and '.join(given)}" if given else "got none"

@@ -17,7 +17,7 @@ from jaxloop.sweep.catalog import (
     TASKS,
     TRACED_INTS,
 )
-from jaxloop.sweep.optimizers import OPTIMIZERS
+from jaxloop.sweep.optimizers import OPTIMIZERS, OWN
 from jaxloop.sweep.sizes import Choice, Size, size
 
 KINDS = {  # and what each means for the program
@@ -62,6 +62,8 @@ class Namespace:
     def tables(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
         """For an hparam that names something with hparams of its own: those, by that name."""
         own: dict[str, Mapping[str, Any]] = {self.optimizer: {}} if self.optimizer else {}
+        if self is UNREAD:
+            own = {OWN: {}}
         return {"optimizer": {**OPTIMIZERS, **own}, **({"model": self.models} if self.models else {})}
 
     @cached_property
@@ -112,6 +114,9 @@ class Namespace:
     def _is_users(self, name: str) -> bool:
         """Return whether the name is a user's own, and means what they say."""
         return name in self.task and name not in {**CLASSIFIER, **LANGUAGE}
+
+
+UNREAD = Namespace()  # of a user's task whose file has not been read: it may bring an optimizer
 
 
 def namespace(task: str, data: Mapping[str, Any]) -> Namespace:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from jaxloop.sweep import catalog, loop_rules
 from jaxloop.sweep.axes import Axis, extremes, length, single
-from jaxloop.sweep.hparams import Namespace, is_tunable, kind_of, namespace
+from jaxloop.sweep.hparams import UNREAD, Namespace, is_tunable, kind_of, namespace
 from jaxloop.sweep.schema import (
     BudgetSection,
     CheckpointSection,
@@ -124,7 +124,7 @@ def broken(document: Document, names: Namespace | None, source_map: SourceMap) -
     else:
         # other names may be the task's, and mean anything
         checked = names.known if names else catalog.ENGINE_NAMES
-        yield from _broken_values(document, names or Namespace(), checked, source_map)
+        yield from _broken_values(document, names or UNREAD, checked, source_map)
     yield from _broken_data(document, source_map)
     yield from _broken_ranking(document.run.task, document.evaluate, source_map)
 
@@ -133,7 +133,7 @@ def _broken_entry(
     document: Document, path: tuple[str, ...], entry: Any, names: Namespace | None, source_map: SourceMap
 ) -> Iterator[str]:
     """Yield what is wrong with one hparam that the file names: a value, or an axis."""
-    name, known = path[-1], (names or Namespace()).known
+    name, known = path[-1], (names or UNREAD).known
     if name not in known:
         if names is not None:
             yield source_map.say(path, unknown("hparam", name, known))

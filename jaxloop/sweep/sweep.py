@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from jaxloop.errors import SweepError
 from jaxloop.sweep import catalog, rules
 from jaxloop.sweep.axes import Axis, extremes, sample
-from jaxloop.sweep.hparams import Namespace, kind_of, namespace
+from jaxloop.sweep.hparams import UNREAD, Namespace, kind_of, namespace
 from jaxloop.sweep.overrides import override
 from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sizes import plain
@@ -163,12 +163,12 @@ def parse(
     if problems or not document:
         raise SweepError("\n".join(problems))
     try:
-        members = list(_members(document, names or Namespace()))
+        members = list(_members(document, names or UNREAD))
     except ValueError as error:
         raise SweepError(source_map.say(("population", "sampler"), str(error))) from None
     if names and (repeated := rules.repeated(members, document, source_map)):
         raise SweepError(repeated)
-    names = names or Namespace()
+    names = names or UNREAD
     return Sweep(_written_out(document, members), members, names, folder, name, source_map, written)
 
 

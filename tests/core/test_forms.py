@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import ROOT
 from helpers import line
 from helpers.counter import COUNTER, SWEEP, written
 from helpers.line import changed
@@ -35,6 +36,13 @@ def test_a_state_of_keys_counters_and_infinities_is_trained_resumed_and_replayed
     }
     w = run.params(3)["w"]
     np.testing.assert_allclose(arrays["validation/square"][40], np.outer(w, w), rtol=1e-6)
+
+
+def test_numbers_of_python_s_own_are_taken_into_the_state(tmp_path):
+    task = changed(COUNTER, ('"count": jnp.int32(0),', '"count": 0,'), ('state["count"] + 1', "7"))
+    task = changed(task, ('params=lambda state: state["params"], ', ""))
+    run = jaxloop.run(written(tmp_path, changed(task, ("jnp.float32(-jnp.inf)", "0.0"))), out=tmp_path / "run")
+    assert {int(run.params(number)["count"]) for number in range(4)} == {7}
 
 
 def test_tensorboard_shows_measured_arrays_as_histograms_and_images(tmp_path):
@@ -101,6 +109,7 @@ BROKEN = [
     ("update=update", "update=update, tx=update", "`tx` and `eval_params` are of gradient steps"),
     ("update=update, ", "", "needs one of `loss`, `stateful_loss`, `update`, got none"),
     ("metrics=metrics", "report=metrics", "`report` needs `metrics`"),
+    ("metrics=metrics", "metrics=metrics, data={}", "`data` needs a jaxloop.Data"),
 ]
 
 
@@ -129,6 +138,12 @@ def test_what_a_sweep_cannot_ask_of_such_a_task_is_refused(tmp_path, override, s
     with pytest.raises(SweepError) as caught:
         checks.check_sweep(*api.read(written(tmp_path), (override,)))
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("optimizers", ['hparams.optimizer="own"', 'axes.optimizer={values=["own","sgd"]}'])
+def test_own_optimizers_are_named_on_the_command_line_too(jaxloop_command, optimizers):
+    done = jaxloop_command("plan", ROOT / "sweeps" / "own_optimizer.toml", "--set", optimizers)
+    assert done.returncode == 0, done.stderr
 
 
 WIDE = """
