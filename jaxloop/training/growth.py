@@ -11,9 +11,9 @@ from jaxloop.core.checks import check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.storage import destination, run_folder
-from jaxloop.storage.database import FORMAT
 from jaxloop.storage.seal import write_whole
 from jaxloop.storage.store import Store
+from jaxloop.sweep import catalog
 from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training import disk_estimate
@@ -103,11 +103,11 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
         buckets = size_classes.buckets(sweep, task, new) if new else []
         destination.require_free(run, disk_estimate.needed(sweep, task, buckets, checked))
         with store.transaction():
+            store.upgrade()
             store.add_members(new_member(sweep, origin, number) for number in new)
             store.put(
                 **({"status": "interrupted"} if new else {}),
                 **facts,
-                format=FORMAT,
                 sweep=text,
                 written=sweep.written,
                 varied=sweep.varied,
@@ -128,6 +128,11 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
         store.put(growing=False)
 
 
+def _data_options(document: Document) -> dict[str, Any]:
+    """Return the options of a sweep's data, those added since with their defaults."""
+    return {**catalog.DATA.get(document.run.task, {}), **document.data}
+
+
 def refuse_other_terms(sweep: Sweep, store: Store) -> None:
     """Make sure that what all members of a run share is as it was.
 
@@ -141,7 +146,7 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
         "checkpoint.best": (before.checkpoint.best, after.checkpoint.best),
         "evaluate.batch_size": (before.evaluate.batch_size, after.evaluate.batch_size),
         "population.deterministic": (before.population.deterministic, after.population.deterministic),
-        "data": (before.data, after.data),
+        "data": (_data_options(before), _data_options(after)),
         "loop": (before.loop, after.loop),
         "verdict": (before.verdict, after.verdict),
         "baseline": (before.baseline, after.baseline),
