@@ -14,6 +14,7 @@ from jaxloop.core.shapes import batch_shapes, final_shapes, measured_shapes, par
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError, told
 from jaxloop.sweep.catalog import direction, undirected
+from jaxloop.sweep.optimizers import OWN
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.suggest import unknown
 from jaxloop.sweep.sweep import Sweep
@@ -88,16 +89,17 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
     if "folds" in bucket.static and (rule := _unlike(task.data.splits().get("train"), task.data.validation)):
         yield ("axes", "fold"), rule
         return
-    if task.update and any("ema_decay" in sweep.members[number] for number in bucket.numbers):
-        yield ("hparams", "ema_decay"), "is of gradient steps: a task with an `update` averages its own parameters"
-        return
+    for number in bucket.numbers:
+        if ignored := list(_ignored(task, sweep.members[number])):
+            yield from ignored
+            return
     train = resident(task, bucket).get("train")
     examples = length(train) if train and task.data.source is None else task.data.train_length()
     for number in bucket.numbers:
         if broken := list(_broken_member(sweep.members[number], examples)):
             yield from broken
             return
-    if train and "weight" in train and isinstance(sweep.declared["batch_size"], Size):
+    if train and "weight" in {**train, **task.data.shared} and isinstance(sweep.declared["batch_size"], Size):
         yield ("run", "task"), "the data have a `weight`, which a batch of padded size gets from jaxloop"
         return
     member = sweep.members[bucket.numbers[0]]
@@ -106,6 +108,23 @@ def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[st
         return
     if task.update and bucket.sizes and (rule := padded_update.broken(sweep, task, bucket)):
         yield ("run", "task"), rule
+
+
+def _ignored(task: Task, hparams: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what a sweep asks for that a step of the task's own, or its own optimizer, would not see."""
+    if task.update:
+        if "ema_decay" in hparams:
+            rule = "is of gradient steps: a task with an `update` averages its own parameters"
+            yield ("hparams", "ema_decay"), rule
+        if hparams["precision"] != "float32":
+            rule = "is of gradient steps: a task with an `update` chooses the precision that it computes in"
+            yield ("hparams", "precision"), rule
+    elif hparams["optimizer"] == OWN:
+        for name in ("clip", "warmup_steps"):
+            if hparams.get(name):
+                yield ("hparams", name), f"needs one of jaxloop's optimizers: {OWN!r} is the task's `tx` alone"
+        if hparams["schedule"] != "constant":
+            yield ("hparams", "schedule"), f"needs one of jaxloop's optimizers: {OWN!r} is the task's `tx` alone"
 
 
 def _unranked(
@@ -129,10 +148,14 @@ def _unranked(
     elif direction(metric, sweep.document.evaluate.mode) is None:
         yield ("evaluate", "mode"), undirected(metric, "evaluate.mode")
     else:
-        yield from _without_best(sweep, shapes, measured)
+        audited = metric.replace("validation/", "test/")
+        if sweep.document.loop and audited not in measured:
+            rule = f"needs a test split, on which a loop is audited: `{audited}` is not measured"
+            yield ("evaluate", "metric"), rule
+        yield from _broken_best(sweep, shapes, measured)
 
 
-def _without_best(
+def _broken_best(
     sweep: Sweep, shapes: Mapping[str, Any], measured: list[str]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield what keeps members' best parameters from being found."""

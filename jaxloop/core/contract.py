@@ -52,6 +52,10 @@ class _Contract:
 
     def check(self) -> None:
         initial = self._traced("init", self.task.init, self._key())
+        for path, leaf in jax.tree_util.tree_flatten_with_path(initial)[0]:
+            if is_key(leaf) and str(leaf.dtype) != "key<fry>":
+                rule = f"gives PRNG keys of {leaf.dtype} in state{jax.tree_util.keystr(path)}"
+                self._break("init", self.task.init, f"{rule}: only threefry's are each member's own under vmap")
         if self.task.update:
             self._check_update(self.task.update, initial)
         elif self.task.stateful_loss:
@@ -61,7 +65,9 @@ class _Contract:
             self._check_params(initial)
             found = self._traced("loss", self.task.loss, initial, self.batch, self._key())
             self._check_loss("loss", self.task.loss, found, "(scalar, {metric: value})")
-            self._check_values("loss", self.task.loss, lambda found: found[1], initial, self.batch, self._key())
+            self._check_values(
+                "loss", self.task.loss, lambda found: found[1], self.batch, (initial, self.batch, self._key())
+            )
         if self.task.tx:
             self._check_tx(initial[0] if self.task.stateful_loss else initial)
         if self.task.done:
@@ -103,14 +109,9 @@ class _Contract:
             self._break("stateful_loss", function, f"needs to return {form}, got {_kind(found[1])} second")
         self._check_same("stateful_loss", function, state, found[1][0])
         arguments = (params, state, self.batch, self._key(), _step())
-        self._check_values("stateful_loss", function, lambda found: found[1][1], *arguments)
+        self._check_values("stateful_loss", function, lambda found: found[1][1], self.batch, arguments)
 
     def _check_update(self, function: Callable, initial: Any) -> None:
-        for path, leaf in jax.tree_util.tree_flatten_with_path(initial)[0]:
-            if is_key(leaf) and str(leaf.dtype) != "key<fry>":
-                where = jax.tree_util.keystr(path)
-                rule = f"gives PRNG keys of {leaf.dtype} in state{where}"
-                self._break("init", self.task.init, f"{rule}: only threefry's are each member's own under vmap")
         if self.task.params:
             self._traced("params", lambda state, hparams: self.task.params(state), initial)  # pyright: ignore
         found = self._traced("update", function, initial, self.batch, self._key(), _step())
@@ -118,7 +119,7 @@ class _Contract:
             self._break("update", function, f"needs to return (state, {{metric: value}}), got {_kind(found)}")
         self._check_same("update", function, initial, found[0])
         arguments = (initial, self.batch, self._key(), _step())
-        self._check_values("update", function, lambda found: found[1], *arguments)
+        self._check_values("update", function, lambda found: found[1], self.batch, arguments)
 
     def _check_tx(self, params: Any) -> None:
         assert self.task.tx is not None
@@ -143,14 +144,14 @@ class _Contract:
         measured = self._traced("metrics", function, initial, batch)
         if not isinstance(measured, dict) or not measured:
             self._break("metrics", function, f"needs to return {{metric: value}}, got {_kind(measured)}")
-        self._check_values("metrics", function, lambda found: found, initial, batch)
+        self._check_values("metrics", function, lambda found: found, batch, (initial, batch))
         if self.task.report:
             reported = self._traced("report", self.task.report, measured)
             if not isinstance(reported, dict) or not reported:
                 self._break(
                     "report", self.task.report, f"needs to return {{metric: value}}, got {_kind(reported)}"
                 )
-            self._check_values("report", self.task.report, lambda found: found, measured)
+            self._check_values("report", self.task.report, lambda found: found, {}, (measured,))
 
     def _check_same(self, name: str, function: Callable, old: Any, new: Any) -> None:
         """Make sure that a new state has the structure, shapes and dtypes of the one before."""
@@ -172,11 +173,14 @@ class _Contract:
             kinds = f"{jax.tree.structure(old)}; got {jax.tree.structure(new)}"
             self._break(name, function, f"needs to return a state of the same structure, {kinds}")
 
-    def _check_values(self, name: str, function: Callable, metrics_of: Callable, *arguments: Any) -> None:
+    def _check_values(
+        self, name: str, function: Callable, metrics_of: Callable, batch: dict[str, Any], arguments: tuple
+    ) -> None:
         """Make sure that metrics are numbers, of shapes that do not depend on how many examples there are.
 
         Args:
           metrics_of: what the function returns, the metrics.
+          batch: among the arguments; empty where there is none.
         """
         metrics = metrics_of(self._traced(name, function, *arguments))
         if not isinstance(metrics, dict):
@@ -185,9 +189,9 @@ class _Contract:
             dtype = getattr(leaf, "dtype", None)
             if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)):
                 self._break(name, function, f"needs metrics that are numbers, `{metric}` is {_kind(leaf)}")
-        if all(leaf.shape == () for leaf in metrics.values()):
+        if not batch or all(leaf.shape == () for leaf in metrics.values()):
             return
-        grown = [self._grown(each) if isinstance(each, dict) else each for each in arguments]
+        grown = [self._grown(each) if each is batch else each for each in arguments]
         for metric, leaf in metrics_of(self._traced(name, function, *grown)).items():
             if leaf.shape != metrics[metric].shape:
                 rule = (
@@ -197,10 +201,10 @@ class _Contract:
 
     def _grown(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a batch with one example more."""
-        examples = self.task.data.samples()
-        named = {name for split in examples.values() for name in split} | {"weight"}
         return {
-            name: jax.ShapeDtypeStruct((leaf.shape[0] + 1, *leaf.shape[1:]), leaf.dtype) if name in named else leaf
+            name: leaf
+            if name in self.task.data.shared
+            else jax.ShapeDtypeStruct((leaf.shape[0] + 1, *leaf.shape[1:]), leaf.dtype)
             for name, leaf in batch.items()
         }
 

@@ -51,7 +51,7 @@ class GradientState(NamedTuple):
 
 
 class LossFunction(NamedTuple):
-    """A loss to minimize, with or without a state of its own.
+    """A loss to minimize, which may keep a state.
 
     init: `(key, hparams) -> (params, extra)`.
     loss: `(params, extra, batch, key, step, hparams) -> (scalar, (extra, metrics))`.
@@ -69,7 +69,12 @@ def loss_function(task: Task) -> LossFunction:
     """Return what a task with a loss minimizes."""
     multipliers = task.learning_rate_multipliers
     if task.stateful_loss:
-        return LossFunction(task.init, task.stateful_loss, multipliers)
+
+        def with_arrays(key: jax.Array, hparams: Hparams) -> Any:
+            params, extra = task.init(key, hparams)
+            return params, jax.tree.map(jnp.asarray, extra)
+
+        return LossFunction(with_arrays, task.stateful_loss, multipliers)
     stateless = task.loss
     assert stateless is not None, "checked by Task"
 
@@ -237,7 +242,7 @@ def optimizer(hparams: Hparams, step: jax.Array) -> optax.GradientTransformation
 
 
 def as_before(new: Any, old: Any) -> Any:
-    """Return a state in the dtypes that it had: a number of Python's has none of its own."""
+    """Return a state in the dtypes that it had before: a Python number has none of its own."""
     return jax.tree.map(lambda leaf, before: jnp.asarray(leaf, before.dtype), new, old)
 
 
@@ -265,19 +270,21 @@ def with_raw_keys(learner: Learner, state: Any) -> Learner:
     def raw(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
 
-    def typed(tree: Any) -> Any:
+    def typed(tree: Any, like: Any = state) -> Any:
         return jax.tree.map(
-            lambda leaf, like: jax.random.wrap_key_data(leaf, impl="threefry2x32") if is_key(like) else leaf,
+            lambda leaf, was: jax.random.wrap_key_data(leaf, impl="threefry2x32") if is_key(was) else leaf,
             tree,
-            state,
+            like,
         )
 
     def update(state: Any, *rest: Any) -> Any:
         new = learner.update(typed(state), *rest)
         return new._replace(state=raw(new.state))
 
+    extra_shapes = jax.eval_shape(learner.extra, state)
+
     def evaluated(params: Any, extra: Any, state: Any, hparams: Hparams) -> Any:
-        return learner.evaluated(params, extra, typed(state), hparams)
+        return learner.evaluated(params, typed(extra, extra_shapes), typed(state), hparams)
 
     return Learner(
         lambda key, hparams: raw(learner.init(key, hparams)),

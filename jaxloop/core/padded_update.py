@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from jaxloop.core.bucket import Bucket
+from jaxloop.core.member import member
 from jaxloop.core.padding import by_path
-from jaxloop.core.shapes import learner_of, one_member, params_extents, resident
+from jaxloop.core.shapes import learner_of, params_extents
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 
@@ -15,15 +16,16 @@ STEPS = 5
 
 
 def broken(sweep: Sweep, task: Task, bucket: Bucket) -> str | None:
-    """Return what is wrong with the padding of the smallest member's parameters after a few steps, if anything is.
-
-    Raises:
-      ValueError: the parameters are no arrays that can be padded; see `padding.extents`.
-    """
+    """Return what is wrong with the padding of the smallest member's parameters after a few steps, if anything is."""
+    try:
+        extents = by_path(params_extents(task, bucket))
+    except ValueError as error:  # arrays that cannot be padded
+        return str(error)
     smallest = min(bucket.numbers, key=lambda number: [sweep.members[number][name] for name in bucket.sizes])
     columns = bucket.columns(sweep.members[smallest])
-    extents, params_of = by_path(params_extents(task, bucket)), learner_of(task, bucket).params
-    one, _ = one_member(sweep, task, bucket)
+    params_of = learner_of(task, bucket).params
+    one = member(task, learner_of(task, bucket), bucket.hparams, evaluation_batch=1)
+    data = {**task.data.samples(), **({"shared": dict(task.data.shared)} if task.data.shared else {})}
 
     @jax.jit
     def trained(hparams: Any, data: Any) -> Any:
@@ -34,7 +36,7 @@ def broken(sweep: Sweep, task: Task, bucket: Bucket) -> str | None:
         after, _ = jax.lax.scan(step, before, length=STEPS)
         return params_of(before.learner), params_of(after.learner)
 
-    for when, params in zip(("init", "update"), trained(columns, resident(task, bucket)), strict=True):
+    for when, params in zip(("init", "update"), trained(columns, data), strict=True):
         for path, leaf in by_path(params).items():
             own = tuple(slice(int(length)) for length in extents[path].own(bucket.hparams(columns)))
             beyond = np.asarray(leaf).copy()

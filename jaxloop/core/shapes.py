@@ -206,7 +206,9 @@ def in_chunks(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[s
     one, hparams = one_member(sweep, task, bucket)
     program, metric = chunked(one, sweep.document.run.evaluate_every), sweep.document.checkpoint.best
     if metric:
-        program = remembering(program, learner_of(task, bucket), metric, sweep.document.mode_of(metric) or "min")
+        mode = sweep.document.mode_of(metric)
+        assert mode is not None, "checked by checks._broken_best"
+        program = remembering(program, learner_of(task, bucket), metric, mode)
     return program, hparams
 
 

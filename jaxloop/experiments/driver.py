@@ -236,7 +236,7 @@ class Driver:
 
     def _crash(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the member of a crashed experiment that diverged first, and after which step."""
-        if record.get("verdict") != Outcome.CRASH or "seeds" not in record or "task" in record:
+        if record.get("verdict") != Outcome.CRASH or not {"seeds", "config"} <= record.keys() or "task" in record:
             return {}
         members = [self.numbers[space.key(self._hparams(record["config"], seed))] for seed in record["seeds"]]
         steps = {self.diverged[number]: number for number in reversed(members) if number in self.diverged}

@@ -127,6 +127,7 @@ def test_a_broken_rule_is_told_before_anything_compiles(tmp_path, text, by, says
     ("override", "says"),
     [
         ("hparams.ema_decay=0.9", "a task with an `update` averages its own parameters"),
+        ('hparams.precision="bfloat16"', "chooses the precision that it computes in"),
         ("hparams.train_examples=10", "needs training examples, and the task has none"),
         ('checkpoint.best="validation/nrom"', "did you mean `validation/norm`"),
         ('checkpoint.best="train/norm"', "cannot infer a direction for `train/norm`"),
@@ -144,6 +145,55 @@ def test_what_a_sweep_cannot_ask_of_such_a_task_is_refused(tmp_path, override, s
 def test_own_optimizers_are_named_on_the_command_line_too(jaxloop_command, optimizers):
     done = jaxloop_command("plan", ROOT / "sweeps" / "own_optimizer.toml", "--set", optimizers)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("setting", ["hparams.clip=1.0", "hparams.warmup_steps=5", 'hparams.schedule="cosine"'])
+def test_what_an_own_optimizer_would_not_see_is_refused(setting):
+    with pytest.raises(SweepError, match="needs one of jaxloop's optimizers"):
+        checks.check_sweep(*api.read(ROOT / "sweeps" / "own_optimizer.toml", (setting,)))
+
+
+KEYED = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxloop
+
+x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+split = {"weight": x, "y": 3 * x[:, 0]}
+
+def init(key, hparams):
+    return {"weight": jnp.zeros(1)}, {"key": key, "count": 0}
+
+def predict(params, batch):
+    return batch["weight"] @ params["weight"]
+
+def loss(params, state, batch, key, step, hparams):
+    own, drawn = jax.random.split(state["key"])
+    noise = 0.01 * jax.random.normal(drawn, batch["y"].shape)
+    value = jnp.mean((predict(params, batch) - batch["y"] + noise) ** 2)
+    return value, ({"key": own, "count": state["count"] + 1}, {})
+
+def metrics(trained, batch, hparams):
+    params, state = trained
+    drawn = jax.random.uniform(state["key"], (3,))
+    return {"loss": jnp.mean((predict(params, batch) - batch["y"]) ** 2), "drawn": drawn}
+
+task = jaxloop.Task(init, stateful_loss=loss, metrics=metrics, data=jaxloop.Data(split, split, split))
+"""
+
+
+def test_a_stateful_loss_keeps_keys_and_parameters_may_be_named_like_data(tmp_path):
+    sweep = (
+        '[run]\ntask = "counter.py:task"\nsteps = 20\nevaluate_every = 10\n'
+        "[hparams]\nbatch_size = 16\n[axes]\nlearning_rate = { values = [0.01, 0.1] }\n"
+    )
+    run = jaxloop.run(written(tmp_path, KEYED, sweep), out=tmp_path / "run")
+    state = run.state(1)
+    assert int(state["count"]) == 20
+    drawn = jax.random.uniform(jax.random.wrap_key_data(state["key"], impl="threefry2x32"), (3,))
+    np.testing.assert_allclose(run.arrays(1)["validation/drawn"][20], drawn, rtol=1e-6)
 
 
 WIDE = """

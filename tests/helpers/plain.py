@@ -53,7 +53,10 @@ def by_gradient(task, initial, hparams):
     @jax.jit
     def step(state, batch, key, step):
         (params, extra), opt_state = state if task.stateful_loss else ((state[0], ()), state[1])
-        of = lambda params: loss(params, extra, batch, key, step)  # noqa: E731
+
+        def of(params):
+            return loss(params, extra, batch, key, step)
+
         (value, (extra, _)), grads = jax.value_and_grad(of, has_aux=True)(params)
         seen = {"value": value, "grad": grads, "value_fn": lambda params: of(params)[0]} if task.tx else {}
         updates, opt_state = optax.with_extra_args_support(tx(step)).update(grads, opt_state, params, **seen)

@@ -87,7 +87,10 @@ class RungScheduler:
         for member in store.members():
             contest, points = self.contest_of[member.number], store.points(member.number)
             for rung, steps in enumerate(contest.rungs):
-                value = points.get((self.objective.metric, steps[member.number]))
+                reached = steps[member.number]
+                if member.status == Status.FINISHED:  # maybe before the rung, by its task's own criterion
+                    reached = min(reached, member.step)
+                value = points.get((self.objective.metric, reached))
                 if value is not None:
                     contest.values[rung, member.number] = self.objective.value(value)
                     if member.status == Status.RUNNING or member.step > steps[member.number]:
@@ -121,7 +124,9 @@ class RungScheduler:
         for at, number in enumerate(measured.members.tolist()):
             contest = self.contest_of[number]
             for rung, steps in enumerate(contest.rungs):
-                if measured.steps[at] == steps[number]:  # a member that diverges in its next step has its value
+                # a member that diverges in its next step has its value; one that is done keeps its last
+                is_done = not measured.goes_on[at] and not measured.diverged[at]
+                if measured.steps[at] == steps[number] or (is_done and measured.steps[at] < steps[number]):
                     contest.values.setdefault(
                         (rung, number), self.objective.value(float(measured.metrics[self.objective.metric][at]))
                     )
