@@ -38,7 +38,7 @@ class DamagedError(JaxloopError):
 
 
 class ResourceError(JaxloopError):
-    """Out of memory or disk, or a disk that cannot be written, or data that cannot be read, any more."""
+    """Memory or disk ran out, or a disk or a data source failed."""
 
     code = 5
 

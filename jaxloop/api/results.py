@@ -141,7 +141,7 @@ def export(
       member: its number, or the beginning of its id.
       out: a folder that is not there yet, or such a file.
       folder: where the sweep's task and data are now, if they have been moved without the run.
-      kind: of what the member ends with: "params", their "average" over steps, the "state" beside them, the "best"
+      kind: which result: the final "params", their "average" over steps, the "state" kept with them, the "best"
         by the sweep's `checkpoint.best`, or the "best_state" beside those.
 
     Raises:

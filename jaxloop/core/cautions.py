@@ -100,7 +100,7 @@ def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
         _outer_products(task, task.form, train, initial, batch, key),
         _outer_products(task, "metrics", metrics, initial, batch),
     ]
-    if not task.update:  # whose zeros are no state to run it from
+    if not task.update:  # an update cannot be run from a state of zeros
         checks.append(_indices(task, lambda p, b, key: (train(p, b, key), metrics(p, b)), initial, batch))
     for check in checks:
         with suppress(Exception):  # a function that cannot be traced in this way is not checked in this way

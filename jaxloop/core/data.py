@@ -66,7 +66,7 @@ def from_disk(arrays: Mapping[str, np.ndarray]) -> FromDisk:
       arrays: that share their first axis, the examples; memory-mapped ones stay on disk.
 
     Raises:
-      TypeError, ValueError: they are no split.
+      TypeError, ValueError: they are not arrays of one length.
     """
     if not isinstance(arrays, Mapping) or not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise TypeError("from_disk: needs a dict of arrays, such as {'x': np.load(path, mmap_mode='r')}")

@@ -16,7 +16,7 @@ STEPS = 5
 
 
 def broken(sweep: Sweep, task: Task, bucket: Bucket) -> str | None:
-    """Return what is wrong with the padding of the smallest member's parameters after a few steps, if anything is."""
+    """Return what is wrong with the padding of the smallest member's parameters after a few steps, or None."""
     try:
         extents = by_path(params_extents(task, bucket))
     except ValueError as error:  # arrays that cannot be padded

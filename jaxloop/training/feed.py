@@ -57,19 +57,27 @@ class Feed:
         source = self.task.data.source
         if source is None:
             return {}, self.resident
+        _ = self._shapes  # read here, before the reader begins: a source need not be safe for two threads
         rows = {slot: self._row(columns, slot, int(steps[slot])) for slot in seated.tolist()}
         distinct = list(dict.fromkeys(rows.values()))
+        for row in self.coming.keys() - set(distinct):  # of members that have left
+            self.coming.pop(row).cancel()
         self._read(source, distinct)
         read = [self.coming.pop(row).result() for row in distinct]
-        self.coming.clear()  # of members that have left
         self._make_room(len(distinct))
         train = self._placed(read)
         at = {row: number for number, row in enumerate(distinct)}
         places, starts = np.zeros(len(steps), np.int32), np.zeros(len(steps), np.int32)
         for slot, row in rows.items():
             places[slot], starts[slot] = at[row], row.start
-        self._read(source, [Row(row.hparams, row.start + self._layout.steps) for row in distinct])
+        after = {slot: Row(row.hparams, row.start + self._layout.steps) for slot, row in rows.items()}
+        self._read(source, [row for slot, row in after.items() if row.start < columns["steps"][slot]])
         return {STREAM_ROW: places, STREAM_START: starts}, {**self.resident, "train": train}
+
+    def close(self) -> None:
+        """Stop reading; what is being read at the moment is waited for."""
+        if "_reader" in vars(self):
+            self._reader.shutdown(cancel_futures=True)
 
     @cached_property
     def _layout(self) -> Any:
@@ -77,12 +85,12 @@ class Feed:
 
     @cached_property
     def _shapes(self) -> dict[str, Any]:
-        """The arrays of the training split, as shapes."""
+        """The arrays of the training split, as shapes; their first axis is another after more room was made."""
         return data_shapes(self.sweep, self.task, self.program.bucket, self.program.streamed_rows)["train"]
 
     @cached_property
     def _reader(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, "jaxloop-feed")  # a source need not be safe for more threads than one
+        return ThreadPoolExecutor(1, "jaxloop-feed")
 
     def _row(self, columns: dict[str, np.ndarray], slot: int, step: int) -> Row:
         return Row(tuple((name, int(columns[name][slot])) for name in DRAWN_BY if name in columns), step)
@@ -100,11 +108,13 @@ class Feed:
             found = {name: np.asarray(array) for name, array in source.rows(drawn).items()}
         except Exception as error:  # the user's code, or the disk
             raise ResourceError(f"data.train.rows: {told(error)}; {SAVED}") from error
-        if lost := [name for name, array in found.items() if len(array) != len(drawn)]:
-            got = f"got {len(found[lost[0]])} of {lost[0]!r}"
-            raise ResourceError(
-                f"data.train.rows: needs {len(drawn)} examples for as many indices, {got}; {SAVED}"
-            )
+        wanted = {name: (len(drawn), *shape.shape[1:]) for name, shape in self._shapes.items()}
+        if wanted != (got := {name: array.shape for name, array in found.items()}):
+            raise ResourceError(f"data.train.rows: needs to return arrays of shapes {wanted}, got {got}; {SAVED}")
+        for name, shape in self._shapes.items():
+            if not np.can_cast(found[name].dtype, shape.dtype, "same_kind"):
+                rule = f"needs {name!r} as {shape.dtype}, as it was, got {found[name].dtype}"
+                raise ResourceError(f"data.train.rows: {rule}; {SAVED}")
         return found
 
     @cached_property
@@ -122,11 +132,19 @@ class Feed:
             return jnp.pad(found, ((0, 0), (0, layout.batch_size - found.shape[1])))
 
         def on_host(hparams: dict[str, int], start: int) -> np.ndarray:
-            with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            with jax.default_device(self._host):
                 own = {name: np.asarray(value, bucket.traced[name]) for name, value in hparams.items()}
                 return np.asarray(drawn(own, np.int32(start)))
 
         return on_host
+
+    @cached_property
+    def _host(self) -> Any:
+        """A CPU beside the devices that train; one of these, where JAX was told to start no CPU."""
+        try:
+            return jax.local_devices(backend="cpu")[0]
+        except RuntimeError:
+            return jax.local_devices()[0]
 
     def _make_room(self, rows: int) -> None:
         """Compile the program anew where more rows are needed than it has room for."""
@@ -140,6 +158,8 @@ class Feed:
         for name, shape in self._shapes.items():
             whole = np.zeros((self.program.streamed_rows * examples, *shape.shape[1:]), shape.dtype)
             for number, arrays in enumerate(read):
-                whole[number * examples : (number + 1) * examples] = arrays[name]
+                whole[number * examples : (number + 1) * examples] = arrays[name].astype(
+                    shape.dtype, casting="same_kind"
+                )
             found[name] = whole
         return jax.device_put(found, NamedSharding(self.program.mesh, SHARED))

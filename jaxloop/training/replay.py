@@ -63,6 +63,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
             lineage = lineage[1:]
             slots.reseat(seat, lineage[0].number)
             hparams = program.place(slots.columns)
+    feed.close()
     both = curves.keys() & recorded.keys()
     gaps = [_gap(curves[at], recorded[at]) for at in both]
     return {

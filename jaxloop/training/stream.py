@@ -99,6 +99,10 @@ class Stream:
         self.state, self.record = self.feed.program.advance(hparams, self.state, fresh, data)
         return True
 
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self.feed.close()
+
     def wait(self) -> None:
         """Wait until this process's devices have computed the turn."""
         jax.block_until_ready(self.record)

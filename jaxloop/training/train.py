@@ -1,7 +1,7 @@
 """The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,11 @@ class _Training:
             turn, parts = checkpoint["turn"], checkpoint["parts"]
             resumed = checkpoints.restore_population(self.run, turn, parts, like)
             check_members(resumed, members.begun, f"{self.run}: turn {turn}")
-        stream = Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)
+        with closing(Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)) as stream:
+            self._turns(stream, index)
+
+    def _turns(self, stream: Stream, index: int) -> None:
+        """Turn a program until nobody is left in its slots, or a signal comes."""
         pending: Turn | None = None
         started, before = time.perf_counter(), self.seconds
 

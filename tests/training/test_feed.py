@@ -59,10 +59,11 @@ def test_rows_are_read_once_each_and_in_the_order_of_the_file():
 @pytest.mark.parametrize(
     ("body", "says"),
     [
+        ("return {**self.whole.rows(indices), 'y': np.zeros(640, complex)}", "needs 'y' as float32, as it was"),
         ("raise OSError('the disk is gone')", "data.train.rows: OSError: the disk is gone"),
         (
             "return {name: x[:-1] for name, x in self.whole.rows(indices).items()}",
-            "needs 640 examples for as many",
+            "needs to return arrays of shapes {'x': (640, 8), 'y': (640,)}, got {'x': (639, 8), 'y': (639,)}",
         ),
     ],
 )
