@@ -206,7 +206,7 @@ def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
     type=click.Choice(get_args(Final)),
     default="params",
     show_default=True,
-    help="Which of the results to write: the final parameters, their average over steps, the state kept with them, or those of the best evaluation.",
+    help="Final parameters, their average over steps, the state kept with them, or those of the best evaluation.",
 )
 def export(run: Path, what: str, out: Path, folder: Path | None, kind: Final) -> None:
     """Write a member's final parameters, or all members or curves as a table.

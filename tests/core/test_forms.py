@@ -266,6 +266,20 @@ task = jaxloop.Task(
 """
 
 
+def test_a_padded_update_may_read_its_data_from_disk(tmp_path):
+    task = changed(
+        WIDE,
+        ("import jaxloop\n", "import jaxloop\nimport numpy as np\n"),
+        ('"sum": state["w"].sum()', '"sum": state["w"].sum() * batch["x"].mean()'),
+        (
+            "update=update,",
+            'update=update, data=jaxloop.Data(jaxloop.from_disk({"x": np.ones(200, np.float32)})),',
+        ),
+    )
+    run = jaxloop.run(written(tmp_path, task, WIDE_SWEEP), out=tmp_path / "run")
+    assert run.members[0].metrics["train/sum"] == pytest.approx(2 * np.mean(0.9 ** np.arange(5, 10)), rel=1e-5)
+
+
 def test_named_splits_are_measured_and_shared_arrays_are_whole_in_each_batch(tmp_path):
     sweep = (
         '[run]\ntask = "counter.py:task"\nsteps = 200\n'
