@@ -25,6 +25,10 @@ def _plain_values(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in table.items()}
 
 
+def _no_multipliers(params: Params, hparams: Hparams) -> Any:
+    return None
+
+
 def _matrices_and_larger(params: Params, hparams: Hparams) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
@@ -88,7 +92,7 @@ class Task:
     data: Data = field(default_factory=Data)
     hparams: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    learning_rate_multipliers: Callable[[Params, Hparams], Any] = lambda params, hparams: None
+    learning_rate_multipliers: Callable[[Params, Hparams], Any] = _no_multipliers
     decay_mask: Callable[[Params, Hparams], Any] = _matrices_and_larger
     hidden: Callable[[Params, Hparams], Any] = _matrices
     report: Callable[[Metrics, Hparams], Metrics] | None = None
@@ -118,6 +122,15 @@ class Task:
         """The optimizer that a sweep gets which names none, if the task has one of its own."""
         return OWN if self.tx else None
 
+    def _of_jaxloops_steps(self) -> str | None:
+        """Return a field that is set and that only a gradient step of jaxloop's would see, if any."""
+        defaults = {
+            "learning_rate_multipliers": _no_multipliers,
+            "decay_mask": _matrices_and_larger,
+            "hidden": _matrices,
+        }
+        return next((name for name, default in defaults.items() if getattr(self, name) is not default), None)
+
     def _malformed(self) -> str | None:
         """Return the rule that its fields break together, if any."""
         if not isinstance(self.data, Data):
@@ -130,6 +143,8 @@ class Task:
         (form,) = given
         if form == "update" and (self.tx or self.eval_params):
             return "`tx` and `eval_params` are of gradient steps: `update` applies its own optimizer"
+        if form == "update" and (ignored := self._of_jaxloops_steps()):
+            return f"`{ignored}` is of gradient steps that jaxloop takes: `update` takes its own"
         if form != "update" and self.params:
             return f"`params` is of `update`: parameters of `{form}` are what `init` gives"
         if self.eval_params and not self.tx:

@@ -23,9 +23,16 @@ def shown(arrays: Mapping[str, np.ndarray]) -> Summary | None:
       arrays: by metric. (N,) are bars at 0 to N - 1, such as counts or values of classes; (H, W) and (H, W, C), C
         one of `CHANNELS`, are images from the smallest value, black, to the largest. Others are only in the store.
     """
-    parts = [_one(name, np.nan_to_num(np.asarray(array, np.float64))) for name, array in arrays.items()]
+    parts = [_one(name, _finite(np.asarray(array, np.float64))) for name, array in arrays.items()]
     values = [value for part in parts if part for value in part.value]
     return Summary(value=values) if values else None
+
+
+def _finite(array: np.ndarray) -> np.ndarray:
+    """Return an array with zero for NaN, and the smallest and largest finite values for infinities."""
+    finite = array[np.isfinite(array)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    return np.nan_to_num(array, posinf=high, neginf=low)
 
 
 def _one(name: str, array: np.ndarray) -> Summary | None:

@@ -20,6 +20,7 @@ from jaxloop.storage.final_parameters import final
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.storage.tensorboard import label
+from jaxloop.sweep.optimizers import OWN
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.sweep import Sweep
 
@@ -41,7 +42,8 @@ def of_first(sweep: Sweep, task: Task, store: Store) -> str | None:
 
 
 def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterator[str]:
-    if task.loss is None:
+    is_own = sweep.members[diverged.number]["optimizer"] == OWN
+    if task.loss is None or (is_own and task.eval_params):  # which exports others than it trains
         yield f"its loss or parameters were not finite; a step of `{task.form}` is not repeated alone"
         return
     bucket = alone(sweep, diverged.number)

@@ -147,7 +147,9 @@ class Stream:
             taken=int((steps - before).sum()),
             given_up=given_up,
             metrics=dict(measured.metrics),
-            arrays={name: record[name][seated] for name in self.program.arrays},
+            arrays={
+                name: self._array(name, record[name][seated], steps == before) for name in self.program.arrays
+            },
             leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
             finals=ended,
@@ -172,6 +174,12 @@ class Stream:
         budgets = np.array([self.sweep.members[member]["steps"] for member in members])
         goes_on = ~diverged & ~done & (steps < budgets)
         return Measured(members, steps, metrics, diverged, goes_on, sorted(self.paused), self.sweep.members)
+
+    def _array(self, name: str, values: np.ndarray, stood: np.ndarray) -> np.ndarray:
+        """Return a measured array of those who sit; NaN where a member that stood has it recorded already."""
+        if not stood.any() or name.startswith(("train/", "test/")):
+            return values
+        return np.where(stood.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
 
     def _budgets(self, members: np.ndarray) -> int:
         """Return the steps that some members would take in all."""

@@ -110,6 +110,7 @@ BROKEN = [
     ("update=update, ", "", "needs one of `loss`, `stateful_loss`, `update`, got none"),
     ("metrics=metrics", "report=metrics", "`report` needs `metrics`"),
     ("metrics=metrics", "metrics=metrics, data={}", "`data` needs a jaxloop.Data"),
+    ("update=update", "update=update, decay_mask=update", "`decay_mask` is of gradient steps that jaxloop takes"),
 ]
 
 
@@ -264,6 +265,11 @@ task = jaxloop.Task(
     jaxloop.Data(split, split, others={"shifted": shifted}, shared={"projection": projection}),
 )
 """
+
+
+def test_muon_of_a_padded_update_is_refused(tmp_path):
+    with pytest.raises(SweepError, match="muon without the true shapes"):
+        checks.check_sweep(*api.read(written(tmp_path, WIDE, WIDE_SWEEP), ('hparams.optimizer="muon"',)))
 
 
 def test_a_padded_update_may_read_its_data_from_disk(tmp_path):
