@@ -140,17 +140,28 @@ class Task:
         if len(given) != 1:
             got = f"got {' and '.join(given)}" if given else "got none"
             return f"needs one of {', '.join(f'`{form}`' for form in FORMS)}, {got}"
-        (form,) = given
-        if form == "update" and (self.tx or self.eval_params):
+        return (self._misplaced_beside_update() if self.update else self._misplaced_beside_a_loss()) or (
+            self._unmeasured()
+        )
+
+    def _misplaced_beside_update(self) -> str | None:
+        if self.tx or self.eval_params:
             return "`tx` and `eval_params` are of gradient steps: `update` applies its own optimizer"
-        if form == "update" and (ignored := self._of_jaxloops_steps()):
+        if ignored := self._of_jaxloops_steps():
             return f"`{ignored}` is of gradient steps that jaxloop takes: `update` takes its own"
-        if form != "update" and self.params:
-            return f"`params` is of `update`: parameters of `{form}` are what `init` gives"
+        return None
+
+    def _misplaced_beside_a_loss(self) -> str | None:
+        if self.params:
+            return f"`params` is of `update`: parameters of `{self.form}` are what `init` gives"
         if self.eval_params and not self.tx:
             return "`eval_params` needs a `tx`, whose state it reads"
-        if form != "update" and self.data.train is None:
-            return f"`{form}` needs batches: give `data` a training split"
+        if self.data.train is None:
+            return f"`{self.form}` needs batches: give `data` a training split"
+        return None
+
+    def _unmeasured(self) -> str | None:
+        """Return what is wrong between the metrics and the splits to measure them on."""
         if self.report and not self.metrics:
             return "`report` needs `metrics`, whose means it gets"
         measured = [*self.data.evaluated(), *(["test"] if self.data.test is not None else [])]

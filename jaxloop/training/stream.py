@@ -175,12 +175,6 @@ class Stream:
         goes_on = ~diverged & ~done & (steps < budgets)
         return Measured(members, steps, metrics, diverged, goes_on, sorted(self.paused), self.sweep.members)
 
-    def _array(self, name: str, values: np.ndarray, stood: np.ndarray) -> np.ndarray:
-        """Return a measured array of those who sit; NaN where a member that stood has it recorded already."""
-        if not stood.any() or name.startswith(("train/", "test/")):
-            return values
-        return np.where(stood.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
-
     def _budgets(self, members: np.ndarray) -> int:
         """Return the steps that some members would take in all."""
         return sum(self.sweep.members[number]["steps"] for number in members.tolist())
@@ -305,3 +299,10 @@ class Stream:
                     )
                     ended.append((folder, content))
         return folders, ended
+
+
+def _array(name: str, values: np.ndarray, stood: np.ndarray) -> np.ndarray:
+    """Return a measured array of those who sit; NaN where a member that stood has it recorded already."""
+    if not stood.any() or name.startswith(("train/", "test/")):
+        return values
+    return np.where(stood.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
