@@ -147,9 +147,7 @@ class Stream:
             taken=int((steps - before).sum()),
             given_up=given_up,
             metrics=dict(measured.metrics),
-            arrays={
-                name: self._array(name, record[name][seated], steps == before) for name in self.program.arrays
-            },
+            arrays={name: _array(name, record[name][seated], steps == before) for name in self.program.arrays},
             leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
             finals=ended,
