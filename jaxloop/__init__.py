@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxloop.api import advice, attempt, compare, fork, loop, report, resume, run
     from jaxloop.core.data import Data, from_disk, padded
-    from jaxloop.core.learner import optimizer
+    from jaxloop.core.optimizer import optimizer
     from jaxloop.core.task import Task
     from jaxloop.errors import JaxloopError
     from jaxloop.readers.run import Run, load
@@ -45,7 +45,7 @@ _HOMES = {
     "readers.run": ("Run", "load"),
     "errors": ("JaxloopError",),
     "sweep.sizes": ("Choice", "Size", "choice", "size"),
-    "core.learner": ("optimizer",),
+    "core.optimizer": ("optimizer",),
     "core.data": ("Data", "from_disk", "padded"),
     "core.task": ("Task",),
     "training.scheduler": ("Decisions", "Join", "Measured", "Scheduler"),

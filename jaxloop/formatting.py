@@ -23,6 +23,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s in the plural: "1 member", "2 members"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def ranges(numbers: Sequence[int]) -> str:
     """Ascending numbers, those that follow each other as a range: "4-7 12"."""
     starts = [number for i, number in enumerate(numbers) if i == 0 or numbers[i - 1] != number - 1]

@@ -13,9 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
+from jaxloop.core import unread
 from jaxloop.core.bucket import Bucket, undivided
+from jaxloop.core.data import spread_over
 from jaxloop.core.member import length
 from jaxloop.core.prng import threefry
+from jaxloop.core.raw_keys import is_key
 from jaxloop.core.shapes import batch_shapes, initial_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import is_users
@@ -33,6 +36,7 @@ def cautions(sweep: Sweep, task: Task) -> list[str]:
     if sweep.document.run.task not in catalog.DATA:
         for bucket in undivided(sweep):
             found += _of_functions(sweep, task, bucket)
+        found += unread.unread_axes(sweep, task)
     return list(dict.fromkeys(found))
 
 
@@ -53,8 +57,12 @@ def _not_finite(task: Task) -> Iterator[str]:
         for name, array in arrays.items():
             if bad := first_not_finite(array):
                 count, place = bad
+                of = ""
+                if split == "train" and task.data.source is not None:
+                    rows = spread_over(len(task.data.source))
+                    place, of = [int(rows[place[0]]), *place[1:]], f" among {len(rows)} examples spread over it"
                 values = "a value that is" if count == 1 else f"{count} values that are"
-                yield f"data.{split}[{name!r}] has {values} not finite, the first at {place}"
+                yield f"data.{split}[{name!r}] has {values} not finite{of}, the first at {place}"
 
 
 def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
@@ -118,8 +126,7 @@ def _calls_that_differ(name: str, function: Callable[..., Any], *shapes: Any) ->
 
 
 def _bytes(const: Any) -> bytes:
-    is_key = jnp.issubdtype(const.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(const) if is_key else const).tobytes()
+    return np.asarray(jax.random.key_data(const) if is_key(const) else const).tobytes()
 
 
 def _ignored_key(init: Callable[..., Any], key: Any) -> Iterator[str]:

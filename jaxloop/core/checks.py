@@ -143,7 +143,7 @@ def _unranked(
     elif metric not in measured:
         rule = unknown("metric", metric, measured)
         if sweep.document.evaluate.metric == "auto":
-            rule = f"needs to be given: the task measures no accuracy and no loss, but {', '.join(measured)}"
+            rule = f"needs to be given: no accuracy or loss of a split is measured, but {', '.join(measured)}"
         yield ("evaluate", "metric"), rule
     elif direction(metric, sweep.document.evaluate.mode) is None:
         yield ("evaluate", "mode"), undirected(metric, "evaluate.mode")

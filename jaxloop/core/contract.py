@@ -9,23 +9,14 @@ import jax.numpy as jnp
 import optax
 
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.learner import is_key
 from jaxloop.core.padding import by_path
 from jaxloop.core.prng import threefry
+from jaxloop.core.raw_keys import is_key
 from jaxloop.core.task import Task
-from jaxloop.errors import told
+from jaxloop.core.tracing import TAKES, BrokenError, check_arguments, kind, place, traced
 
 MOST_PARAMETERS = 2**31 - 1  # int32 indices reach them all
 EXAMPLES = 8  # that metrics are traced with
-BRANCHES = (  # what JAX raises where Python needs a value that is only known when the program runs
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
-
-
-class _BrokenError(Exception):
-    """A rule that the task breaks."""
 
 
 def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str, Any]) -> Iterator[str]:
@@ -37,13 +28,13 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
     """
     try:
         _Contract(task, bucket, example, batch).check()
-    except _BrokenError as error:
+    except BrokenError as error:
         yield str(error)
 
 
 @dataclass(frozen=True)
 class _Contract:
-    """The rules of a task's functions for a bucket's members; each raises _BrokenError."""
+    """The rules of a task's functions for a bucket's members; each raises BrokenError."""
 
     task: Task
     bucket: Bucket
@@ -51,31 +42,33 @@ class _Contract:
     batch: dict[str, Any]
 
     def check(self) -> None:
+        for name in TAKES:
+            if function := getattr(self.task, name):
+                check_arguments(name, function)
+        initial = self._initial()
+        of_form = {
+            "loss": self._check_stateless_loss,
+            "stateful_loss": self._check_stateful_loss,
+            "update": self._check_update,
+        }
+        of_form[self.task.form](getattr(self.task, self.task.form), initial)
+        if self.task.tx:
+            self._check_tx(self.task.tx, initial[0] if self.task.stateful_loss else initial)
+        if self.task.done:
+            found = self._traced("done", self.task.done, initial)
+            if getattr(found, "shape", None) != () or found.dtype != bool:
+                self._break("done", self.task.done, f"needs to return a bool, got {kind(found)}")
+        if self.task.metrics:
+            self._check_metrics(self.task.metrics, initial)
+
+    def _initial(self) -> Any:
+        """Return what `init` gives, as shapes."""
         initial = self._traced("init", self.task.init, self._key())
         for path, leaf in jax.tree_util.tree_flatten_with_path(initial)[0]:
             if is_key(leaf) and str(leaf.dtype) != "key<fry>":
                 rule = f"gives PRNG keys of {leaf.dtype} in state{jax.tree_util.keystr(path)}"
                 self._break("init", self.task.init, f"{rule}: only threefry's are each member's own under vmap")
-        if self.task.update:
-            self._check_update(self.task.update, initial)
-        elif self.task.stateful_loss:
-            self._check_stateful_loss(self.task.stateful_loss, initial)
-        else:
-            assert self.task.loss is not None
-            self._check_params(initial)
-            found = self._traced("loss", self.task.loss, initial, self.batch, self._key())
-            self._check_loss("loss", self.task.loss, found, "(scalar, {metric: value})")
-            self._check_values(
-                "loss", self.task.loss, lambda found: found[1], self.batch, (initial, self.batch, self._key())
-            )
-        if self.task.tx:
-            self._check_tx(initial[0] if self.task.stateful_loss else initial)
-        if self.task.done:
-            found = self._traced("done", self.task.done, initial)
-            if getattr(found, "shape", None) != () or found.dtype != bool:
-                self._break("done", self.task.done, f"needs to return a bool, got {_kind(found)}")
-        if self.task.metrics:
-            self._check_metrics(self.task.metrics, initial)
+        return initial
 
     def _check_params(self, params: Any) -> None:
         for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
@@ -92,39 +85,43 @@ class _Contract:
 
     def _check_loss(self, name: str, function: Callable, found: Any, form: str) -> None:
         if not (isinstance(found, tuple) and len(found) == 2):
-            self._break(name, function, f"needs to return {form}, got {_kind(found)}")
+            self._break(name, function, f"needs to return {form}, got {kind(found)}")
         if getattr(found[0], "shape", None) != ():
-            self._break(name, function, f"needs to return a scalar first, got {_kind(found[0])}")
+            self._break(name, function, f"needs to return a scalar first, got {kind(found[0])}")
+
+    def _check_stateless_loss(self, function: Callable, params: Any) -> None:
+        self._check_params(params)
+        arguments = (params, self.batch, self._key())
+        found = self._traced("loss", function, *arguments)
+        self._check_loss("loss", function, found, "(scalar, {metric: value})")
+        self._check_values("loss", function, found, arguments, lambda found: found[1])
 
     def _check_stateful_loss(self, function: Callable, initial: Any) -> None:
         if not (isinstance(initial, tuple) and len(initial) == 2):
             rule = "needs to return (params, state) for a `stateful_loss`; a state may be ()"
-            self._break("init", self.task.init, f"{rule}, got {_kind(initial)}")
+            self._break("init", self.task.init, f"{rule}, got {kind(initial)}")
         params, state = initial
         self._check_params(params)
-        found = self._traced("stateful_loss", function, params, state, self.batch, self._key(), _step())
+        arguments = (params, state, self.batch, self._key(), _step())
+        found = self._traced("stateful_loss", function, *arguments)
         form = "(scalar, (state, {metric: value}))"
         self._check_loss("stateful_loss", function, found, form)
         if not (isinstance(found[1], tuple) and len(found[1]) == 2):
-            self._break("stateful_loss", function, f"needs to return {form}, got {_kind(found[1])} second")
+            self._break("stateful_loss", function, f"needs to return {form}, got {kind(found[1])} second")
         self._check_same("stateful_loss", function, state, found[1][0])
-        arguments = (params, state, self.batch, self._key(), _step())
-        self._check_values("stateful_loss", function, lambda found: found[1][1], self.batch, arguments)
+        self._check_values("stateful_loss", function, found, arguments, lambda found: found[1][1])
 
     def _check_update(self, function: Callable, initial: Any) -> None:
         if self.task.params:
-            self._traced("params", lambda state, hparams: self.task.params(state), initial)  # pyright: ignore
-        found = self._traced("update", function, initial, self.batch, self._key(), _step())
-        if not (isinstance(found, tuple) and len(found) == 2):
-            self._break("update", function, f"needs to return (state, {{metric: value}}), got {_kind(found)}")
-        self._check_same("update", function, initial, found[0])
+            self._traced("params", self.task.params, initial)
         arguments = (initial, self.batch, self._key(), _step())
-        self._check_values("update", function, lambda found: found[1], self.batch, arguments)
+        found = self._traced("update", function, *arguments)
+        if not (isinstance(found, tuple) and len(found) == 2):
+            self._break("update", function, f"needs to return (state, {{metric: value}}), got {kind(found)}")
+        self._check_same("update", function, initial, found[0])
+        self._check_values("update", function, found, arguments, lambda found: found[1])
 
-    def _check_tx(self, params: Any) -> None:
-        assert self.task.tx is not None
-        own = self.task.tx
-
+    def _check_tx(self, own: Callable, params: Any) -> None:
         def states(params: Any, hparams: Any) -> Any:
             found = optax.with_extra_args_support(own(hparams, jnp.int32(0)))
             state = found.init(params)
@@ -143,15 +140,13 @@ class _Contract:
             batch |= {name: _some(array) for name, array in splits.get(split, {}).items()}
         measured = self._traced("metrics", function, initial, batch)
         if not isinstance(measured, dict) or not measured:
-            self._break("metrics", function, f"needs to return {{metric: value}}, got {_kind(measured)}")
-        self._check_values("metrics", function, lambda found: found, batch, (initial, batch))
+            self._break("metrics", function, f"needs to return {{metric: value}}, got {kind(measured)}")
+        self._check_values("metrics", function, measured, (initial, batch))
         if self.task.report:
             reported = self._traced("report", self.task.report, measured)
             if not isinstance(reported, dict) or not reported:
-                self._break(
-                    "report", self.task.report, f"needs to return {{metric: value}}, got {_kind(reported)}"
-                )
-            self._check_values("report", self.task.report, lambda found: found, {}, (measured,))
+                self._break("report", self.task.report, f"needs to return {{metric: value}}, got {kind(reported)}")
+            self._check_values("report", self.task.report, reported, (measured,))
 
     def _check_same(self, name: str, function: Callable, old: Any, new: Any) -> None:
         """Make sure that a new state has the structure, shapes and dtypes of the one before."""
@@ -174,24 +169,30 @@ class _Contract:
             self._break(name, function, f"needs to return a state of the same structure, {kinds}")
 
     def _check_values(
-        self, name: str, function: Callable, metrics_of: Callable, batch: dict[str, Any], arguments: tuple
+        self,
+        name: str,
+        function: Callable,
+        found: Any,
+        arguments: tuple,
+        metrics_of: Callable = lambda found: found,
     ) -> None:
         """Make sure that metrics are numbers, of shapes that do not depend on how many examples there are.
 
         Args:
-          metrics_of: what the function returns, the metrics.
-          batch: among the arguments; empty where there is none.
+          found: what the function returns for the arguments.
+          metrics_of: of that, the metrics.
         """
-        metrics = metrics_of(self._traced(name, function, *arguments))
+        metrics = metrics_of(found)
         if not isinstance(metrics, dict):
-            self._break(name, function, f"needs to give metrics as {{metric: value}}, got {_kind(metrics)}")
+            self._break(name, function, f"needs to give metrics as {{metric: value}}, got {kind(metrics)}")
         for metric, leaf in metrics.items():
             dtype = getattr(leaf, "dtype", None)
             if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)):
-                self._break(name, function, f"needs metrics that are numbers, `{metric}` is {_kind(leaf)}")
-        if not batch or all(leaf.shape == () for leaf in metrics.values()):
+                self._break(name, function, f"needs metrics that are numbers, `{metric}` is {kind(leaf)}")
+        if "batch" not in TAKES[name] or all(leaf.shape == () for leaf in metrics.values()):
             return
-        grown = [self._grown(each) if each is batch else each for each in arguments]
+        grown = list(arguments)
+        grown[TAKES[name].index("batch")] = self._grown(arguments[TAKES[name].index("batch")])
         for metric, leaf in metrics_of(self._traced(name, function, *grown)).items():
             if leaf.shape != metrics[metric].shape:
                 rule = (
@@ -209,13 +210,13 @@ class _Contract:
         }
 
     def _break(self, name: str, function: Callable, rule: str) -> NoReturn:
-        raise _BrokenError(f"{_place(function)}`{name}` {rule}")
+        raise BrokenError(f"{place(function)}`{name}` {rule}")
 
     def _key(self) -> Any:
         return jax.eval_shape(lambda: threefry(0))
 
     def _traced(self, name: str, function: Callable, *args: Any) -> Any:
-        return _traced(name, function, self.bucket, self.example, *args)
+        return traced(name, function, self.bucket, self.example, *args)
 
 
 def _some(array: Any) -> jax.ShapeDtypeStruct:
@@ -226,43 +227,3 @@ def _some(array: Any) -> jax.ShapeDtypeStruct:
 
 def _step() -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((), jnp.int32)
-
-
-def _traced(name: str, function: Callable, bucket: Bucket, example: dict[str, Any], *args: Any) -> Any:
-    """Return the shapes of what one of the task's functions returns; its hparams come last."""
-
-    def call(traced: Any, *args: Any) -> Any:
-        return function(*args, bucket.hparams(traced))
-
-    try:
-        return jax.eval_shape(call, example, *args)
-    except BRANCHES as error:
-        guilty = [f"`{hparam}`" for hparam in example if _works_with_value(call, example, hparam, args)]
-        on = f"traced hparam {' or '.join(guilty)}" if guilty else "a traced value"
-        hint = 'use jnp.where, or make it an axis with kind = "static": a program for each value'
-        rule = f"`{name}` needs the value of {on} in Python (`if`, `float()`, `range()`)"
-        raise _BrokenError(f"{rule}: {hint}; {told(error)}") from error
-    except KeyError as error:
-        known = ", ".join(sorted(bucket.hparams(example)))
-        raise _BrokenError(f"`{name}`: {told(error)}; a member's hparams: {known}") from error
-    except Exception as error:  # whatever the user's code raises
-        raise _BrokenError(f"`{name}`: {told(error)}") from error
-
-
-def _works_with_value(call: Callable, example: dict[str, Any], hparam: str, args: tuple) -> bool:
-    others = {name: value for name, value in example.items() if name != hparam}
-    try:
-        jax.eval_shape(lambda others, *args: call({**others, hparam: example[hparam]}, *args), others, *args)
-    except Exception:
-        return False
-    return True
-
-
-def _kind(value: Any) -> str:
-    return f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
-
-
-def _place(function: Callable) -> str:
-    """Return where a function was written."""
-    code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}: " if code else ""

@@ -46,11 +46,11 @@ def taken(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
     found = np.empty((*indices.shape, *array.shape[1:]), array.dtype)
     for start in range(0, len(indices), BLOCK):
         found[start : start + BLOCK] = array[indices[start : start + BLOCK]]
-        _release(array)
+        release(array)
     return found
 
 
-def _release(array: np.ndarray) -> None:
+def release(array: np.ndarray) -> None:
     """Give a file's pages back to the system, which may keep them cached, but no longer as the process's own."""
     base: Any = array
     while base is not None and not isinstance(base, mmap.mmap):
@@ -68,12 +68,7 @@ def from_disk(arrays: Mapping[str, np.ndarray]) -> FromDisk:
     Raises:
       TypeError, ValueError: they are not arrays of one length.
     """
-    if not isinstance(arrays, Mapping) or not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise TypeError("from_disk: needs a dict of arrays, such as {'x': np.load(path, mmap_mode='r')}")
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:
-        raise ValueError(f"from_disk: arrays need one common, non-empty first axis, got {lengths}")
-    return FromDisk(arrays)
+    return FromDisk(_split("from_disk", arrays))
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,7 @@ class Data:
         """Return the splits by name; of a source, at most `SPREAD` examples that are spread evenly over it."""
         if self.source is None:
             return self.splits()
-        spread = np.unique(np.linspace(0, len(self.source) - 1, SPREAD).astype(np.int64))
+        spread = spread_over(len(self.source))
         return {"train": {name: np.asarray(x) for name, x in self.source.rows(spread).items()}, **self.splits()}
 
     def train_length(self) -> int | None:
@@ -163,6 +158,11 @@ class Data:
         return digest.hexdigest()[:16]
 
 
+def spread_over(count: int) -> np.ndarray:
+    """Return the indices of at most `SPREAD` of so many examples, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, SPREAD).astype(np.int64))
+
+
 def _is_source(split: Any) -> bool:
     return hasattr(split, "rows") and hasattr(split, "__len__")
 
@@ -174,9 +174,9 @@ def _split(where: str, split: Any) -> dict[str, np.ndarray]:
       TypeError, ValueError: it is no such split.
     """
     if not isinstance(split, Mapping):
-        raise TypeError(
-            f"{where}: needs a dict of arrays, such as {{'x': x, 'y': y}}, got a {type(split).__name__}"
-        )
+        source = ", or a source with `len` and `rows(indices)`" if where == "data.train" else ""
+        got = f"got a {type(split).__name__}"
+        raise TypeError(f"{where}: needs a dict of arrays, such as {{'x': x, 'y': y}}{source}, {got}")
     arrays = {key: _array(f"{where}[{key!r}]", value) for key, value in split.items()}
     lengths = {key: len(array) for key, array in arrays.items()}
     if not lengths or min(lengths.values()) == 0 or len(set(lengths.values())) > 1:

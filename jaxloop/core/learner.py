@@ -9,12 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxloop.core import optimizer as optimizers
-from jaxloop.core import schedules
+from jaxloop.core.optimizer import Layout, norm_where_finite, scheduled, transformation
 from jaxloop.core.task import Hparams, Metrics, Task
 from jaxloop.sweep.optimizers import OWN
-
-SCHEDULED = ("learning_rate", "adam_learning_rate")
 
 
 class Update(NamedTuple):
@@ -115,9 +112,7 @@ def spread_over(params: Any, scalars: Any) -> Any:
     return jax.tree.map(lambda leaf, scalar: jnp.full(leaf.shape, scalar, leaf.dtype), params, scalars)
 
 
-def learner(
-    task: Task, optimizer: str, params: Any, layout: Callable[[Hparams], optimizers.Layout] | None = None
-) -> Learner:
+def learner(task: Task, optimizer: str, params: Any, layout: Callable[[Hparams], Layout] | None = None) -> Learner:
     """Return how a member of a task trains.
 
     Args:
@@ -140,7 +135,7 @@ class _ByGradient:
 
     task: Task
     minimized: LossFunction
-    layout: Callable[[Hparams], optimizers.Layout] | None
+    layout: Callable[[Hparams], Layout] | None
     eval_params: Callable[[Any, Any], Any] | None
 
     def init(self, key: jax.Array, hparams: Hparams) -> Any:
@@ -156,14 +151,14 @@ class _ByGradient:
 
         (value, (extra, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         tx, rate = self._transformation(hparams, step)
-        seen = {}
+        extra_args = {}
         if hparams["optimizer"] == OWN:
-            seen = {"value": value, "grad": grads, "value_fn": lambda params: loss(params)[0]}
-        updates, opt_state = tx.update(grads, state.opt_state, state.params, **seen)
+            extra_args = {"value": value, "grad": grads, "value_fn": lambda params: loss(params)[0]}
+        updates, opt_state = tx.update(grads, state.opt_state, state.params, **extra_args)
         if (multipliers := self.minimized.learning_rate_multipliers(state.params, hparams)) is not None:
             updates = jax.tree.map(jnp.multiply, updates, multipliers)
         params = optax.apply_updates(state.params, updates)
-        grad_norm = optimizers.norm_where_finite(grads, params)
+        grad_norm = norm_where_finite(grads, params)
         if self.layout is None:  # elementwise: computed again where kept, since to write it twice takes longer
             _, opt_state = tx.update(grads, *jax.lax.optimization_barrier((state.opt_state, state.params)))
         new = as_before(GradientState(params, opt_state, extra), state)
@@ -186,7 +181,7 @@ class _ByGradient:
             assert self.task.tx is not None, "checked with the sweep"
             return optax.with_extra_args_support(self.task.tx(hparams, step)), {}
         rates = scheduled(hparams, step)
-        tx = optimizers.optimizer({**hparams, **rates}, self.layout and self.layout(hparams))
+        tx = transformation(hparams, rates, self.layout and self.layout(hparams))
         return tx, {"learning_rate": rates["learning_rate"]}
 
 
@@ -212,35 +207,6 @@ def _by_own_update(task: Task) -> Learner:
     return Learner(init, update, params, lambda state: (), lambda params, extra, state, hparams: state)
 
 
-def scheduled(hparams: Hparams, step: jax.Array) -> dict[str, jax.Array]:
-    """Return the learning rates at a step, by the sweep's schedule."""
-    factor = schedules.schedule(step, hparams)
-    return {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
-
-
-def optimizer(hparams: Hparams, step: jax.Array) -> optax.GradientTransformationExtraArgs:
-    """Return the sweep's optimizer at a step, for tasks that take their own steps: `jaxloop.optimizer`.
-
-    Its hparams (`optimizer`, `learning_rate`, `schedule`, `weight_decay`, `clip`, ...) stay axes of the sweep.
-
-    Args:
-      hparams: as `update` gets them.
-      step: int32 steps taken; any, for `init`.
-    """
-
-    def built(params: Any) -> Any:
-        matrices = jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
-        hidden = jax.tree.map(lambda leaf: int(leaf.ndim == 2), params)
-        shapes = jax.tree.map(lambda leaf: optimizers.Shape(leaf.shape), params)
-        rates = scheduled(hparams, jnp.asarray(step))
-        return optimizers.optimizer({**hparams, **rates}, optimizers.Layout(matrices, hidden, shapes))
-
-    def update(updates: Any, state: Any, params: Any = None, **seen: Any) -> Any:
-        return built(updates if params is None else params).update(updates, state, params, **seen)
-
-    return optax.GradientTransformationExtraArgs(lambda params: built(params).init(params), update)
-
-
 def as_before(new: Any, old: Any) -> Any:
     """Return a state in the dtypes that it had before: a Python number has none of its own."""
     return jax.tree.map(lambda leaf, before: jnp.asarray(leaf, before.dtype), new, old)
@@ -251,45 +217,3 @@ def computed(params: Any, hparams: Hparams) -> Any:
     if hparams["precision"] == "float32":
         return params
     return jax.tree.map(lambda x: x.astype(hparams["precision"]), params)
-
-
-def is_key(leaf: Any) -> bool:
-    """Return whether an array holds typed PRNG keys."""
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def with_raw_keys(learner: Learner, state: Any) -> Learner:
-    """Return the learner with typed PRNG keys as numbers in its state, which can be saved.
-
-    Args:
-      state: as shapes, with typed keys.
-    """
-    if not any(map(is_key, jax.tree.leaves(state))):
-        return learner
-
-    def raw(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
-
-    def typed(tree: Any, like: Any = state) -> Any:
-        return jax.tree.map(
-            lambda leaf, was: jax.random.wrap_key_data(leaf, impl="threefry2x32") if is_key(was) else leaf,
-            tree,
-            like,
-        )
-
-    def update(state: Any, *rest: Any) -> Any:
-        new = learner.update(typed(state), *rest)
-        return new._replace(state=raw(new.state))
-
-    extra_shapes = jax.eval_shape(learner.extra, state)
-
-    def evaluated(params: Any, extra: Any, state: Any, hparams: Hparams) -> Any:
-        return learner.evaluated(params, typed(extra, extra_shapes), typed(state), hparams)
-
-    return Learner(
-        lambda key, hparams: raw(learner.init(key, hparams)),
-        update,
-        lambda state: raw(learner.params(typed(state))),
-        lambda state: raw(learner.extra(typed(state))),
-        evaluated,
-    )

@@ -14,14 +14,14 @@ from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.task import Hparams, Metrics, Task
 from jaxloop.sweep.sizes import Size
 
-# Beside the traced hparams, and no names of one: see `StreamLayout`.
-STREAM_ROW, STREAM_START = "stream row", "stream start"
+# Beside the traced hparams, and no names of one: see `FeedLayout`.
+FEED_ROW, FEED_START = "feed row", "feed start"
 
 
-class StreamLayout(NamedTuple):
+class FeedLayout(NamedTuple):
     """How a chunk's examples lie in the training data that are read from a source: rows of batches.
 
-    A member finds its batches in the row of its column `STREAM_ROW`; the first is that of step `STREAM_START`.
+    A member finds its batches in the row of its column `FEED_ROW`; the first is that of step `FEED_START`.
 
     steps: batches in a row.
     batch_size: examples in a batch, of which a member may use fewer.
@@ -82,7 +82,7 @@ def member(
     evaluation_batch: int,
     *,
     keeps_best: bool = False,
-    streamed: StreamLayout | None = None,
+    feed: FeedLayout | None = None,
 ) -> TrainingRun:
     """Return one member of a task.
 
@@ -94,9 +94,9 @@ def member(
       whole: all hparams as the task sees them, from the traced ones (`Bucket.hparams`).
       evaluation_batch: examples evaluated at a time.
       keeps_best: whether its state has room for the best parameters; see `chunk.remembering`.
-      streamed: where `data["train"]` is not all examples, but those of the next chunk, how they lie in it.
+      feed: where `data["train"]` is not all examples, but those of the next chunk, how they lie in it.
     """
-    one = _Member(task, learner, whole, evaluation_batch, keeps_best, streamed)
+    one = _Member(task, learner, whole, evaluation_batch, keeps_best, feed)
     return TrainingRun(*map(traced_once, (one.init, one.draw, one.step, one.validate, one.test)))
 
 
@@ -114,7 +114,7 @@ class _Member:
     whole: Callable[[Hparams], Hparams]
     evaluation_batch: int
     keeps_best: bool
-    streamed: StreamLayout | None
+    feed: FeedLayout | None
 
     def init(self, hparams: Hparams) -> Any:
         hparams = self.whole(hparams)
@@ -129,11 +129,11 @@ class _Member:
         key = jax.random.fold_in(stream_key(whole, KeyStream.LOSS), step)
         if "train" not in data:
             return Draw(jnp.zeros((0,), jnp.uint32), key)
-        if self.streamed is None:
+        if self.feed is None:
             return Draw(examples_of(whole, step, length(data["train"])), key)
         # the host has read the examples that are drawn: what is left is their place among those
-        batch = hparams[STREAM_ROW] * self.streamed.steps + step - hparams[STREAM_START]
-        place = batch * self.streamed.batch_size + jnp.arange(as_size(whole["batch_size"]).max)
+        batch = hparams[FEED_ROW] * self.feed.steps + step - hparams[FEED_START]
+        place = batch * self.feed.batch_size + jnp.arange(as_size(whole["batch_size"]).max)
         return Draw(place.astype(jnp.uint32), key)
 
     def step(self, hparams: Hparams, state: TrainState, draw: Any, data: Any) -> Any:
@@ -183,9 +183,8 @@ class _Member:
         batch = dict(data.get("shared", {}))
         if "train" in data:
             batch |= batches.take(data["train"], draw.examples)
-        batch_size = hparams["batch_size"]
-        if isinstance(batch_size, Size) and "train" in data:
-            batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
+            if isinstance(batch_size := hparams["batch_size"], Size):
+                batch["weight"] = (jnp.arange(batch_size.max) < batch_size.value).astype(jnp.float32)
         return batch
 
     def _evaluated(self, hparams: Hparams, state: Any) -> Any:

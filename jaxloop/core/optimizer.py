@@ -1,7 +1,7 @@
 """Optimizers whose every number may be traced: one program, many settings."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from jaxloop.core import schedules
 from jaxloop.core.task import Hparams
 from jaxloop.sweep.optimizers import DECAY_MASKS, OPTIMIZERS
 
+SCHEDULED = ("learning_rate", "adam_learning_rate")
 ROWS = 4  # that a long sum adds side by side before it adds along them
 
 
@@ -36,13 +38,15 @@ class Layout(NamedTuple):
     shapes: Any
 
 
-def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientTransformationExtraArgs:
+def transformation(
+    hparams: Hparams, rates: Mapping[str, Any], layout: Layout | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Return the optax chain of one member at one step: clipping if asked for, then the named optimizer.
 
-    Built anew inside each traced step, so that every number in `hparams` may be a tracer; the learning rate
-    is the schedule's value at this step.
+    Built anew inside each traced step, so that every number in `hparams` may be a tracer.
 
     Args:
+      rates: the learning rates at this step, as `scheduled` gives them.
       layout: of the parameters, where they are a tree; without it they may be any arrays.
 
     Raises:
@@ -58,13 +62,42 @@ def optimizer(hparams: Hparams, layout: Layout | None = None) -> optax.GradientT
     if name == "muon":
         if layout is None:
             raise ValueError("muon needs the layout of the parameters")
-        adam_rate = hparams.get("adam_learning_rate", hparams["learning_rate"])
-        tx = _muon(hparams["learning_rate"], adam_rate, layout, **arguments)
+        adam_rate = rates.get("adam_learning_rate", rates["learning_rate"])
+        tx = _muon(rates["learning_rate"], adam_rate, layout, **arguments)
     else:
-        tx = of_optax(name)(hparams["learning_rate"], **arguments)
+        tx = of_optax(name)(rates["learning_rate"], **arguments)
     if "clip" in hparams:
         tx = optax.chain(clip_by_global_norm(hparams["clip"]), tx)
     return optax.with_extra_args_support(tx)
+
+
+def scheduled(hparams: Hparams, step: jax.Array) -> dict[str, jax.Array]:
+    """Return the learning rates at a step, by the sweep's schedule."""
+    factor = schedules.schedule(step, hparams)
+    return {name: hparams[name] * factor for name in SCHEDULED if name in hparams}
+
+
+def optimizer(hparams: Hparams, step: jax.Array) -> optax.GradientTransformationExtraArgs:
+    """Return the sweep's optimizer at a step, for tasks that take their own steps: `jaxloop.optimizer`.
+
+    Its hparams (`optimizer`, `learning_rate`, `schedule`, `weight_decay`, `clip`, ...) stay axes of the sweep.
+
+    Args:
+      hparams: as `update` gets them.
+      step: int32 steps taken; any, for `init`.
+    """
+
+    def built(params: Any) -> Any:
+        matrices = jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+        hidden = jax.tree.map(lambda leaf: int(leaf.ndim == 2), params)
+        shapes = jax.tree.map(lambda leaf: Shape(leaf.shape), params)
+        rates = scheduled(hparams, jnp.asarray(step))
+        return transformation(hparams, rates, Layout(matrices, hidden, shapes))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+        return built(updates if params is None else params).update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(lambda params: built(params).init(params), update)
 
 
 def global_norm(tree: Any) -> jax.Array:

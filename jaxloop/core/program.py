@@ -85,7 +85,7 @@ class CompiledProgram:
       metrics: names of the measured values in a record.
       arrays: names of those that are arrays.
       memory_bytes: that a device needs, as the compiler planned it.
-      streamed_rows: of a source, for how many rows of a chunk's batches its data have room.
+      feed_rows: of a source, for how many rows of a chunk's batches its data have room.
       recompiled: `(rows) -> CompiledProgram`: the same with room for others.
     """
 
@@ -101,7 +101,7 @@ class CompiledProgram:
     metrics: list[str]
     arrays: list[str]
     memory_bytes: int
-    streamed_rows: int
+    feed_rows: int
     recompiled: Callable[[int], "CompiledProgram"]
 
     def place(self, tree: Any) -> Any:
@@ -187,19 +187,19 @@ def _compiled(
     mesh: Mesh,
     state: TrainState,
     counts: SlotCounts,
-    streamed_rows: int | None = None,
+    feed_rows: int | None = None,
 ) -> CompiledProgram:
     """Return the turn of so many slots as an executable.
 
     Args:
-      streamed_rows: of a source, if not as many as its members see different batches.
+      feed_rows: of a source, if not as many as its members see different batches.
 
     Raises:
       ResourceError: the compiler says that it cannot fit.
     """
-    if streamed_rows is None:
-        streamed_rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
-    data = data_shapes(sweep, task, bucket, streamed_rows)
+    if feed_rows is None:
+        feed_rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
+    data = data_shapes(sweep, task, bucket, feed_rows)
     arguments = _arguments(state, bucket, task, counts.capacity, mesh, data)
     turns = [_turn(sweep, task, part, state, mesh, data) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
@@ -231,13 +231,13 @@ def _compiled(
         + sizes.output_size_in_bytes
         - sizes.alias_size_in_bytes
         + sizes.temp_size_in_bytes,
-        streamed_rows=streamed_rows,
+        feed_rows=feed_rows,
         recompiled=lambda rows: _compiled(sweep, task, bucket, mesh, state, counts, rows),
     )
 
 
 def room(rows: int) -> int:
-    """Return for how many streamed rows to make room where some are needed: a few sizes serve all needs."""
+    """Return for how many rows of a feed to make room where some are needed: a few sizes serve all needs."""
     return 1 << (rows - 1).bit_length()
 
 

@@ -11,10 +11,11 @@ from jaxloop.core import padding
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import Program, chunked, remembering
 from jaxloop.core.finals import Final
-from jaxloop.core.learner import Learner, learner, with_raw_keys
-from jaxloop.core.member import STREAM_ROW, STREAM_START, StreamLayout, TrainingRun, as_size, member
+from jaxloop.core.learner import Learner, learner
+from jaxloop.core.member import FEED_ROW, FEED_START, FeedLayout, TrainingRun, as_size, member
 from jaxloop.core.optimizer import Layout, Shape
 from jaxloop.core.prng import threefry
+from jaxloop.core.raw_keys import with_raw_keys
 from jaxloop.core.task import Hparams, Task
 from jaxloop.sweep.optimizers import OWN, SHAPE_AWARE
 from jaxloop.sweep.sizes import Size
@@ -73,23 +74,29 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _first_row(task: Task) -> dict[str, np.ndarray]:
-    assert task.data.source is not None
-    return {name: np.asarray(array) for name, array in task.data.source.rows(np.zeros(1, np.int64)).items()}
+    source = task.data.source
+    assert source is not None, "asked for by those that have one"
+    rows = _once(task, "first row", lambda: source.rows(np.zeros(1, np.int64)))
+    return {name: np.asarray(array) for name, array in rows.items()}
 
 
-def stream_layout(sweep: Sweep, task: Task) -> StreamLayout | None:
+def feed_layout(sweep: Sweep, task: Task, bucket: Bucket) -> FeedLayout | None:
     """Return how a chunk's examples lie in what is read from a source; None for a task without one."""
     if task.data.source is None:
         return None
-    sizes = [member["batch_size"] for member in sweep.members] + sweep.space.get("batch_size", [])
-    return StreamLayout(sweep.document.run.evaluate_every, max(sizes))
+    return FeedLayout(sweep.document.run.evaluate_every, as_size(_batch_size(bucket)).max)
+
+
+def _batch_size(bucket: Bucket) -> int | Size:
+    """Return the batch size of a bucket's members; a `Size` has a weight for each example."""
+    return bucket.hparams(_scalars(bucket))["batch_size"]
 
 
 def data_shapes(sweep: Sweep, task: Task, bucket: Bucket, rows: int) -> dict[str, dict[str, Any]]:
     """Return the arrays that a bucket's program reads, as shapes.
 
     Args:
-      rows: of a source, how many rows of batches there is room for; see `StreamLayout`.
+      rows: of a source, how many rows of batches there is room for; see `FeedLayout`.
     """
 
     def shape(array: np.ndarray, examples: int) -> jax.ShapeDtypeStruct:
@@ -97,7 +104,7 @@ def data_shapes(sweep: Sweep, task: Task, bucket: Bucket, rows: int) -> dict[str
 
     found = resident(task, bucket)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)), found)
-    if layout := stream_layout(sweep, task):
+    if layout := feed_layout(sweep, task, bucket):
         examples = rows * layout.steps * layout.batch_size
         shapes["train"] = {name: shape(array, examples) for name, array in found["train"].items()}
     return shapes
@@ -110,15 +117,14 @@ def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
         own = array.shape[len(examples) :]
         return jax.ShapeDtypeStruct((*examples, *own), jax.dtypes.canonicalize_dtype(array.dtype))
 
-    batch_size = bucket.hparams(bucket.traced)["batch_size"]
-    size = as_size(batch_size)
+    batch_size = _batch_size(bucket)
     shapes = {name: shape(array) for name, array in task.data.shared.items()}
     if task.data.train is None:
         return shapes
     train = task.data.splits().get("train") or _first_row(task)
-    shapes |= {name: shape(array, size.max) for name, array in train.items()}
+    shapes |= {name: shape(array, as_size(batch_size).max) for name, array in train.items()}
     if isinstance(batch_size, Size):
-        shapes["weight"] = jax.ShapeDtypeStruct((size.max,), np.float32)
+        shapes["weight"] = jax.ShapeDtypeStruct((batch_size.max,), np.float32)
     return shapes
 
 
@@ -184,11 +190,11 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
 def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, dict[str, jax.ShapeDtypeStruct]]:
     """Return the program of one member, and its traced hparams as shapes."""
     batch, keeps_best = sweep.document.evaluate.batch_size, bool(sweep.document.checkpoint.best)
-    layout = stream_layout(sweep, task)
+    layout = feed_layout(sweep, task, bucket)
 
     def found() -> Any:
         trains = learner_of(task, bucket)
-        return member(task, trains, bucket.hparams, batch, keeps_best=keeps_best, streamed=layout)
+        return member(task, trains, bucket.hparams, batch, keeps_best=keeps_best, feed=layout)
 
     return _once(task, ("member", bucket.program, batch, keeps_best, layout), found), columns(task, bucket)
 
@@ -197,7 +203,7 @@ def columns(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     """Return what a slot's columns hold for one member's functions, as shapes: the traced hparams first."""
     own = _scalars(bucket)
     if task.data.source is not None:
-        own |= dict.fromkeys((STREAM_ROW, STREAM_START), jax.ShapeDtypeStruct((), np.int32))
+        own |= dict.fromkeys((FEED_ROW, FEED_START), jax.ShapeDtypeStruct((), np.int32))
     return own
 
 

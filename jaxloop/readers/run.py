@@ -150,7 +150,11 @@ class Run:
         return self.store.members()
 
     def curves(self, metric: str) -> np.ndarray:
-        """Return a metric's float32 values, (members, points); NaN where a member has none."""
+        """Return a metric's float32 values, (members, points); NaN where a member has none.
+
+        Raises:
+          NotFoundError: there is no such metric, or its values are arrays (`arrays`).
+        """
         return self.store.curves(metric)[1]
 
     def arrays(self, member: Member | int | str) -> dict[str, dict[int, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Where final parameters of retired members are, and what they are."""
 
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +24,10 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     member = store.members("number = ?", (number,))[0]
     if what not in ends_with(store.final_kinds, sweep.members[number]):
         raise NotFoundError(f"{run}: member {number} has no {MISSING[what]}")
+    if what in ("best", "best_state") and member.parent is None:  # a copy begins with the best of its parent
+        best = sweep.document.checkpoint.best
+        if not any(name == best and math.isfinite(value) for (name, _), value in store.points(number).items()):
+            raise NotFoundError(f"{run}: member {number} has no best parameters: its {best} was never finite")
     shapes = final_shapes(task, alone(sweep, number), best=what.startswith("best"))
     like = shapes["params" if what == "average" else what]
     own = own_folder(run, member, what)

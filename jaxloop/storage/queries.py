@@ -87,6 +87,8 @@ class Queries(Database):
     def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
         if metric not in self.metric_names():
+            if metric in self.array_names():
+                raise NotFoundError(f"metric {metric!r} has arrays for values, and no curve: see `run.arrays`")
             raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
         with self.snapshot():
             steps = self.steps().tolist()
@@ -98,6 +100,12 @@ class Queries(Database):
         for member, step, value in rows:
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
+
+    def array_names(self) -> list[str]:
+        """Return the names of the metrics whose values are arrays."""
+        return (
+            [name for (name,) in self._rows("select distinct metric from arrays")] if self._has("arrays") else []
+        )
 
     def arrays(self, number: int) -> dict[str, dict[int, np.ndarray]]:
         """Return a member's measured arrays, float32, by metric and step."""

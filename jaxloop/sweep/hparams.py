@@ -52,18 +52,18 @@ class Namespace:
       task: the task's own, with their defaults.
       models: its models' own, by the name that its hparam `model` takes; none if it has no such tables.
       optimizer: the one that it brings, and that a sweep uses which names none; None for the engine's default.
+      is_read: whether the task is known; if not, it may bring an optimizer.
     """
 
     task: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     optimizer: str | None = None
+    is_read: bool = True
 
     @property
     def tables(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
         """For an hparam that names something with hparams of its own: those, by that name."""
-        own: dict[str, Mapping[str, Any]] = {self.optimizer: {}} if self.optimizer else {}
-        if self is UNREAD:
-            own = {OWN: {}}
+        own: dict[str, Mapping[str, Any]] = {OWN: {}} if self.optimizer or not self.is_read else {}
         return {"optimizer": {**OPTIMIZERS, **own}, **({"model": self.models} if self.models else {})}
 
     @cached_property
@@ -116,7 +116,7 @@ class Namespace:
         return name in self.task and name not in {**CLASSIFIER, **LANGUAGE}
 
 
-UNREAD = Namespace()  # of a user's task whose file has not been read: it may bring an optimizer
+UNREAD = Namespace(is_read=False)  # of a user's task whose file has not been read
 
 
 def namespace(task: str, data: Mapping[str, Any]) -> Namespace:

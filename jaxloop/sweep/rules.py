@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from jaxloop.sweep import catalog, loop_rules
 from jaxloop.sweep.axes import Axis, extremes, length, single
 from jaxloop.sweep.hparams import UNREAD, Namespace, is_tunable, kind_of, namespace
+from jaxloop.sweep.optimizers import OWN
 from jaxloop.sweep.schema import (
     BudgetSection,
     CheckpointSection,
@@ -240,7 +241,8 @@ def _broken_data(document: Document, source_map: SourceMap) -> Iterator[str]:
 def _broken_value(name: str, value: Any, names: Namespace) -> str | None:
     """Return the rule that a value of an hparam breaks, if any."""
     if choices := names.choices(name):
-        return None if value in choices else not_one_of(value, choices)
+        brings = "; its task brings none as `tx`" if (name, value) == ("optimizer", OWN) else ""
+        return None if value in choices else not_one_of(value, choices) + brings
     return _out_of_bounds(value, plain(names.known[name]), names.bounds(name))
 
 

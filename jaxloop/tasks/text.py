@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop.core.data import Data, taken
+from jaxloop.core.data import Data, release, taken
 from jaxloop.core.task import Task
 from jaxloop.models.language import language_model
 from jaxloop.sweep.catalog import DATA
@@ -79,6 +79,7 @@ def _symbols(tokens: np.ndarray) -> np.ndarray:
     count = np.zeros(np.iinfo(tokens.dtype).max + 1, np.int64)
     for start in range(0, len(tokens), BLOCK):
         count += np.bincount(tokens[start : start + BLOCK], minlength=len(count))
+        release(tokens)
     return np.maximum(np.cumsum(count > 0) - 1, 0).astype(np.int32)
 
 

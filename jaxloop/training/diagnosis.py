@@ -10,10 +10,10 @@ from jax.experimental import checkify
 
 from jaxloop.core.bucket import alone
 from jaxloop.core.cautions import first_not_finite
-from jaxloop.core.learner import computed
+from jaxloop.core.learner import computed, loss_function
 from jaxloop.core.member import examples_of, length
 from jaxloop.core.prng import KeyStream, stream_key
-from jaxloop.core.shapes import resident
+from jaxloop.core.shapes import final_shapes, resident
 from jaxloop.core.task import Task
 from jaxloop.errors import NotFoundError, told
 from jaxloop.storage.final_parameters import final
@@ -42,9 +42,8 @@ def of_first(sweep: Sweep, task: Task, store: Store) -> str | None:
 
 
 def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterator[str]:
-    is_own = sweep.members[diverged.number]["optimizer"] == OWN
-    if task.loss is None or (is_own and task.eval_params):  # which exports others than it trains
-        yield f"its loss or parameters were not finite; a step of `{task.form}` is not repeated alone"
+    if reason := _unrepeatable(task, sweep.members[diverged.number]["optimizer"]):
+        yield f"its loss or parameters were not finite; {reason}"
         return
     bucket = alone(sweep, diverged.number)
     columns = bucket.columns(sweep.members[diverged.number])
@@ -66,11 +65,14 @@ def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterato
             at = f" at {place}" if place else ""
             yield f"training example {examples[row]} has {array[(row, *place)]} in {name!r}{at}"
 
-    trains = task.loss
+    minimized = loss_function(task)
+    extra: Any = ()
+    if jax.tree.leaves(final_shapes(task, bucket, best=False).get("state", ())):
+        extra = final(store.path.parent, sweep, task, store, diverged.number, "state")
 
     def loss(params: Any) -> Any:
         with jax.default_matmul_precision(hparams["matmul_precision"]):
-            return trains(computed(params, hparams), {**batch, **shared}, key, hparams)
+            return minimized.loss(computed(params, hparams), extra, {**batch, **shared}, key, step, hparams)
 
     value, grads = jax.jit(lambda params: (loss(params)[0], jax.grad(lambda p: loss(p)[0])(params)))(params)
     if not np.isfinite(value):
@@ -83,6 +85,15 @@ def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterato
     norm = float(np.sqrt(sum(np.sum(np.square(leaf, dtype=np.float64)) for _, leaf in leaves)))
     size = f"loss {float(value):.6g}, norm of the gradient {norm:.6g}"
     yield f"{size}: the update by {hparams['optimizer']} left the range of float32"
+
+
+def _unrepeatable(task: Task, optimizer: str) -> str | None:
+    """Return why a step cannot be repeated from what is kept of a member; None if it can."""
+    if task.update:
+        return "a step of `update` cannot be repeated from parameters alone"
+    if optimizer == OWN and task.eval_params:
+        return "with `eval_params`, the parameters that it trained are not kept"
+    return None
 
 
 def _origin(loss: Any, params: Any) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from jaxloop.core.data import Source
-from jaxloop.core.member import DRAWN_BY, STREAM_ROW, STREAM_START, examples_of
+from jaxloop.core.member import DRAWN_BY, FEED_ROW, FEED_START, examples_of
 from jaxloop.core.population import SHARED
 from jaxloop.core.program import CompiledProgram, room
-from jaxloop.core.shapes import data_shapes, stream_layout
+from jaxloop.core.shapes import data_shapes, feed_layout
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError, told
 from jaxloop.sweep.sweep import Sweep
@@ -72,7 +72,7 @@ class Feed:
             places[slot], starts[slot] = at[row], row.start
         after = {slot: Row(row.hparams, row.start + self._layout.steps) for slot, row in rows.items()}
         self._read(source, [row for slot, row in after.items() if row.start < columns["steps"][slot]])
-        return {STREAM_ROW: places, STREAM_START: starts}, {**self.resident, "train": train}
+        return {FEED_ROW: places, FEED_START: starts}, {**self.resident, "train": train}
 
     def close(self) -> None:
         """Stop reading; what is being read at the moment is waited for."""
@@ -81,12 +81,12 @@ class Feed:
 
     @cached_property
     def _layout(self) -> Any:
-        return stream_layout(self.sweep, self.task)
+        return feed_layout(self.sweep, self.task, self.program.bucket)
 
     @cached_property
     def _shapes(self) -> dict[str, Any]:
         """The arrays of the training split, as shapes; their first axis is another after more room was made."""
-        return data_shapes(self.sweep, self.task, self.program.bucket, self.program.streamed_rows)["train"]
+        return data_shapes(self.sweep, self.task, self.program.bucket, self.program.feed_rows)["train"]
 
     @cached_property
     def _reader(self) -> ThreadPoolExecutor:
@@ -148,7 +148,7 @@ class Feed:
 
     def _make_room(self, rows: int) -> None:
         """Compile the program anew where more rows are needed than it has room for."""
-        if rows > self.program.streamed_rows:
+        if rows > self.program.feed_rows:
             self.program = self.program.recompiled(room(rows))
 
     def _placed(self, read: list[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
@@ -156,7 +156,7 @@ class Feed:
         found = {}
         examples = self._layout.steps * self._layout.batch_size
         for name, shape in self._shapes.items():
-            whole = np.zeros((self.program.streamed_rows * examples, *shape.shape[1:]), shape.dtype)
+            whole = np.zeros((self.program.feed_rows * examples, *shape.shape[1:]), shape.dtype)
             for number, arrays in enumerate(read):
                 whole[number * examples : (number + 1) * examples] = arrays[name].astype(
                     shape.dtype, casting="same_kind"

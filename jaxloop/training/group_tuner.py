@@ -57,7 +57,7 @@ class Step:
         hparams = {name: np.array([row[name] for row in rows]) for name in bucket.traced}
         self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
         self.data = shared(task, bucket, mesh)
-        self.state = jax.device_put(_some(state, self.members), by_slot)
+        self.state = jax.device_put(jax.jit(jax.vmap(one.init))(hparams), by_slot)
         advance = jitted(spread(grouped(turn, group_size), mesh), mesh)
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
@@ -70,22 +70,6 @@ class Step:
         started = time.perf_counter()
         self.state, _ = jax.block_until_ready(self.advance(self.state))
         return self.members * self.length / (time.perf_counter() - started)
-
-
-def _some(state: Any, members: int) -> Any:
-    """Return a state to take steps from, of any values: small parameters, all else zero."""
-    generator = np.random.default_rng(0)
-
-    def small(leaf: Any) -> Any:
-        return generator.normal(0, 0.05, (members, *leaf.shape)).astype(leaf.dtype)
-
-    def zeros(leaf: Any) -> Any:
-        return np.zeros((members, *leaf.shape), leaf.dtype)
-
-    def values(path: Any, leaf: Any) -> Any:
-        return small(leaf) if jax.tree_util.keystr(path[:2]) == ".learner.params" else zeros(leaf)
-
-    return jax.tree_util.tree_map_with_path(values, state)
 
 
 def tuned(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:

@@ -16,7 +16,7 @@ from jaxloop.core.checks import check_sweep
 from jaxloop.core.program import SlotCounts, SlotLimits, compiled, distinct_batches, room, slot_counts
 from jaxloop.core.shapes import data_shapes, one_member, params_shapes, step_flops, working_set
 from jaxloop.core.task import Task
-from jaxloop.formatting import scaled
+from jaxloop.formatting import counted, scaled
 from jaxloop.sweep.hparams import KINDS
 from jaxloop.sweep.sizes import plain
 from jaxloop.sweep.sweep import Sweep
@@ -180,18 +180,21 @@ def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket) -> Plann
 def text(planned: Plan) -> str:
     """Return the plan for a person."""
     programs = planned.programs
-    lines = [f"{planned.members} members in {len(programs)} program(s) on {len(planned.devices)} device(s)"]
+    lines = [
+        f"{counted(planned.members, 'member')} in {counted(len(programs), 'program')} "
+        f"on {counted(len(planned.devices), 'device')}"
+    ]
     shared = set.intersection(*(set(program.static) for program in programs))
     own = sorted(name for name in shared if len({program.static[name] for program in programs}) > 1)
     for name, axis in planned.axes.items():
-        lines.append(f"  axis {name}: {axis.values} values, {axis.kind} ({axis.why})")
+        lines.append(f"  axis {name}: {counted(axis.values, 'value')}, {axis.kind} ({axis.why})")
     for program in programs:
         named = "".join(f" {name}={program.static[name]}" for name in own)
         padding = f", {program.padding:.0%} of the work is padding" if program.padding else ""
         about = "about " if program.compile_seconds is None else ""
         took = f", compiled in {program.compile_seconds} s" if program.compile_seconds is not None else ""
         lines.append(
-            f"  program{named}: {program.members} members on {program.capacity} slots, "
+            f"  program{named}: {counted(program.members, 'member')} on {counted(program.capacity, 'slot')}, "
             f"vmapped {program.group_size} at a time, {about}{scaled(program.memory_bytes_per_device)}B a device"
             f"{took}{padding}"
         )
@@ -199,7 +202,7 @@ def text(planned: Plan) -> str:
             sizes = " ".join(f"{name}={size}" for name, size in part.padded_to.items())
             padded = f" padded to {sizes} ({part.padding:.0%} of its work)" if sizes else ""
             lines.append(
-                f"    {part.members} members{padded}: {part.parameters:,} parameters each, "
+                f"    {counted(part.members, 'member')}{padded}: {counted(part.parameters, 'parameter')} each, "
                 f"{scaled(part.flops_per_member_step)}FLOP a member-step"
             )
     lines.append(f"  disk: at most about {scaled(planned.disk_bytes)}B at a time")

@@ -80,6 +80,10 @@ class Programs:
             self.compile_seconds += time.perf_counter() - started
         return self._compiled[index]
 
+    def keep(self, index: int, program: CompiledProgram) -> None:
+        """Keep a program that was compiled again, with room for more rows of batches."""
+        self._compiled[index] = program
+
     def halve(self, index: int) -> int | None:
         """Give a program half the slots; return how many, or None if the user chose them or there are too few."""
         program = self._compiled[index]

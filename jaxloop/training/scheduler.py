@@ -19,7 +19,7 @@ class Measured:
       steps: (K,) int64 steps that each has taken.
       metrics: by name, (K,) float32 values; NaN where nothing was measured.
       diverged: (K,) bool.
-      goes_on: (K,) bool, members that have steps left and have not diverged.
+      goes_on: (K,) bool, those that have not ended: they have steps left, are finite and not done.
       paused: members out of their slots, in order of their numbers.
       hparams: of all members of the run, by number; read-only.
     """

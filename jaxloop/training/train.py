@@ -187,6 +187,7 @@ class _Training:
             check_members(resumed, members.begun, f"{self.run}: turn {turn}")
         with closing(Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)) as stream:
             self._turns(stream, index)
+        self.programs.keep(index, stream.feed.program)
 
     def _turns(self, stream: Stream, index: int) -> None:
         """Turn a program until nobody is left in its slots, or a signal comes."""

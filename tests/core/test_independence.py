@@ -110,13 +110,13 @@ def test_an_operation_has_the_same_bits_in_every_lane_of_any_group(make, isa, in
 
 
 def test_vmap_alone_makes_one_product_of_all_members():
-    """The fault that `unmerged` cures; where products have tiles of AVX2, last bits then depend on the lane."""
+    """The fault that `unmerged` cures; on a CPU of AVX2 alone, last bits then depend on the lane."""
     differs = []
     for outputs in (10, 20, 50, 100):
         function, own = product(40, outputs)
         lanes = in_lanes(function, own, 2, ISAS[-1], apart=False)
         differs.append((lanes[0] != lanes[1]).any())
-    assert any(differs) or "avx2" not in CPU.read_text()
+    assert any(differs) or "avx2" not in CPU.read_text() or "avx512f" in CPU.read_text()
     apart = unmerged(function, jax.ShapeDtypeStruct(own.shape, own.dtype))
     both, each = (jax.jit(jax.vmap(one)).lower(np.stack([own] * 2)).as_text() for one in (function, apart))
     assert re.search(r"dot_general.*-> tensor<200x2x100xf32>", both)

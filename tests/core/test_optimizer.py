@@ -62,6 +62,10 @@ LAYOUT = optimizer.Layout(
 )
 
 
+def transformed(hparams):
+    return optimizer.transformation(hparams, hparams, LAYOUT)
+
+
 def three_updates(tx):
     state, params = tx.init(PARAMS), PARAMS
     for _ in range(3):
@@ -81,7 +85,7 @@ def test_traced_numbers_give_what_constants_give(name):
 
     @jax.jit
     def with_traced(given):
-        return three_updates(optimizer.optimizer({"optimizer": name, **other, **given}, LAYOUT))
+        return three_updates(transformed({"optimizer": name, **other, **given}))
 
     traced = with_traced(jax.tree.map(jnp.float32, {**numbers, "learning_rate": 0.3, "clip": 0.5}))
     for ours, theirs, before in zip(*map(jax.tree.leaves, (traced, expected, PARAMS)), strict=True):
@@ -104,7 +108,7 @@ def test_only_weights_decay_if_asked(name):
     for on in ("all", "weights"):
         hparams = {"optimizer": name, "learning_rate": 0.1, **OPTIMIZERS[name], "weight_decay_on": on}
         decays = {name: 0.5 for name in hparams if name.endswith("weight_decay")}
-        tx = optimizer.optimizer({**hparams, **decays}, LAYOUT)
+        tx = transformed({**hparams, **decays})
         updates, _ = tx.update(jax.tree.map(jnp.zeros_like, PARAMS), tx.init(PARAMS), PARAMS)
         decayed[on] = {name: bool(np.abs(update).max() > 0) for name, update in updates.items()}
     assert decayed == {

@@ -30,6 +30,7 @@ class MedianStopping:
         self.budgets = [hparams["steps"] for hparams in sweep.members]
         self.values: list[dict[int, float]] = [{} for _ in sweep.members]  # by step
         self.lost: set[int] = set()
+        self.finished: set[int] = set()
         for member in store.members():
             points = store.points(member.number)
             self.values[member.number] = {
@@ -39,6 +40,8 @@ class MedianStopping:
             }
             if member.status in (Status.DIVERGED, Status.STOPPED):
                 self.lost.add(member.number)
+            elif member.status == Status.FINISHED:
+                self.finished.add(member.number)
         self.judged = {config: max(self._means(config), default=0) for config in self.configs}  # up to which step
 
     def decide(self, measured: Measured) -> Decisions:
@@ -47,6 +50,8 @@ class MedianStopping:
             self.values[number].setdefault(int(measured.steps[at]), value)  # it may diverge in its next step
             if measured.diverged[at]:
                 self.lost.add(number)
+            elif not measured.goes_on[at]:
+                self.finished.add(number)
         means = {config: self._means(config) for config in self.configs}
         present = set(measured.members[measured.goes_on].tolist())
         stop: set[int] = set()
@@ -71,15 +76,23 @@ class MedianStopping:
         return len(averages) >= OTHERS and best < float(np.median(averages))
 
     def _means(self, config: str) -> dict[int, float]:
-        """Return a config's means by step, ascending; a member that is lost counts as such at all later steps."""
-        columns = [self.values[number] for number in self.configs[config]]
-        steps = sorted(set().union(*columns))
+        """Return a config's means by step, ascending.
+
+        At all later steps, a member that is lost counts as such, and one that has finished keeps its last value.
+        """
+        members = self.configs[config]
         found = {}
-        for step in steps:
-            row = [column.get(step) for column in columns]
-            if all(
-                value is not None or number in self.lost
-                for number, value in zip(self.configs[config], row, strict=True)
-            ):
-                found[step] = float(np.mean([WORST if value is None else value for value in row]))
+        for step in sorted(set().union(*(self.values[number] for number in members))):
+            row = [value for number in members if (value := self._value(number, step)) is not None]
+            if len(row) == len(members):
+                found[step] = float(np.mean(row))
         return found
+
+    def _value(self, number: int, step: int) -> float | None:
+        """Return what a member counts for at a step; None if it has not come as far."""
+        values = self.values[number]
+        if step in values:
+            return values[step]
+        if number in self.lost:
+            return WORST
+        return values[max(values)] if number in self.finished and values and max(values) < step else None
