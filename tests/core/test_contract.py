@@ -64,6 +64,18 @@ def test_a_whole_task_is_accepted(tmp_path):
         ),
         ('hparams["l2"], {', 'float(hparams["l2"]), {', ["`loss` needs the value of", 'kind = "static"']),
         ('hparams["l2"]', 'hparams["l1"]', ["`loss`: KeyError: l1 ", "own.py:11", "hparams:", "l2", "units"]),
+        ('(batch["x"] @ params["w"]) ** 2)}', 'batch["xs"])}', ["`metrics`: KeyError: xs", "of a batch: x;"]),
+        (
+            'hparams["l2"], {',
+            '(1.0 if params["w"].sum() > 0 else 0.0), {',
+            ["`loss` needs the value of an array in Python", "use jnp.where or jax.lax.cond;"],
+        ),
+        (
+            "loss(params, batch, key, hparams)",
+            "loss(params, batch, hparams)",
+            ["own.py:9", "`loss` needs to take (params, batch, key, hparams), takes (params, batch, hparams)"],
+        ),
+        ('{"w": jnp.zeros(3)}', '{"w": jnp.zeros(3), "name": "w"}', ["own.py:6", "returns a str in ['name']"]),
         (
             'batch["x"] @ params["w"]) ** 2)\n    return value',
             'batch["x"] @ params["w"][:2]) ** 2)\n    return value',

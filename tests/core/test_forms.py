@@ -18,7 +18,7 @@ import jaxloop
 from jaxloop import api
 from jaxloop.core import checks
 from jaxloop.core.data import Data, padded
-from jaxloop.errors import SweepError
+from jaxloop.errors import NotFoundError, SweepError
 from jaxloop.readers.verify import verify
 from jaxloop.training import replay
 
@@ -93,6 +93,25 @@ def test_the_best_parameters_are_those_of_the_best_point(tmp_path, mode):
         np.testing.assert_allclose(np.sum(run.params(member)["w"] ** 2), norms[member.number][-1], rtol=1e-6)
 
 
+def test_a_metric_that_was_never_finite_has_no_best_parameters(tmp_path):
+    sweep = changed(SWEEP, ("[checkpoint]\n", '[checkpoint]\nbest = "validation/norm"\n'))
+    task = changed(
+        COUNTER, ('{"norm": jnp.sum(w**2), "sq', '{"norm": jnp.where(hparams["rate"] > 1, jnp.nan, w[0]), "sq')
+    )
+    run = jaxloop.run(written(tmp_path, task, sweep), out=tmp_path / "run")
+    assert run.best(0)["w"].shape == (3,)
+    with pytest.raises(
+        NotFoundError, match="member 4 has no best parameters: its validation/norm was never finite"
+    ):
+        run.best(4)
+
+
+def test_the_curve_of_an_array_is_where_it_is(tmp_path):
+    run = jaxloop.run(written(tmp_path), out=tmp_path / "run")
+    with pytest.raises(NotFoundError, match=r"'validation/square' has arrays for values.*`run.arrays`"):
+        run.curves("validation/square")
+
+
 BROKEN = [
     ('"count": state["count"] + 1,', '"count": state["count"] + 1.0,', "state['count'] as int32[], which it got"),
     ('"key": own,', "", "`update` loses state['key']"),
@@ -133,7 +152,7 @@ def test_a_broken_rule_is_told_before_anything_compiles(tmp_path, text, by, says
         ('checkpoint.best="validation/nrom"', "did you mean `validation/norm`"),
         ('checkpoint.best="train/norm"', "cannot infer a direction for `train/norm`"),
         ('evaluate.metric="validation/square"', "needs a scalar, `validation/square` is an array of shape (3, 3)"),
-        ('hparams.optimizer="own"', "needs one of adabelief,"),
+        ('hparams.optimizer="own"', "got 'own'; its task brings none as `tx`"),
     ],
 )
 def test_what_a_sweep_cannot_ask_of_such_a_task_is_refused(tmp_path, override, says):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import line
 from helpers.grids import trained
 from helpers.stopping import Stopped, crash_at
 
@@ -78,6 +79,20 @@ def test_a_config_stops_below_the_median_of_the_others(grid, tmp_path):
             member = run.members[number]
             ended = (expected[rate], Status.STOPPED) if rate in expected else (90, Status.FINISHED)
             assert (member.step, member.status) == ended
+
+
+def test_a_member_that_is_done_counts_with_its_last_value(tmp_path):
+    """Of each config, the second seed ends after its first step; the first goes on to be judged."""
+    done = 'done=lambda params, hparams: hparams["seed"] == 1'
+    task = line.changed(line.LINE, ("split, split))", f"split, split), {done})"))
+    sweep = line.changed(
+        line.SWEEP, ("steps = 4", "steps = 20"), ("[0.1, 0.3]", "[1e-4, 1e-3, 0.1, 0.2, 0.3, 0.4]")
+    )
+    sweep += 'seed = { count = 2 }\n[population]\nscheduler = "median"\n'
+    run = jaxloop.run(line.written(tmp_path, task=task, sweep=sweep), out=tmp_path / "run")
+    ended = {(member.hparams["learning_rate"], member.hparams["seed"]): member.status for member in run.members}
+    assert {status for (_, seed), status in ended.items() if seed == 1} == {Status.FINISHED}
+    assert (ended[1e-4, 0], ended[0.3, 0]) == (Status.STOPPED, Status.FINISHED)
 
 
 @pytest.mark.slow
