@@ -28,9 +28,9 @@ class Checked(NamedTuple):
     """What a sweep that passed measures, and ranks by.
 
     measured: names of values, "validation/loss".
-    array_bytes: of the arrays that a member has measured at one point, in all.
     metric: of those, the one to rank by.
     mode: what is better, "max" or "min".
+    array_bytes: of the arrays that a member has measured at one point, in all.
     final_kinds: what every member ends with.
     ends_early: whether the task may end members before their last step.
     """

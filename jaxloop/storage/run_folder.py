@@ -84,7 +84,7 @@ def own_checkpoint(run: Path, name: str, tree: str) -> Path:
     Args:
       run: the run's folder.
       name: of the member's own folder.
-      tree: "params" or "average".
+      tree: its kind, one of `finals.Final`.
     """
     return member(run, name) / ("checkpoint" if tree == "params" else tree)
 

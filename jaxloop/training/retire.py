@@ -10,12 +10,12 @@ from jaxloop.core.bucket import alone
 from jaxloop.core.finals import Final
 from jaxloop.core.padding import cropped
 from jaxloop.core.program import CompiledProgram
-from jaxloop.core.shapes import final_shapes, params_shapes
+from jaxloop.core.shapes import final_shapes
 from jaxloop.core.task import Task
 from jaxloop.storage.snapshot import Finals
 from jaxloop.sweep.sweep import Sweep
 
-# Of final parameters: plain orbax restores one of a folder's members in 30 ms (benchmarks/LOG.md).
+# Of all kinds together: plain orbax restores one of a folder's members in 30 ms (benchmarks/LOG.md).
 FOLDER_BYTES = 16 << 20
 
 
@@ -39,7 +39,8 @@ def parts(
 
 
 def _bounded(sweep: Sweep, task: Task, members: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    shapes = params_shapes(task, alone(sweep, int(members[rows[0]])))
+    best = bool(sweep.document.checkpoint.best)
+    shapes = final_shapes(task, alone(sweep, int(members[rows[0]])), best=best)
     each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     most = max(1, FOLDER_BYTES // max(1, each))
     return (rows[start : start + most] for start in range(0, len(rows), most))

@@ -35,6 +35,7 @@ def test_each_member_ends_where_a_plain_loop_does(kind, tmp_path):
     overrides += [SMOOTH] if kind not in ("lbfgs", "own_optimizer") else []
     run = jaxloop.run(ROOT / "sweeps" / f"{kind}.toml", out=tmp_path / "run", overrides=tuple(overrides))
     assert {member.status for member in run.members} == {"finished"}
+    assert not [note for note in run.summary.notes if "twins" in note]
     swept, task = run.sweep_and_task
     for number in (0, len(run.members) - 1):
         state, _ = plain.trained(swept, task, number)
