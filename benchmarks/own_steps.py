@@ -31,7 +31,6 @@ from jaxloop.training import host
 
 ROOT = Path(__file__).parent.parent
 PPO = ROOT / "sweeps" / "ppo_cartpole.toml"
-EVERY = 61  # updates a chunk
 STREAMED = """
 [run]
 task = "{folder}/workloads/streamed.py:task"
@@ -55,18 +54,18 @@ def trained(swept: sweep.Sweep) -> dict:
     return {name: getattr(summary, name) for name in figures}
 
 
-def ppo(stopped: measure.Clock, steps: int) -> dict:
-    """The sweep as it ships, of so many updates."""
+def ppo(stopped: measure.Clock, steps: int, every: int) -> dict:
+    """The sweep as it ships, of so many updates, measured every so many."""
     time.perf_counter = stopped.running
     host.use_every_core()
-    swept, _ = api.read(PPO, (f"run.steps={steps}", f"run.evaluate_every={EVERY}"))
+    swept, _ = api.read(PPO, (f"run.steps={steps}", f"run.evaluate_every={every}"))
     return trained(swept)
 
 
-def bare_ppo(stopped: measure.Clock, steps: int) -> dict:
+def bare_ppo(stopped: measure.Clock, steps: int, every: int) -> dict:
     """The same agents by vmap over a scan of their updates."""
     host.use_every_core()
-    swept, task = api.read(PPO, (f"run.steps={steps}", f"run.evaluate_every={EVERY}"))
+    swept, task = api.read(PPO, (f"run.steps={steps}", f"run.evaluate_every={every}"))
     (bucket,) = undivided(swept)
     own_update = task.update
     assert own_update is not None
@@ -78,7 +77,7 @@ def bare_ppo(stopped: measure.Clock, steps: int) -> dict:
         def step(state: Any, number: Any) -> Any:
             return own_update(state, {}, jax.random.fold_in(key, number), number, hparams)
 
-        return jax.lax.scan(step, state, first + jnp.arange(EVERY))
+        return jax.lax.scan(step, state, first + jnp.arange(every))
 
     mesh, member = devices.member_mesh(), PartitionSpec("member")
     shard = partial(jax.shard_map, mesh=mesh, in_specs=(member, member, PartitionSpec()), out_specs=member)
@@ -89,7 +88,7 @@ def bare_ppo(stopped: measure.Clock, steps: int) -> dict:
     start = jax.vmap(lambda traced: task.init(jax.random.key(traced["seed"]), bucket.hparams(traced)))
     jax.block_until_ready(advance(traced, jax.device_put(start(traced), sharding), jnp.int32(0)))  # compiles
     state, began = jax.device_put(start(traced), sharding), stopped.running()
-    for first in range(0, steps, EVERY):
+    for first in range(0, steps, every):
         state, metrics = advance(traced, state, jnp.int32(first))
         jax.device_get(metrics)
     return {"member_steps_per_second": len(columns) * steps / (stopped.running() - began)}
@@ -141,7 +140,9 @@ def peak_of(path: str, steps: int, seeds: int) -> dict:
 def main() -> None:
     arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     quick = arguments.quick
-    rounds, updates, steps, seeds, rows = (1, 61, 200, 2, 1 << 16) if quick else (3, 183, 2000, 4, 26 << 20)
+    rounds, updates, steps, seeds, rows = (
+        (1, (4, 2), 200, 2, 1 << 16) if quick else (3, (183, 61), 2000, 4, 26 << 20)
+    )
     rates: dict[str, list[float]] = {"PPO / bare loop": [], "streamed / resident": []}
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small"
@@ -149,7 +150,7 @@ def main() -> None:
         path = str(written(small, 4000))
         streamed, resident = partial(of_file, stream=True), partial(of_file, stream=False)
         pairs = {
-            "PPO / bare loop": (ppo, bare_ppo, (updates,)),
+            "PPO / bare loop": (ppo, bare_ppo, updates),
             "streamed / resident": (streamed, resident, (path, steps, seeds)),
         }
         for _ in range(rounds):
