@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
-from jaxloop.core import unread
 from jaxloop.core.bucket import Bucket, undivided
 from jaxloop.core.data import spread_over
 from jaxloop.core.member import length
 from jaxloop.core.prng import threefry
 from jaxloop.core.raw_keys import is_key
-from jaxloop.core.shapes import batch_shapes, initial_shapes
+from jaxloop.core.shapes import batch_shapes, initial_shapes, measured_shapes, read_hparams
 from jaxloop.core.task import Task
 from jaxloop.errors import is_users
 from jaxloop.sweep import catalog
@@ -36,7 +35,7 @@ def cautions(sweep: Sweep, task: Task) -> list[str]:
     if sweep.document.run.task not in catalog.DATA:
         for bucket in undivided(sweep):
             found += _of_functions(sweep, task, bucket)
-        found += unread.unread_axes(sweep, task)
+        found += _unread_axes(sweep, task)
     return list(dict.fromkeys(found))
 
 
@@ -78,6 +77,18 @@ def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
             place = place or [start + int(row), *map(int, rest)]
             count += int(bad.sum())
     return (count, place) if count else None
+
+
+def _unread_axes(sweep: Sweep, task: Task) -> Iterator[str]:
+    """Find axes that neither the task's functions nor jaxloop's steps read, by tracing one member's program."""
+    unread = set(sweep.varied) - {"steps"}
+    for bucket in undivided(sweep):
+        if unread:
+            measured_shapes(sweep, task, bucket)
+            unread -= read_hparams(task, bucket)
+    reader = f"`{task.form}`" if task.update else "the task"
+    twins = "members that differ in it alone are twins"
+    yield from (f"the axis {name} is read neither by {reader} nor by jaxloop: {twins}" for name in sorted(unread))
 
 
 def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:

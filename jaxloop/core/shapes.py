@@ -13,6 +13,7 @@ from jaxloop.core.chunk import Program, chunked, remembering
 from jaxloop.core.finals import Final
 from jaxloop.core.learner import Learner, learner
 from jaxloop.core.member import FEED_ROW, FEED_START, FeedLayout, TrainingRun, as_size, member
+from jaxloop.core.noting import NotingHparams
 from jaxloop.core.optimizer import Layout, Shape
 from jaxloop.core.prng import threefry
 from jaxloop.core.raw_keys import with_raw_keys
@@ -193,10 +194,19 @@ def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, d
     layout = feed_layout(sweep, task, bucket)
 
     def found() -> Any:
-        trains = learner_of(task, bucket)
-        return member(task, trains, bucket.hparams, batch, keeps_best=keeps_best, feed=layout)
+        trains, read = learner_of(task, bucket), read_hparams(task, bucket)
+
+        def whole(traced: Any) -> NotingHparams:
+            return NotingHparams(bucket.hparams(traced), read)
+
+        return member(task, trains, whole, batch, keeps_best=keeps_best, feed=layout)
 
     return _once(task, ("member", bucket.program, batch, keeps_best, layout), found), columns(task, bucket)
+
+
+def read_hparams(task: Task, bucket: Bucket) -> set[str]:
+    """Return the names of the hparams that one member's functions have read, as far as they have been traced."""
+    return _once(task, ("read", bucket.program), set)
 
 
 def columns(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
@@ -241,7 +251,8 @@ def is_elementwise(task: Task, bucket: Bucket) -> bool:
 def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
     """Return the parameters' `Layout` as a function of a member's hparams, for optimizers of whole arrays."""
     shapes = params_shapes(task, bucket)
-    decay_mask, hidden = task.decay_mask(shapes, bucket.static), task.hidden(shapes, bucket.static)
+    static = NotingHparams(bucket.static, read_hparams(task, bucket))
+    decay_mask, hidden = task.decay_mask(shapes, static), task.hidden(shapes, static)
     extents = params_extents(task, bucket)
     return lambda hparams: Layout(
         decay_mask, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
