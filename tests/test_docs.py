@@ -10,20 +10,11 @@ from pathlib import Path
 import click
 import pytest
 from conftest import JAXLOOP, ROOT
+from helpers.pages import DOCS, README, blocks, commands
 
 from jaxloop.cli import cli
 
-DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-
-
-def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def commands(page):
-    lines = [line.split("#")[0].strip() for block in blocks(page, "sh") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("jaxloop ")]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
@@ -36,7 +27,7 @@ def test_every_command_parses(page):
         assert parsed.args == [], line  # nothing is left over
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, README], ids=lambda page: page.stem)
 def test_commands_and_options_named_in_the_text_exist(page):
     """Such as `jaxloop try RUN --set ...`: the command, and every option of it."""
     for name, rest in re.findall(r"`jaxloop ([a-z]+)([^`]*)`", page.read_text()):
@@ -71,6 +62,7 @@ def test_the_tour_runs_as_it_is_written(tmp_path):
         outputs[line] = done.stdout
     assert outputs["jaxloop plan mine/sweep.toml"].startswith("144 members")
     assert "largest difference 0" in outputs["jaxloop replay runs/first 7"]
+    assert "144 finished, 0 diverged" in outputs["jaxloop population mine/sweep.toml --out runs/first"]
     assert "36 configs are in both runs" in outputs["jaxloop compare runs/first runs/second"]
     assert "would delete" in outputs["jaxloop clean runs/first runs/second"]
     assert (tmp_path / "runs" / "first" / "finished").exists()
