@@ -17,7 +17,7 @@ from jaxloop.storage import facts, run_folder
 from jaxloop.sweep.suggest import nearest
 
 FORMAT, READABLE = 6, (2, 3, 4, 5, 6)
-TABLES = {  # that runs of earlier formats lack
+LATER_TABLES = {  # tables that runs of earlier formats lack
     # which members a scheduler paused or resumed, after which turn
     "pauses": "(member integer, turn integer, paused integer not null, primary key(member, turn)) without rowid",
     # which members joined after a turn; copies have a parent, and the steps that this had taken
@@ -79,7 +79,7 @@ class Database(facts.Facts):
     def _create(self) -> None:
         self.connection.executescript(
             f"""begin;
-            {"".join(f"create table {name}{columns};" for name, columns in TABLES.items())}
+            {"".join(f"create table {name}{columns};" for name, columns in LATER_TABLES.items())}
             create table facts(key text primary key, value text not null);
             create table members(number integer primary key, id text unique not null, config text not null,
               hparams text not null, folder text not null, status text not null, step integer not null,

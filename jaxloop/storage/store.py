@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop.storage import facts
-from jaxloop.storage.database import FORMAT, TABLES, quoted
+from jaxloop.storage.database import FORMAT, LATER_TABLES, quoted
 from jaxloop.storage.queries import Queries
 from jaxloop.storage.records import NewMember, Status
 
@@ -116,7 +116,7 @@ class Store(Queries):
     def upgrade(self) -> None:
         """Give a run the present format, within a transaction; earlier versions of jaxloop read it no more."""
         if self.format != FORMAT:
-            for name, columns in TABLES.items():
+            for name, columns in LATER_TABLES.items():
                 self.connection.execute(f"create table if not exists {name}{columns}")
             self.put(format=FORMAT)
 

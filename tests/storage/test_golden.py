@@ -15,7 +15,7 @@ from conftest import ROOT, TINY
 import jaxloop
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.readers.verify import verify
-from jaxloop.storage.database import FORMAT, TABLES
+from jaxloop.storage.database import FORMAT, LATER_TABLES
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 
@@ -56,7 +56,7 @@ def test_a_golden_run_goes_on(golden):
         assert resumed.summary.finished == 4
         assert resumed.store.format == FORMAT
         tables = {name for (name,) in resumed.store.connection.execute("select name from sqlite_master")}
-        assert tables >= TABLES.keys()
+        assert tables >= LATER_TABLES.keys()
         for metric, rows in expected["curves"].items():
             np.testing.assert_allclose(
                 resumed.curves(metric), np.array(rows, np.float32), rtol=1e-3, atol=1e-3, err_msg=metric

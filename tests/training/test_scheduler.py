@@ -7,17 +7,25 @@ import numpy as np
 import pytest
 from conftest import TINY
 from helpers.stopping import Stopped, crash_at
+from pydantic import ValidationError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxloop
 from jaxloop.readers.verify import verify
-from jaxloop.storage.database import FORMAT, TABLES
+from jaxloop.storage.database import FORMAT, LATER_TABLES
 from jaxloop.storage.ranking import ranked
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
+from jaxloop.sweep.schema import PopulationSection
 from jaxloop.training import replay
 from jaxloop.training.scheduler import Decisions, Join, Measured
+from jaxloop.training.schedulers import SCHEDULERS
+
+
+def test_a_sweep_may_name_each_scheduler():
+    with pytest.raises(ValidationError, match=f"needs one of {', '.join(SCHEDULERS)}, got 'none'"):
+        PopulationSection(scheduler="none")
 
 
 class PauseAt:
@@ -127,7 +135,7 @@ def test_a_run_of_an_earlier_format_can_pause(tmp_path, whole):
     with pytest.raises(Stopped):
         jaxloop.run(sweep.parse(TINY), out=folder, observe=crash_at(1))
     with Store(folder) as store:
-        for table in TABLES:
+        for table in LATER_TABLES:
             store.connection.execute(f"drop table {table}")
         store.put(format=3)
     resumed = jaxloop.resume(folder, scheduler=PauseAt(40, [0]))
