@@ -179,7 +179,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
 @sweep_folder
 @as_json
 def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
-    """Train one member alone and compare its curve with the recorded one; 0 even where they differ."""
+    """Train one member alone and compare its curves with the recorded ones; the exit code is 0 all the same."""
     from jaxloop import api
     from jaxloop.training.replay import train_alone
 
@@ -188,7 +188,7 @@ def replay(run: Path, member: str, folder: Path | None, as_json: bool) -> None:
     start_jax(run=run)
     found = train_alone(*loaded.sweep_and_task, loaded.store, number)
     text = (
-        "member {member}: trained alone for {steps} steps; of its measured values {points} are in both curves, "
+        "member {member}: trained alone for {steps} steps; {points} measured values are in both curves, "
         "{missing} in one only; largest difference {largest_difference:g}"
     )
     click.echo(strict_json(found) if as_json else text.format(**found))

@@ -60,6 +60,7 @@ def _meets(member: Member, condition: str, members: Sequence[Member]) -> bool:
     if type(wanted) is not type(value) and not (_is_number(wanted) and _is_number(value)):
         raise SweepError(
             f"--where: `{name}` is {value!r} in member {member.number}, and cannot be compared with {text!r}"
+            f"{'; give --where once for each condition' if ' and ' in text else ''}"
         )
     return OPERATORS[sign](value, wanted)
 

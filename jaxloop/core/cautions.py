@@ -18,7 +18,7 @@ from jaxloop.core.data import spread_over
 from jaxloop.core.member import length
 from jaxloop.core.prng import threefry
 from jaxloop.core.raw_keys import is_key
-from jaxloop.core.shapes import batch_shapes, initial_shapes, measured_shapes, read_hparams
+from jaxloop.core.shapes import batch_shapes, hparams_read, initial_shapes, measured_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import is_users
 from jaxloop.sweep import catalog
@@ -81,14 +81,14 @@ def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
 
 def _unread_axes(sweep: Sweep, task: Task) -> Iterator[str]:
     """Find axes that neither the task's functions nor jaxloop's steps read, by tracing one member's program."""
-    unread = set(sweep.varied) - {"steps"}
+    unread = set(sweep.varied)
     for bucket in undivided(sweep):
         if unread:
             measured_shapes(sweep, task, bucket)
-            unread -= read_hparams(task, bucket)
-    reader = f"`{task.form}`" if task.update else "the task"
-    twins = "members that differ in it alone are twins"
-    yield from (f"the axis {name} is read neither by {reader} nor by jaxloop: {twins}" for name in sorted(unread))
+            unread -= hparams_read(task, bucket)
+    for name in sorted(unread):
+        rule = "is read neither by the task's functions nor by jaxloop"
+        yield f"the axis {name} {rule}: members that differ in it alone are twins"
 
 
 def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:

@@ -21,6 +21,7 @@ from jaxloop.sweep.sweep import Sweep
 
 MOST_METRICS = 1000  # SQLite allows 2000 columns
 Split = Mapping[str, np.ndarray]
+RANKED_BY = ("validation/accuracy", "validation/loss")  # where the sweep does not say, the first that is measured
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -81,7 +82,7 @@ def _metric(sweep: Sweep, measured: Container[str]) -> str:
     """Return the metric to rank by: the sweep's, else accuracy where it is measured, else the loss."""
     if (metric := sweep.document.evaluate.metric) != "auto":
         return metric
-    return "validation/accuracy" if "validation/accuracy" in measured else "validation/loss"
+    return next((name for name in RANKED_BY if name in measured), RANKED_BY[-1])
 
 
 def _broken(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -143,7 +144,8 @@ def _unranked(
     elif metric not in measured:
         rule = unknown("metric", metric, measured)
         if sweep.document.evaluate.metric == "auto":
-            rule = f"needs to be given: no accuracy or loss of a split is measured, but {', '.join(measured)}"
+            others = f"choose one of {', '.join(measured)}"
+            rule = f"needs to be given: neither {' nor '.join(RANKED_BY)} is measured; {others}"
         yield ("evaluate", "metric"), rule
     elif direction(metric, sweep.document.evaluate.mode) is None:
         yield ("evaluate", "mode"), undirected(metric, "evaluate.mode")

@@ -107,7 +107,9 @@ class _Contract:
         form = "(scalar, (state, {metric: value}))"
         self._check_loss("stateful_loss", function, found, form)
         if not (isinstance(found[1], tuple) and len(found[1]) == 2):
-            self._break("stateful_loss", function, f"needs to return {form}, got {kind(found[1])} second")
+            self._break(
+                "stateful_loss", function, f"needs to return {form}, got {kind(found[1])} in the second place"
+            )
         self._check_same("stateful_loss", function, state, found[1][0])
         self._check_values("stateful_loss", function, found, arguments, lambda found: found[1][1])
 
@@ -130,7 +132,7 @@ class _Contract:
             optax.apply_updates(params, updates)
             return state, new
 
-        old, new = self._traced("tx", states, params)
+        old, new = traced("tx", states, self.bucket, self.example, params, written=own)
         self._check_same("tx", own, old, new)
 
     def _check_metrics(self, function: Callable, initial: Any) -> None:
@@ -162,8 +164,8 @@ class _Contract:
             # a number of Python's own takes the dtype that was there, if that can hold it
             takes = getattr(now, "weak_type", False) and jnp.result_type(was.dtype, now) == was.dtype
             if was.shape != now.shape or (was.dtype != now.dtype and not takes):
-                rule = f"needs to return {where} as {was.dtype}{list(was.shape)}, which it got"
-                self._break(name, function, f"{rule}; got {now.dtype}{list(now.shape)}")
+                rule = f"needs to return {where} as it was, {was.dtype}{list(was.shape)}"
+                self._break(name, function, f"{rule}, and returns {now.dtype}{list(now.shape)}")
         if jax.tree.structure(old) != jax.tree.structure(new):
             kinds = f"{jax.tree.structure(old)}; got {jax.tree.structure(new)}"
             self._break(name, function, f"needs to return a state of the same structure, {kinds}")
@@ -187,7 +189,7 @@ class _Contract:
             self._break(name, function, f"needs to give metrics as {{metric: value}}, got {kind(metrics)}")
         for metric, leaf in metrics.items():
             dtype = getattr(leaf, "dtype", None)
-            if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)):
+            if dtype is None or not any(jnp.issubdtype(dtype, number) for number in (jnp.number, jnp.bool_)):
                 self._break(name, function, f"needs metrics that are numbers, `{metric}` is {kind(leaf)}")
         if "batch" not in TAKES[name] or all(leaf.shape == () for leaf in metrics.values()):
             return

@@ -7,7 +7,7 @@ import jax
 
 
 class NotingHparams(dict):
-    """Hparams that note which of them are read, in `read`; a copy of them reads all."""
+    """Hparams that note which of them are read, in `read`; copying, merging or iterating counts as reading all."""
 
     def __init__(self, hparams: Mapping[str, Any], read: set[str]) -> None:
         super().__init__(hparams)
@@ -20,6 +20,14 @@ class NotingHparams(dict):
     def get(self, name: str, default: Any = None) -> Any:
         self.read.add(name)
         return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.read.add(name)
+        return super().pop(name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().setdefault(name, default)
 
     def __contains__(self, name: object) -> bool:
         self.read.add(str(name))

@@ -53,7 +53,7 @@ def transformation(
       ValueError: what the hparams ask for needs a layout, or the optimizer decays all parameters.
     """
     name, arguments = hparams["optimizer"], {key: hparams[key] for key in OPTIMIZERS[hparams["optimizer"]]}
-    if hparams.get("weight_decay_on", "all") == "weights" and "weight_decay" in arguments:
+    if "weight_decay" in arguments and hparams.get("weight_decay_on", "all") == "weights":
         if name not in DECAY_MASKS:
             raise ValueError(f"{name} decays all parameters: weight_decay_on cannot be 'weights'")
         if layout is None:

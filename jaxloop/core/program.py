@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, Bucket
+from jaxloop.core.chunk import Program
 from jaxloop.core.learner import Learner
 from jaxloop.core.member import DRAWN_BY, TrainState
 from jaxloop.core.population import (
@@ -32,6 +33,7 @@ from jaxloop.core.population import (
 from jaxloop.core.shapes import (
     columns,
     data_shapes,
+    feed_layout,
     in_chunks,
     is_elementwise,
     learner_of,
@@ -201,7 +203,8 @@ def _compiled(
         feed_rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
     data = data_shapes(sweep, task, bucket, feed_rows)
     arguments = _arguments(state, bucket, task, counts.capacity, mesh, data)
-    turns = [_turn(sweep, task, part, state, mesh, data) for part in bucket.size_classes]
+    layout = feed_layout(sweep, task, bucket)
+    turns = [_turn(in_chunks(sweep, task, part, layout), state, mesh, data) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
     turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
     lowered = turn.lower(*arguments)
@@ -247,9 +250,13 @@ def distinct_batches(sweep: Sweep, bucket: Bucket) -> int:
     return len({tuple(member.get(name) for name in DRAWN_BY) for member in members})
 
 
-def _turn(sweep: Sweep, task: Task, size_class: Bucket, largest: TrainState, mesh: Mesh, data: Any) -> Advance:
-    """Return one turn of a group of one size class, in slots that hold the `largest` state."""
-    program, hparams = in_chunks(sweep, task, size_class)
+def _turn(size_class: tuple[Program, Any], largest: TrainState, mesh: Mesh, data: Any) -> Advance:
+    """Return one turn of a group of one size class, in slots that hold the `largest` state.
+
+    Args:
+      size_class: a member's program, and its traced hparams as shapes.
+    """
+    program, hparams = size_class
     own = jax.eval_shape(program.init, hparams)
     if own != largest:
         program = fitted(program, own, largest)

@@ -76,13 +76,17 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
 
 def _first_row(task: Task) -> dict[str, np.ndarray]:
     source = task.data.source
-    assert source is not None, "asked for by those that have one"
+    assert source is not None, "callers have checked that there is one"
     rows = _once(task, "first row", lambda: source.rows(np.zeros(1, np.int64)))
     return {name: np.asarray(array) for name, array in rows.items()}
 
 
 def feed_layout(sweep: Sweep, task: Task, bucket: Bucket) -> FeedLayout | None:
-    """Return how a chunk's examples lie in what is read from a source; None for a task without one."""
+    """Return how a chunk's examples lie in what is read from a source; None for a task without one.
+
+    Args:
+      bucket: the whole program's, whose size classes all read the same rows.
+    """
     if task.data.source is None:
         return None
     return FeedLayout(sweep.document.run.evaluate_every, as_size(_batch_size(bucket)).max)
@@ -188,13 +192,19 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
     return float(_once(task, ("costs", bucket.program), costs).get(what, 0.0))
 
 
-def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, dict[str, jax.ShapeDtypeStruct]]:
-    """Return the program of one member, and its traced hparams as shapes."""
+def one_member(
+    sweep: Sweep, task: Task, bucket: Bucket, layout: FeedLayout | None = None
+) -> tuple[TrainingRun, dict[str, jax.ShapeDtypeStruct]]:
+    """Return the program of one member, and its traced hparams as shapes.
+
+    Args:
+      layout: of the data of a feed, if not of one for this bucket alone.
+    """
     batch, keeps_best = sweep.document.evaluate.batch_size, bool(sweep.document.checkpoint.best)
-    layout = feed_layout(sweep, task, bucket)
+    layout = layout or feed_layout(sweep, task, bucket)
 
     def found() -> Any:
-        trains, read = learner_of(task, bucket), read_hparams(task, bucket)
+        trains, read = learner_of(task, bucket), hparams_read(task, bucket)
 
         def whole(traced: Any) -> NotingHparams:
             return NotingHparams(bucket.hparams(traced), read)
@@ -204,7 +214,7 @@ def one_member(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[TrainingRun, d
     return _once(task, ("member", bucket.program, batch, keeps_best, layout), found), columns(task, bucket)
 
 
-def read_hparams(task: Task, bucket: Bucket) -> set[str]:
+def hparams_read(task: Task, bucket: Bucket) -> set[str]:
     """Return the names of the hparams that one member's functions have read, as far as they have been traced."""
     return _once(task, ("read", bucket.program), set)
 
@@ -217,9 +227,15 @@ def columns(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     return own
 
 
-def in_chunks(sweep: Sweep, task: Task, bucket: Bucket) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
-    """Return one member in chunks from one evaluation to the next, and its traced hparams as shapes."""
-    one, hparams = one_member(sweep, task, bucket)
+def in_chunks(
+    sweep: Sweep, task: Task, bucket: Bucket, layout: FeedLayout | None
+) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
+    """Return one member in chunks from one evaluation to the next, and its traced hparams as shapes.
+
+    Args:
+      layout: of the data of a feed.
+    """
+    one, hparams = one_member(sweep, task, bucket, layout)
     program, metric = chunked(one, sweep.document.run.evaluate_every), sweep.document.checkpoint.best
     if metric:
         mode = sweep.document.mode_of(metric)
@@ -251,7 +267,7 @@ def is_elementwise(task: Task, bucket: Bucket) -> bool:
 def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
     """Return the parameters' `Layout` as a function of a member's hparams, for optimizers of whole arrays."""
     shapes = params_shapes(task, bucket)
-    static = NotingHparams(bucket.static, read_hparams(task, bucket))
+    static = NotingHparams(bucket.static, hparams_read(task, bucket))
     decay_mask, hidden = task.decay_mask(shapes, static), task.hidden(shapes, static)
     extents = params_extents(task, bucket)
     return lambda hparams: Layout(

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from jaxloop.core.bucket import Bucket
+from jaxloop.core.noting import NotingHparams
 from jaxloop.errors import told
 
 TAKES = {  # what each function of a task takes
@@ -20,6 +21,9 @@ TAKES = {  # what each function of a task takes
     "done": ("what init gives", "hparams"),
     "tx": ("hparams", "step"),
     "eval_params": ("opt_state", "params"),
+    "learning_rate_multipliers": ("params", "hparams"),
+    "decay_mask": ("params", "hparams"),
+    "hidden": ("params", "hparams"),
 }
 BRANCHES = (  # what JAX raises where Python needs a value that is only known when the program runs
     jax.errors.ConcretizationTypeError,
@@ -49,24 +53,32 @@ def check_arguments(name: str, function: Callable) -> None:
         raise BrokenError(f"{place(function)}`{name}` {takes}") from error
 
 
-def traced(name: str, function: Callable, bucket: Bucket, example: dict[str, Any], *args: Any) -> Any:
+def traced(
+    name: str,
+    function: Callable,
+    bucket: Bucket,
+    example: dict[str, Any],
+    *args: Any,
+    written: Callable | None = None,
+) -> Any:
     """Return the shapes of what a function returns; its hparams come last, if it takes them.
 
     Args:
       example: one member's traced hparams, as values.
+      written: what the user wrote, if `function` only calls it.
 
     Raises:
       BrokenError: it cannot be traced.
     """
 
-    def call(traced: Any, *args: Any) -> Any:
-        hparams = [bucket.hparams(traced)] if "hparams" in TAKES[name] else []
+    def call(values: Any, *args: Any) -> Any:
+        hparams = [NotingHparams(bucket.hparams(values), set())] if "hparams" in TAKES[name] else []
         found = function(*args, *hparams)
         for path, leaf in jax.tree_util.tree_flatten_with_path(found)[0]:
             if not (hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)):
                 where = jax.tree_util.keystr(path)
                 rule = f"returns a {type(leaf).__name__}{where and f' in {where}'}: needs arrays and numbers"
-                raise BrokenError(f"{place(function)}`{name}` {rule}")
+                raise BrokenError(f"{place(written or function)}`{name}` {rule}")
         return found
 
     try:
@@ -83,8 +95,9 @@ def traced(name: str, function: Callable, bucket: Bucket, example: dict[str, Any
         raise BrokenError(f"{rule}: {hint}; {told(error)}") from error
     except KeyError as error:
         known = [f"a member's hparams: {', '.join(sorted(bucket.hparams(example)))}"]
-        if "batch" in TAKES[name] and (batch := args[TAKES[name].index("batch")]):
-            known.insert(0, f"the arrays of a batch: {', '.join(batch)}")
+        if "batch" in TAKES[name]:
+            batch = args[TAKES[name].index("batch")]
+            known.insert(0, f"the arrays of a batch: {', '.join(batch) or 'none, since the task has no data'}")
         raise BrokenError(f"`{name}`: {told(error)}; {'; '.join(known)}") from error
     except Exception as error:  # whatever the user's code raises
         raise BrokenError(f"`{name}`: {told(error)}") from error

@@ -12,6 +12,7 @@ from jaxloop.core.finals import Final
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
 from jaxloop.storage import final_parameters, run_folder
+from jaxloop.storage.ranking import RankedConfig, ranked
 from jaxloop.storage.records import Member
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
@@ -64,8 +65,19 @@ class Run:
           NotFoundError: this process has not trained it.
         """
         if self._summary is None:
-            raise NotFoundError(f"{self.path}: was loaded, and only the process that trains a run has its summary")
+            instead = "see run.ranking, run.notes and run.members"
+            raise NotFoundError(f"{self.path}: only the process that trained a run has its summary: {instead}")
         return self._summary
+
+    @property
+    def ranking(self) -> list[RankedConfig]:
+        """All configs, best first by the last value of the ranked metric, with means over their seeds."""
+        return ranked(self.store)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the results should know, such as likely mistakes of the task."""
+        return self.store.notes
 
     @cached_property
     def sweep_and_task(self) -> tuple[Sweep, Task]:
@@ -217,10 +229,17 @@ class Run:
         return self.final(member, "best_state")
 
     def final(self, member: Member | int | str, what: Final) -> Any:
-        """Return what a retired member ended with, of one kind, as host arrays in the task's own structure."""
+        """Return what a retired member ended with, of one kind, as host arrays in the task's own structure.
+
+        Raises:
+          NotFoundError: it has not ended, this was not kept, or its metric of `checkpoint.best` was never finite.
+        """
         prepare()  # JAX starts with this, and a run that this process trains next wants all cores
         number = member.number if isinstance(member, Member) else self.store.member(str(member)).number
-        return final_parameters.final(self.path, *self.sweep_and_task, self.store, number, what)
+        found = final_parameters.final(self.path, *self.sweep_and_task, self.store, number, what)
+        if what in ("best", "best_state"):
+            final_parameters.check_best(self.path, self.sweep_and_task[0], self.store, number)
+        return found
 
 
 def load(path: str | Path, *, folder: str | Path | None = None) -> Run:

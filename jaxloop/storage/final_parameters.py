@@ -24,10 +24,6 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     member = store.members("number = ?", (number,))[0]
     if what not in ends_with(store.final_kinds, sweep.members[number]):
         raise NotFoundError(f"{run}: member {number} has no {MISSING[what]}")
-    if what in ("best", "best_state") and member.parent is None:  # a copy begins with the best of its parent
-        best = sweep.document.checkpoint.best
-        if not any(name == best and math.isfinite(value) for (name, _), value in store.points(number).items()):
-            raise NotFoundError(f"{run}: member {number} has no best parameters: its {best} was never finite")
     shapes = final_shapes(task, alone(sweep, number), best=what.startswith("best"))
     like = shapes["params" if what == "average" else what]
     own = own_folder(run, member, what)
@@ -40,6 +36,18 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     if own.exists():
         return checkpoints.restore_one(own, like)
     raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
+
+
+def check_best(run: Path, sweep: Sweep, store: Store, number: int) -> None:
+    """Make sure that a member's metric of `checkpoint.best` was ever finite.
+
+    Raises:
+      NotFoundError: it was not: what is kept as best are the initial parameters.
+    """
+    (member,), best = store.members("number = ?", (number,)), sweep.document.checkpoint.best
+    values = [value for (name, _), value in store.points(number).items() if name == best]
+    if member.parent is None and not any(map(math.isfinite, values)):  # a copy begins with the best of its parent
+        raise NotFoundError(f"{run}: member {number} has no best parameters: its {best} was never finite")
 
 
 def own_folders(run: Path, member: Member) -> list[Path]:

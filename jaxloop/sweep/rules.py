@@ -241,7 +241,7 @@ def _broken_data(document: Document, source_map: SourceMap) -> Iterator[str]:
 def _broken_value(name: str, value: Any, names: Namespace) -> str | None:
     """Return the rule that a value of an hparam breaks, if any."""
     if choices := names.choices(name):
-        brings = "; its task brings none as `tx`" if (name, value) == ("optimizer", OWN) else ""
+        brings = "; 'own' needs a task with a `tx`" if (name, value) == ("optimizer", OWN) else ""
         return None if value in choices else not_one_of(value, choices) + brings
     return _out_of_bounds(value, plain(names.known[name]), names.bounds(name))
 

@@ -13,7 +13,7 @@ from jaxloop.core.cautions import first_not_finite
 from jaxloop.core.learner import computed, loss_function
 from jaxloop.core.member import examples_of, length
 from jaxloop.core.prng import KeyStream, stream_key
-from jaxloop.core.shapes import final_shapes, resident
+from jaxloop.core.shapes import initial_shapes, resident
 from jaxloop.core.task import Task
 from jaxloop.errors import NotFoundError, told
 from jaxloop.storage.final_parameters import final
@@ -66,8 +66,8 @@ def _causes(sweep: Sweep, task: Task, store: Store, diverged: Member) -> Iterato
             yield f"training example {examples[row]} has {array[(row, *place)]} in {name!r}{at}"
 
     minimized = loss_function(task)
-    extra: Any = ()
-    if jax.tree.leaves(final_shapes(task, bucket, best=False).get("state", ())):
+    extra = initial_shapes(task, bucket)[1] if task.stateful_loss else ()
+    if jax.tree.leaves(extra):
         extra = final(store.path.parent, sweep, task, store, diverged.number, "state")
 
     def loss(params: Any) -> Any:

@@ -57,7 +57,6 @@ class Feed:
         source = self.task.data.source
         if source is None:
             return {}, self.resident
-        _ = self._shapes  # read here, before the reader begins: a source need not be safe for two threads
         rows = {slot: self._row(columns, slot, int(steps[slot])) for slot in seated.tolist()}
         distinct = list(dict.fromkeys(rows.values()))
         for row in self.coming.keys() - set(distinct):  # of members that have left

@@ -57,7 +57,7 @@ class Step:
         hparams = {name: np.array([row[name] for row in rows]) for name in bucket.traced}
         self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
         self.data = shared(task, bucket, mesh)
-        self.state = jax.device_put(jax.jit(jax.vmap(one.init))(hparams), by_slot)
+        self.state = jax.device_put(jax.jit(program.init)(self.hparams), by_slot)
         advance = jitted(spread(grouped(turn, group_size), mesh), mesh)
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()

@@ -54,7 +54,7 @@ def train_alone(sweep: Sweep, task: Task, store: Store, number: int) -> dict[str
         mine = {name: values[seat] for name, values in jax.device_get(record).items()}
         step, fresh = int(mine["step"]), nobody
         slots.steps[seat] = step
-        if step > start:
+        if step > start or not step:  # one that diverged at once was measured as it began
             names = (*program.metrics, *program.arrays)
             curves |= {(name, step): mine[name] for name in names if not np.isnan(mine[name]).all()}
         if mine["diverged"] or mine["done"] or step >= last:

@@ -21,7 +21,7 @@ class Turn:
       own: (K,) bool, those that this process trained.
       steps: (K,) int64 steps that each has taken.
       taken: steps of all in this turn.
-      given_up: steps that members which ended in it before their last will not take.
+      given_up: steps left untaken by members that ended early in it.
       metrics: by name, (K,) float32 values.
       arrays: by name, (K, ...) float32 values of those that are arrays.
       leavers: those that ended in it, and how; some may have been paused before.

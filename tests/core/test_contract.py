@@ -16,7 +16,7 @@ l2 = { values = [0.0, 0.1] }
 TASK = """
 import jax.numpy as jnp
 import numpy as np
-import jaxloop
+import jaxloop, optax
 
 def init(key, hparams):
     return {"w": jnp.zeros(3)}
@@ -27,6 +27,9 @@ def loss(params, batch, key, hparams):
 
 def metrics(params, batch, hparams):
     return {"mse": jnp.mean((batch["x"] @ params["w"]) ** 2)}
+
+def tx(hparams, step):
+    return optax.GradientTransformation(lambda params: "s", lambda updates, state, params: (updates, state))
 
 rows = {"x": np.ones((200, 3), np.float32)}
 data = jaxloop.Data(train=rows, validation=rows, test=rows)
@@ -75,6 +78,16 @@ def test_a_whole_task_is_accepted(tmp_path):
             "loss(params, batch, hparams)",
             ["own.py:9", "`loss` needs to take (params, batch, key, hparams), takes (params, batch, hparams)"],
         ),
+        (
+            "data, hparams=",
+            "data, learning_rate_multipliers=lambda params: None, hparams=",
+            ["`learning_rate_multipliers` needs to take (params, hparams), takes (params)"],
+        ),
+        (
+            "data, hparams=",
+            "data, tx=tx, hparams=",
+            ["own.py:16", "`tx` returns a str in [0]"],
+        ),
         ('{"w": jnp.zeros(3)}', '{"w": jnp.zeros(3), "name": "w"}', ["own.py:6", "returns a str in ['name']"]),
         (
             'batch["x"] @ params["w"]) ** 2)\n    return value',
@@ -83,8 +96,8 @@ def test_a_whole_task_is_accepted(tmp_path):
         ),
         ("task = jaxloop.Task(", "tsak = jaxloop.Task(", ["sweep.toml:3: run.task", "no `task`", "mean `tsak`?"]),
         ('"l2": 0.0,', '"learning_rate": 0.0,', ["declares learning_rate", "the engine's own"]),
-        ("test=rows", "test={}", ["own.py:17", "data.test: arrays need one common"]),
-        ("import jaxloop\n", "import jaxloop\n)", ["own.py:5", "SyntaxError"]),
+        ("test=rows", "test={}", ["own.py:20", "data.test: arrays need one common"]),
+        ("import jaxloop, optax\n", "import jaxloop\n)", ["own.py:5", "SyntaxError"]),
     ],
 )
 def test_a_broken_rule_names_the_function_and_the_place(tmp_path, text, by, says):

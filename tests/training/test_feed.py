@@ -9,6 +9,7 @@ from helpers import stopping
 from helpers.on_disk import TASK, written
 
 import jaxloop
+from jaxloop.core import size_classes
 from jaxloop.core.data import Data, FromDisk
 from jaxloop.errors import ResourceError
 from jaxloop.tasks import text
@@ -31,6 +32,25 @@ def test_streamed_examples_give_the_bits_of_resident_ones(sweep, tmp_path):
         np.testing.assert_array_equal(streamed.curves(metric), resident.curves(metric))
     again = replay.train_alone(*streamed.sweep_and_task, streamed.store, 23)
     assert (again["largest_difference"], again["missing"]) == (0.0, 0)
+
+
+@pytest.mark.slow
+def test_size_classes_of_a_batch_read_the_same_rows(sweep, tmp_path, monkeypatch):
+    """Two classes of one program: the batches of the smaller lie as far apart as those of the larger."""
+    monkeypatch.setattr(size_classes, "COMPILE_SECONDS", 0.0)
+    padded = TASK.replace("metrics, data)", 'metrics, data, hparams={"batch_size": jaxloop.size(8)})')
+    weighed = padded.replace("jnp.mean((jnp.tanh", "jnp.average((jnp.tanh").replace(
+        '- batch["y"]) ** 2)', '- batch["y"]) ** 2, weights=batch.get("weight"))'
+    )
+    (tmp_path / "streamed.py").write_text(weighed)
+    sweep.write_text(sweep.read_text().replace("batch_size = 32\n", ""))
+    runs = []
+    for stream in ("true", "false"):
+        overrides = ("axes.batch_size.values=[4, 32]", f"data.stream={stream}")
+        runs.append(jaxloop.run(sweep, out=tmp_path / stream, overrides=overrides))
+    assert [len(run.store.size_classes[0]) for run in runs] == [2, 2]
+    for metric in METRICS:
+        np.testing.assert_array_equal(*(run.curves(metric) for run in runs))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import TINY
+from helpers import line
 
 import jaxloop
 from jaxloop import api
@@ -46,6 +47,16 @@ def test_a_width_is_measured_once(bucket, monkeypatch):
     monkeypatch.setattr(group_tuner, "fastest", None)  # a call would raise
     assert group_tuner.tuned(*bucket, 2, 4) == group_tuner.remembered(*bucket, 0, 4) == found
     assert group_tuner.remembered(*bucket, 0, 8) == 0  # another search
+
+
+@pytest.mark.slow
+def test_members_that_begin_by_lapack_are_measured(tmp_path):
+    """On two devices: calls of members that were merged into one would wait for each other, for ever."""
+    matrices = "jax.nn.initializers.orthogonal()(key, (8, 128, 128))[0, 0, :1]"
+    task = line.changed(line.LINE, ("jax.random.normal(key, (1,))", matrices))
+    swept, task = api.read(line.written(tmp_path, task=task))
+    (bucket,) = size_classes.buckets(swept, task)
+    assert group_tuner.Step(swept, task, bucket, devices.member_mesh(), 64, 1).rate() > 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"x": "y"}', "\x00\xff", "not json"])

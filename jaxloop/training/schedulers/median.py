@@ -16,7 +16,8 @@ OTHERS = 4  # configs that need to have come as far
 class MedianStopping:
     """Compares a config's best value up to a step with the median of the others' running averages up to it.
 
-    All values are means over the members of a config, at steps that all of them have reached.
+    All values are means over the members of a config, at steps that all of them have reached; one that is done
+    early keeps its last value.
 
     Args:
       store: of the run, at its last checkpoint; what its members have measured counts.
@@ -30,7 +31,7 @@ class MedianStopping:
         self.budgets = [hparams["steps"] for hparams in sweep.members]
         self.values: list[dict[int, float]] = [{} for _ in sweep.members]  # by step
         self.lost: set[int] = set()
-        self.finished: set[int] = set()
+        self.done: set[int] = set()  # before their last steps
         for member in store.members():
             points = store.points(member.number)
             self.values[member.number] = {
@@ -40,8 +41,8 @@ class MedianStopping:
             }
             if member.status in (Status.DIVERGED, Status.STOPPED):
                 self.lost.add(member.number)
-            elif member.status == Status.FINISHED:
-                self.finished.add(member.number)
+            elif member.status == Status.FINISHED and member.step < self.budgets[member.number]:
+                self.done.add(member.number)
         self.judged = {config: max(self._means(config), default=0) for config in self.configs}  # up to which step
 
     def decide(self, measured: Measured) -> Decisions:
@@ -50,8 +51,8 @@ class MedianStopping:
             self.values[number].setdefault(int(measured.steps[at]), value)  # it may diverge in its next step
             if measured.diverged[at]:
                 self.lost.add(number)
-            elif not measured.goes_on[at]:
-                self.finished.add(number)
+            elif not measured.goes_on[at] and measured.steps[at] < self.budgets[number]:
+                self.done.add(number)
         means = {config: self._means(config) for config in self.configs}
         present = set(measured.members[measured.goes_on].tolist())
         stop: set[int] = set()
@@ -70,7 +71,7 @@ class MedianStopping:
         averages = [
             float(np.mean([value for at, value in theirs.items() if at <= step]))
             for other, theirs in means.items()
-            if other != config and step in theirs
+            if other != config and (step in theirs or self.done.issuperset(self.configs[other]))
         ]
         best = max(value for at, value in means[config].items() if at <= step)
         return len(averages) >= OTHERS and best < float(np.median(averages))
@@ -78,7 +79,7 @@ class MedianStopping:
     def _means(self, config: str) -> dict[int, float]:
         """Return a config's means by step, ascending.
 
-        At all later steps, a member that is lost counts as such, and one that has finished keeps its last value.
+        At all later steps, a member that is lost counts as such, and one that is done keeps its last value.
         """
         members = self.configs[config]
         found = {}
@@ -95,4 +96,4 @@ class MedianStopping:
             return values[step]
         if number in self.lost:
             return WORST
-        return values[max(values)] if number in self.finished and values and max(values) < step else None
+        return values[max(values)] if number in self.done and values and max(values) < step else None
