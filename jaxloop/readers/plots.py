@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxloop.errors import NotFoundError, SweepError
-from jaxloop.formatting import in_order, value
+from jaxloop.formatting import value
 from jaxloop.readers.report.results import results
 from jaxloop.storage.store import Store
 from jaxloop.sweep.suggest import unknown
@@ -81,25 +81,22 @@ class Plots:
         for name in (across, up):
             if name not in names:
                 raise NotFoundError(unknown("axis", name, names))
-        first, second = names.index(across), names.index(up)
-        best: dict[tuple, float] = {}
+        sides = [run["axes"][names.index(name)] for name in (across, up)]
+        grid = np.full([len(side["cells"]) for side in reversed(sides)], np.nan)
         optimum: tuple = ()
-        for config in reversed(run["configs"]):  # they are ranked: the best of a cell comes last
-            pair = config["values"][first], config["values"][second]
-            if config["mean"] is not None and None not in pair:
-                best[pair] = config["mean"]
-                optimum = pair
-        sides = [in_order(key[side] for key in best) for side in (0, 1)]
-        grid = np.array([[best.get((x, y), np.nan) for x in sides[0]] for y in sides[1]])
+        for place, config in reversed(list(enumerate(run["configs"]))):  # ranked: the best of a cell comes last
+            column, row = (side["cell_of"][place] for side in sides)
+            if config["mean"] is not None and None not in (column, row):
+                grid[row, column] = config["mean"]
+                optimum = column, row
         figure, axes = _figure(f"{run['name']}: {run['metric']}, the best config of each cell")
-        if not best:
+        if not optimum:
             return figure
         more_is_better = run["mode"] == "max"
         image = axes.imshow(grid, origin="lower", aspect="auto", cmap="viridis" if more_is_better else "viridis_r")
-        column, row = (side.index(each) for side, each in zip(sides, optimum, strict=True))
-        axes.plot(column, row, marker="s", ms=16, mfc="none", mec="black", mew=2)
-        _name_ticks(axes.set_xticks, sides[0])
-        _name_ticks(axes.set_yticks, sides[1])
+        axes.plot(*optimum, marker="s", ms=16, mfc="none", mec="black", mew=2)
+        _name_ticks(axes.set_xticks, sides[0]["cells"])
+        _name_ticks(axes.set_yticks, sides[1]["cells"])
         axes.set(xlabel=across, ylabel=up)
         figure.colorbar(image)
         return figure
@@ -164,7 +161,7 @@ def _label(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={value(each)}" for name, each in pairs if each is not None) or "the only config"
 
 
-def _name_ticks(set_ticks: Callable[..., Any], values: Sequence[Any]) -> None:
-    """Name the values of an axis, a dozen of them at most."""
-    every = -(-len(values) // TICKS)
-    set_ticks(range(0, len(values), every), [value(each) for each in values[::every]], fontsize=8)
+def _name_ticks(set_ticks: Callable[..., Any], labels: Sequence[str]) -> None:
+    """Name the cells of an axis, a dozen of them at most."""
+    every = -(-len(labels) // TICKS)
+    set_ticks(range(0, len(labels), every), labels[::every], fontsize=8)

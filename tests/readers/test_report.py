@@ -10,12 +10,14 @@ import sqlite3
 import numpy as np
 import pytest
 from conftest import TINY
+from helpers import line
 from helpers.loops import LOOP
 from helpers.stopping import crashed
 
 import jaxloop
 from jaxloop.errors import DamagedError, NotFoundError, SweepError
 from jaxloop.readers import rows
+from jaxloop.readers.report.results import results
 from jaxloop.storage.ranking import ranked
 from jaxloop.sweep import sweep
 
@@ -176,6 +178,23 @@ def test_a_loop_has_its_audit_in_the_headline(tmp_path):
 def _file(folder, text):
     (folder / "loop.toml").write_text(text)
     return folder / "loop.toml"
+
+
+def test_an_axis_of_many_values_has_cells_that_are_equal_on_its_scale(tmp_path):
+    sampled = '[population]\nsampler = "random"\nmembers = 40\n[axes]\nlearning_rate = { log = [1e-3, 1e-1] }\n'
+    text = line.changed(line.SWEEP, ("[axes]\nlearning_rate = { values = [0.1, 0.3] }\n", sampled))
+    run = jaxloop.run(line.written(tmp_path, sweep=text), out=tmp_path / "run")
+    (axis,) = results(run.store)["axes"]
+    rates = np.array([config.hparams["learning_rate"] for config in ranked(run.store)])
+    edges = np.geomspace(rates.min(), rates.max(), len(axis["cells"]) + 1)
+    inside = np.digitize(rates, edges[1:-1])
+    assert axis["values"] is None
+    assert axis["cell_of"] == inside.tolist()
+    np.testing.assert_allclose(
+        [float(label) for label in axis["cells"]], np.sqrt(edges[:-1] * edges[1:]), rtol=1e-3
+    )
+    image = run.plot.heatmap("learning_rate", "learning_rate").axes[0].images[0].get_array()
+    assert np.isfinite(np.asarray(image)).sum() == len(set(inside.tolist()))
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop.formatting import in_order
+from jaxloop.formatting import in_order, value
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, not_finite, ranked
 from jaxloop.storage.records import Member
 from jaxloop.storage.state import state
@@ -18,6 +18,7 @@ from jaxloop.training import provenance
 
 MOST_VALUES = 1_000_000  # of all curves of a run that a page holds: 4 bytes each, a third more as base64
 FEW = 16  # values of an axis that are shown as they are, not on a scale
+BINS = 12  # of an axis with more
 
 
 def results(store: Store) -> dict[str, Any]:
@@ -81,7 +82,11 @@ def _finite(value: float | None) -> float | None:
 
 
 def _axes(store: Store, names: Sequence[str], configs: Sequence[RankedConfig]) -> list[dict[str, Any]]:
-    """Return each axis: its name, whether it holds numbers, whether they lie on a log scale, its few values."""
+    """Return each axis: its name, whether it holds numbers, whether they lie on a log scale, its few values.
+
+    `cells` are the labels of a heatmap's cells along it, and `cell_of` the place among them of each config; None
+    where a config has no such hparam.
+    """
     declared = sweep.parse(store.sweep, source=str(store.path.parent)).document.all_axes()
     found = []
     for name in names:
@@ -90,15 +95,32 @@ def _axes(store: Store, names: Sequence[str], configs: Sequence[RankedConfig]) -
         ordered = in_order(values)
         spread = is_number and bool(values) and ordered[0] > 0
         axis = declared.get(name)
+        is_log = spread and (bool(axis and axis.log) or ordered[-1] / ordered[0] >= 50)
+        few = ordered if len(ordered) <= FEW or not is_number else None
+        labels, cell_of = _cells([config.hparams.get(name) for config in configs], few, is_log=is_log)
         found.append(
             {
                 "name": name,
                 "is_number": is_number,
-                "is_log": spread and (bool(axis and axis.log) or ordered[-1] / ordered[0] >= 50),
-                "values": ordered if len(ordered) <= FEW or not is_number else None,
+                "is_log": is_log,
+                "values": few,
+                "cells": labels,
+                "cell_of": cell_of,
             }
         )
     return found
+
+
+def _cells(values: Sequence[Any], few: list[Any] | None, *, is_log: bool) -> tuple[list[str], list[int | None]]:
+    """Return the cells of an axis, and each value's place among them: its few values, or equal bins of many."""
+    if few is not None:
+        return [value(each) for each in few], [None if each is None else few.index(each) for each in values]
+    known = np.array([each for each in values if each is not None], float)
+    scaled, back = (np.log(known), np.exp) if is_log else (known, np.asarray)
+    edges = np.linspace(scaled.min(), scaled.max(), BINS + 1)
+    bins = iter(np.clip(np.searchsorted(edges, scaled, "right") - 1, 0, BINS - 1).tolist())
+    centres = back((edges[:-1] + edges[1:]) / 2)
+    return [value(each) for each in centres.tolist()], [None if each is None else next(bins) for each in values]
 
 
 def _config_of(configs: Sequence[RankedConfig], count: int) -> list[int]:

@@ -3,7 +3,6 @@
 
 const BEST = 8; // configs with a line of their own
 const MOST_POINTS = 200_000; // of curves that are drawn behind them
-const BINS = 12; // of an axis with many values
 
 // Give a run's data the forms that several figures need.
 function prepared(run) {
@@ -133,20 +132,6 @@ function selection(choices, chosen, first = choices[0]) {
   return made;
 }
 
-// The cells of an axis: its few values, or bins of many.
-function cells(axis, values) {
-  if (axis.values) return { labels: axis.names, of: (value) => axis.values.indexOf(value) };
-  const place = axis.is_log ? Math.log : (value) => value;
-  const known = values.filter((value) => value !== null);
-  const low = place(least(known)), high = place(most(known));
-  const width = (high - low) / BINS;
-  const edge = (at) => (axis.is_log ? Math.exp(low + at * width) : low + at * width);
-  return {
-    labels: Array.from({ length: BINS }, (_, at) => short(edge(at + 0.5))),
-    of: (value) => (value === null ? -1 : Math.min(BINS - 1, Math.max(0, Math.floor((place(value) - low) / width)))),
-  };
-}
-
 const STATISTICS = {
   "best config": (means) => means[0], // of configs in the order of the ranking
   "mean of configs": (means) => means.reduce((sum, value) => sum + value, 0) / means.length,
@@ -154,11 +139,11 @@ const STATISTICS = {
 };
 
 function heatmapOption(run, first, second, statistic) {
-  const [across, up] = [first, second].map((place) => cells(run.axes[place], run.configs.map((config) => config.values[place])));
+  const [across, up] = [run.axes[first], run.axes[second]];
   const found = new Map();
   for (const config of run.configs) {
-    const key = [across.of(config.values[first]), up.of(config.values[second])];
-    if (key.includes(-1)) continue;
+    const key = [across.cell_of[config.place], up.cell_of[config.place]];
+    if (key.includes(null)) continue;
     if (config.waits) continue;
     const cell = found.get(String(key)) ?? { key, means: [], tried: 0, diverged: 0, place: config.place };
     cell.tried += 1;
@@ -179,14 +164,14 @@ function heatmapOption(run, first, second, statistic) {
     aria: { enabled: true, decal: { show: true, decals: [{ symbol: "none" }] } }, // hatched: only cells that say so
     title: titled(isCount ? "configs tried" : run.metric, `${statistic} of each cell; outlined: the optimum${hatched.length ? "; hatched: diverged" : ""}`),
     grid: { left: 78, right: 78, top: 58, bottom: 48 },
-    xAxis: axis({ type: "category", data: across.labels, name: names[0] }),
-    yAxis: axis({ type: "category", data: up.labels, name: names[1], nameGap: 56 }),
+    xAxis: axis({ type: "category", data: across.cells, name: names[0] }),
+    yAxis: axis({ type: "category", data: up.cells, name: names[1], nameGap: 56 }),
     visualMap: {
       type: "continuous", ...span, right: 4, top: "middle", itemHeight: 150, itemWidth: 12, calculable: false, precision: 4, seriesIndex: 0,
       text: [short(span.max), short(span.min)], inRange: { color: colours(mode) }, textStyle: { color: css("--dim") }, dimension: 2,
     },
     tooltip: {
-      formatter: (item) => `${names[0]} ${across.labels[item.data.value[0]]}\n${names[1]} ${up.labels[item.data.value[1]]}\n` +
+      formatter: (item) => `${names[0]} ${across.cells[item.data.value[0]]}\n${names[1]} ${up.cells[item.data.value[1]]}\n` +
         (item.seriesName === "diverged" ? "diverged" : `${statistic}: ${short(item.data.value[2])}\n${item.data.tried} configs`),
     },
     series: [
