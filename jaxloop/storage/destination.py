@@ -1,5 +1,6 @@
 """Where runs are written, and the disk that a folder is on, or would be."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def require_folder(path: Path) -> None:
       SweepError: it is not.
     """
     if not path.absolute().parent.is_dir():
-        raise SweepError(f"{path.absolute().parent}: no such folder")
+        folder = path.absolute().parent
+        raise SweepError(f"{folder}: no such folder; `mkdir -p {shlex.quote(str(folder))}` makes it")
 
 
 def refuse_existing(path: Path) -> None:

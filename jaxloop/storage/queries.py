@@ -10,6 +10,7 @@ from jaxloop.errors import NotFoundError
 from jaxloop.storage.database import Database, quoted
 from jaxloop.storage.records import ENDED, Member, Status, from_row
 from jaxloop.sweep.catalog import REPLICATES
+from jaxloop.sweep.suggest import nearest
 
 
 class Queries(Database):
@@ -86,10 +87,7 @@ class Queries(Database):
 
     def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
-        if metric not in self.metric_names():
-            if metric in self.array_names():
-                raise NotFoundError(f"metric {metric!r} has arrays for values, and no curve: see `run.arrays`")
-            raise NotFoundError(f"no metric {metric!r}; there are {', '.join(self.metric_names())}")
+        self.require_metric(metric)
         with self.snapshot():
             steps = self.steps().tolist()
             ((count,),) = self._rows("select count(*) from members")
@@ -101,11 +99,20 @@ class Queries(Database):
             values[member, place[step]] = value
         return np.asarray(steps, np.int64), values
 
-    def array_names(self) -> list[str]:
-        """Return the names of the metrics whose values are arrays."""
-        return (
-            [name for (name,) in self._rows("select distinct metric from arrays")] if self._has("arrays") else []
-        )
+    def require_metric(self, metric: str) -> None:
+        """Make sure that a run measures a metric, in numbers.
+
+        Raises:
+          NotFoundError: it does not, or in arrays.
+        """
+        names, run = self.metric_names(), self.path.parent
+        if metric in names:
+            return
+        if self._has("arrays") and metric in [
+            name for (name,) in self._rows("select distinct metric from arrays")
+        ]:
+            raise NotFoundError(f"{run}: {metric!r} has arrays for values: see `run.arrays` in Python")
+        raise NotFoundError(f"{run}: no metric {metric!r}{nearest(metric, names)}; there are {', '.join(names)}")
 
     def arrays(self, number: int) -> dict[str, dict[int, np.ndarray]]:
         """Return a member's measured arrays, float32, by metric and step."""

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.errors import SweepError
 from jaxloop.formatting import ranges
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.catalog import REPLICATES, direction, undirected
-from jaxloop.sweep.suggest import nearest
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,8 @@ def require_metric(store: Store, metric: str) -> None:
     Raises:
       NotFoundError: it does not.
     """
-    names = store.metric_names()
-    if metric not in names and metric != store.metric:
-        there = f"there are {', '.join(names)}"
-        raise NotFoundError(f"{store.path.parent}: no metric {metric!r}{nearest(metric, names)}; {there}")
+    if metric != store.metric:
+        store.require_metric(metric)
 
 
 def direction_of(store: Store, metric: str, mode: str | None = None) -> str:

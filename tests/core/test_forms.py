@@ -109,6 +109,8 @@ def test_the_curve_of_an_array_is_where_it_is(tmp_path):
     run = jaxloop.run(written(tmp_path), out=tmp_path / "run")
     with pytest.raises(NotFoundError, match=r"'validation/square' has arrays for values.*`run.arrays`"):
         run.curves("validation/square")
+    with pytest.raises(NotFoundError, match=r"no metric 'validation/nrom'; did you mean `validation/norm`"):
+        run.curves("validation/nrom")
 
 
 BROKEN = [
