@@ -4,6 +4,8 @@ Steps: 256 members of each workload in jaxloop's compiled step, against JAX one 
 scan, and a Python loop of jitted steps), PyTorch eager with fused AdamW in one process a core, and 32 members of
 `torch.func.vmap`. The peers take turns, several rounds; a ratio is the median over rounds.
 
+A loop: that of sweeps/loop_mnist1d.toml, against 100 trials in its space under Optuna, in seconds a training.
+
 End to end: the members of `mlp-tiny`, from command to last result, against PyTorch trials under Optuna and Ray
 Tune, one a core. jaxloop compiles in that time, as on its first day, and writes all that it always writes.
 
@@ -26,6 +28,7 @@ import measure
 import throughput
 from workload import FOLDER, WORKLOADS, Workload
 
+import jaxloop
 from jaxloop.core import devices, size_classes
 from jaxloop.core.chunk import chunked
 from jaxloop.core.shapes import one_member, resident
@@ -35,6 +38,7 @@ MEMBERS = 256
 STACKED = 32  # of `torch.func.vmap`: more were not faster, as far as was looked
 CORES = len(os.sched_getaffinity(0))
 HERE = Path(__file__).parent
+LOOP = HERE.parent / "sweeps" / "loop_mnist1d.toml"
 
 
 class Alone:
@@ -135,9 +139,30 @@ def end_to_end(trials: int, length: int) -> dict:
     return row
 
 
+def loops(rounds: int, trials: int, length: int) -> dict:
+    """Seconds a training of a whole loop, and of trials in its space under Optuna, from command to last result."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        ours = [str(Path(sys.executable).parent / "jaxloop"), "loop", str(LOOP), "--out", f"{folder}/run"]
+        ours += ["--set", f"loop.rounds={rounds}", "--set", f"run.steps={length}"]
+        theirs = [sys.executable, str(HERE / "tune_trials.py"), "loop", str(trials), str(length), str(CORES)]
+        run, peer = (
+            measure.seconds(functools.partial(measure.completed, command, env=environment))
+            for command in (ours, theirs)
+        )
+        with jaxloop.load(f"{folder}/run") as loaded:
+            trainings = len(loaded.members)
+            experiments = sum(record["kind"] == "experiment" for record in loaded.ledger)
+    ratio = (peer / trials) / (run / trainings)
+    told = f"{experiments} experiments, {trainings} trainings of {length} steps in {run:.1f} s"
+    print(f"{told}; Optuna: {trials} in {peer:.1f} s, {ratio:.1f} times as long for each", flush=True)
+    return {"experiments": experiments, "trainings": trainings, "jaxloop": run, "Optuna": peer, "ratio": ratio}
+
+
 def main() -> None:
     parser = measure.parser(str(__doc__).splitlines()[0])
     parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS), help="steps alone")
+    parser.add_argument("--rounds", type=int, default=22, help="of a loop")
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 256, 700], help="end to end")
     arguments = parser.parse_args()
     host.use_every_core()
@@ -146,8 +171,9 @@ def main() -> None:
         rows = [steps(name, pool, rounds) for name in names]
     trials, length = ([], 0) if arguments.quick else (arguments.trials, 2000)
     ends = [end_to_end(count, length) for count in trials]
+    looped = {} if arguments.quick else loops(arguments.rounds, 100, length)
     versions = {name: importlib.metadata.version(name) for name in ("torch", "optuna", "ray")}
-    figures = {"rows": rows, "end to end": ends, "peers": versions}
+    figures = {"rows": rows, "end to end": ends, "loop": looped, "peers": versions}
     if arguments.chart:
         peers = [peer for peer in rows[0]["jaxloop is faster by"] if peer != "jaxloop"]
         series = {peer: [row["jaxloop is faster by"][peer] for row in rows] for peer in peers}

@@ -16,8 +16,8 @@ SYMBOLS, CONTEXT, WIDTH, HEADS, DEPTH = 128, 64, 64, 4, 2
 BATCH = {"mlp-tiny": 32, "mlp": 100, "cnn": 32, "gpt": 8}
 
 
-def mlp(width: int) -> nn.Module:
-    sizes = (FEATURES, width, width)
+def mlp(width: int, depth: int = 2) -> nn.Module:
+    sizes = (FEATURES, *[width] * depth)
     hidden = [part for pair in itertools.pairwise(sizes) for part in (nn.Linear(*pair), nn.ReLU())]
     return nn.Sequential(*hidden, nn.Linear(width, CLASSES))
 
@@ -100,13 +100,29 @@ def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 class Trial:
-    """One member: model, fused AdamW and examples, ready to step."""
+    """One member: model, fused AdamW and examples, ready to step.
 
-    def __init__(self, workload: str, learning_rate: float = 1e-3) -> None:
-        self.model = MODELS[workload]()
+    Args:
+      model: if not the workload's own.
+      factor: what a step's learning rate is multiplied by.
+    """
+
+    def __init__(
+        self,
+        workload: str,
+        learning_rate: float = 1e-3,
+        *,
+        model: nn.Module | None = None,
+        batch_size: int | None = None,
+        weight_decay: float = 0.01,
+        factor: Callable[[int], float] | None = None,
+    ) -> None:
+        self.model = model or MODELS[workload]()
         self.x, self.y = examples(workload)
-        self.batches = self._batches(BATCH[workload])
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=learning_rate, fused=True)
+        self.batches = self._batches(batch_size or BATCH[workload])
+        params = self.model.parameters()
+        self.optimizer = torch.optim.AdamW(params, lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor) if factor else None
 
     def _batches(self, size: int) -> Iterator[torch.Tensor]:
         """The examples of one step after the other, in epochs of random order."""
@@ -121,6 +137,8 @@ class Trial:
             self.optimizer.zero_grad()
             last.backward()
             self.optimizer.step()
+            if self.schedule:
+                self.schedule.step()
         return float(last.detach())
 
 

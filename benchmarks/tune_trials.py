@@ -1,16 +1,22 @@
-"""The trials of `mlp-tiny` in PyTorch under Optuna or Ray Tune, some at a time: run by `peers.py`, timed whole.
+"""Trials in PyTorch under Optuna or Ray Tune, some at a time: run by `peers.py`, timed whole.
 
-python benchmarks/tune_trials.py optuna|ray TRIALS STEPS WORKERS
+python benchmarks/tune_trials.py optuna|ray|loop TRIALS STEPS WORKERS
+
+`optuna` and `ray` search the learning rate of `mlp-tiny`, `loop` is Optuna in the space of
+sweeps/loop_mnist1d.toml.
 """
 
+import math
 import multiprocessing
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch_trial import Trial
+from torch_trial import Trial, mlp
 
 STUDY, RATES = "mlp-tiny", (1e-4, 1e-2)
 
@@ -28,16 +34,37 @@ def storage(folder: str) -> Any:
     return JournalStorage(JournalFileBackend(f"{folder}/log"))
 
 
-def optuna_worker(folder: str, trials: int, steps: int) -> None:
+def of_rate(trial: Any, steps: int) -> float:
+    """The loss at a learning rate."""
+    return trained(trial.suggest_float("learning_rate", *RATES, log=True), steps)
+
+
+def of_loop(trial: Any, steps: int) -> float:
+    """The loss of a config of the loop's space."""
+    torch.set_num_threads(1)
+    factors = {
+        "constant": None,
+        "linear": lambda step: max(0.0, 1 - step / steps),
+        "cosine": lambda step: 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)),
+    }
+    return Trial(
+        "mlp-tiny",
+        trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
+        model=mlp(trial.suggest_int("width", 16, 64, log=True), trial.suggest_int("depth", 1, 3)),
+        batch_size=64,
+        weight_decay=trial.suggest_float("weight_decay", 1e-6, 1.0, log=True),
+        factor=factors[trial.suggest_categorical("schedule", list(factors))],
+    ).train(steps)
+
+
+def optuna_worker(objective: Callable[[Any, int], float], folder: str, trials: int, steps: int) -> None:
     import optuna
 
     study = optuna.load_study(study_name=STUDY, storage=storage(folder))
-    study.optimize(
-        lambda trial: trained(trial.suggest_float("learning_rate", *RATES, log=True), steps), n_trials=trials
-    )
+    study.optimize(lambda trial: objective(trial, steps), n_trials=trials)
 
 
-def with_optuna(trials: int, steps: int, workers: int) -> int:
+def with_optuna(objective: Callable[[Any, int], float], trials: int, steps: int, workers: int) -> int:
     """A random search; how many trials finished."""
     import optuna
 
@@ -46,7 +73,9 @@ def with_optuna(trials: int, steps: int, workers: int) -> int:
         study = optuna.create_study(study_name=STUDY, storage=storage(folder), sampler=sampler)
         spawned = multiprocessing.get_context("spawn")
         shares = [trials // workers + (worker < trials % workers) for worker in range(workers)]
-        processes = [spawned.Process(target=optuna_worker, args=(folder, share, steps)) for share in shares]
+        processes = [
+            spawned.Process(target=optuna_worker, args=(objective, folder, share, steps)) for share in shares
+        ]
         for process in processes:
             process.start()
         for process in processes:
@@ -89,7 +118,8 @@ def with_ray(trials: int, steps: int, workers: int) -> int:
 
 
 def main() -> None:
-    search = {"optuna": with_optuna, "ray": with_ray}[sys.argv[1]]
+    searches = {"optuna": partial(with_optuna, of_rate), "ray": with_ray, "loop": partial(with_optuna, of_loop)}
+    search = searches[sys.argv[1]]
     trials, steps, workers = map(int, sys.argv[2:])
     if (finished := search(trials, steps, workers)) != trials:
         raise RuntimeError(f"{finished} of {trials} trials finished")

@@ -9,8 +9,11 @@ from helpers import stopping
 from helpers.on_disk import TASK, written
 
 import jaxloop
+from jaxloop import api
 from jaxloop.core import size_classes
+from jaxloop.core.bucket import undivided
 from jaxloop.core.data import Data, FromDisk
+from jaxloop.core.shapes import resident
 from jaxloop.errors import ResourceError
 from jaxloop.tasks import text
 from jaxloop.training import replay
@@ -74,6 +77,15 @@ def test_rows_are_read_once_each_and_in_the_order_of_the_file():
     source = FromDisk({"x": np.arange(20).view(Spy)})
     assert source.rows(np.array([7, 3, 7, 19]))["x"].tolist() == [7, 3, 7, 19]
     assert asked == [[3, 7, 19]]
+
+
+def test_the_row_that_stands_for_a_source_is_read_once(sweep, monkeypatch):
+    swept, task = api.read(sweep)
+    read, rows = [], FromDisk.rows
+    monkeypatch.setattr(FromDisk, "rows", lambda self, indices: read.append(len(indices)) or rows(self, indices))
+    for bucket in undivided(swept) * 2:
+        assert resident(task, bucket)["train"]["x"].shape == (1, 8)
+    assert read == [1]
 
 
 @pytest.mark.parametrize(
