@@ -10,8 +10,9 @@ import click
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.core.finals import Final
-from jaxloop.formatting import duration
+from jaxloop.formatting import duration, value
 from jaxloop.storage.destination import RUNS, refuse_existing
+from jaxloop.storage.records import Member
 from jaxloop.storage.run_folder import exists
 
 
@@ -77,22 +78,34 @@ def ls(folder: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("target", metavar="RUN[/MEMBER]", type=click.Path(path_type=Path))
-@click.option("--where", multiple=True, metavar="CONDITION", help='Such as "status=diverged" or "width>=64".')
+@click.argument("member", required=False)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help='Such as "width>=64"; all have to hold, if given twice.',
+)
 @click.option("--sort", metavar="NAME", help="An hparam, metric, number, status or step; -NAME: largest first.")
 @click.option("-k", type=click.IntRange(1), help="How many members.")
 @click.option("--csv", "as_csv", is_flag=True, help="All hparams and metrics of each member, as CSV on stdout.")
 @as_json
 def show(
-    target: Path, where: tuple[str, ...], sort: str | None, k: int | None, as_csv: bool, as_json: bool
+    target: Path,
+    member: str | None,
+    where: tuple[str, ...],
+    sort: str | None,
+    k: int | None,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
-    """Show a run's members, or one member."""
+    """Show a run's members, or one member: `show RUN 3` or `show RUN/3`."""
     from jaxloop.cli.select import selected
     from jaxloop.readers import rows
     from jaxloop.storage.state import state
     from jaxloop.storage.store import Store
 
     of_a_run = exists(target.parent) and not exists(target)
-    run, label = (target.parent, target.name) if of_a_run else (target, None)
+    run, label = (target.parent, target.name) if of_a_run else (target, member)
     with Store(run) as store:
         if label is not None:
             found = store.member(label)
@@ -105,14 +118,27 @@ def show(
         if as_csv:
             click.echo(rows.as_csv(rows.of_members(members)), nl=False)
             return
-        varied, width = store.varied, max(8, len(store.metric))
-        click.echo(f"member  {'status':9}  {'step':>6}  {store.metric:>{width}}  {' '.join(varied)}")
-        for member in members:
-            values = " ".join(f"{n}={member.hparams[n]}" for n in varied if n in member.hparams)
-            metric = member.metrics.get(store.metric)
-            shown = "-" if metric is None else f"{metric:.4f}"
-            click.echo(f"  {member.number:04d}  {member.status:9}  {member.step:>6}  {shown:>{width}}  {values}")
+        click.echo(_table(members, store.metric, store.varied))
         _remark(store)
+
+
+def _table(members: list[Member], metric: str, varied: list[str]) -> str:
+    """Return a line for each member behind a heading, in columns."""
+    rows = [["member", "status", "step", metric, *varied]]
+    for member in members:
+        shown = member.metrics.get(metric)
+        hparams = [value(member.hparams.get(name)) for name in varied]
+        rows.append(
+            [
+                f"{member.number:04d}",
+                member.status,
+                str(member.step),
+                "-" if shown is None else f"{shown:.4f}",
+                *hparams,
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
 def _member_text(member: dict[str, Any]) -> str:

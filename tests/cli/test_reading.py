@@ -65,6 +65,10 @@ def test_show_prints_a_header_and_csv(whole, members, jaxloop_command):
     lines = jaxloop_command("show", whole, "--sort", "-number", "-k", "2").stdout.splitlines()
     assert lines[0].split()[:3] == ["member", "status", "step"]
     assert [line.split()[0] for line in lines[1:]] == ["0005", "0004"]
+    assert lines[0].split()[4:] == ["learning_rate", "seed"]
+    assert [line.split()[4:] for line in lines[1:]] == [["0.1", "1"], ["0.1", "0"]]
+    assert len(set(map(len, lines))) == 1
+    assert jaxloop_command("show", whole, "4").stdout == jaxloop_command("show", f"{whole}/4").stdout != ""
     rows = list(csv.DictReader(io.StringIO(jaxloop_command("show", whole, "--csv").stdout)))
     assert [float(row["validation/loss"]) for row in rows] == [m.metrics["validation/loss"] for m in members]
     assert [float(row["learning_rate"]) for row in rows] == [m.hparams["learning_rate"] for m in members]
