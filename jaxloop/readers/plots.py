@@ -16,7 +16,7 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep.suggest import unknown
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from jaxloop.readers.figure import OwnFigure
 
 BEST = 8  # configs with a line of their own
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8a6d3b")
@@ -40,7 +40,7 @@ class Plots:
         """What the report shows, as of the first figure."""
         return results(self.store)
 
-    def curves(self, metric: str | None = None) -> "Figure":
+    def curves(self, metric: str | None = None) -> "OwnFigure":
         """Draw a metric's curves: all members, and the mean of the best configs, ± 1 sd over seeds.
 
         Args:
@@ -69,7 +69,7 @@ class Plots:
             axes.legend(fontsize=7)
         return figure
 
-    def heatmap(self, across: str, up: str) -> "Figure":
+    def heatmap(self, across: str, up: str) -> "OwnFigure":
         """Draw the best config at each pair of values of two axes, with the optimum outlined.
 
         Args:
@@ -101,7 +101,7 @@ class Plots:
         figure.colorbar(image)
         return figure
 
-    def verdicts(self) -> "Figure":
+    def verdicts(self) -> "OwnFigure":
         """Draw the effect of each experiment of a loop with its interval, coloured by verdict."""
         run = self.results
         judged = [r for r in run["ledger"] if r["kind"] == "experiment" and r.get("effect") is not None]
@@ -141,18 +141,18 @@ def draw(store: Store, folder: Path, kind: str, name: str) -> list[Path]:
     return list(paths.values())
 
 
-def _figure(title: str) -> tuple["Figure", Any]:
-    """Return a new figure and its axes, created without pyplot, so that nothing is kept or shown."""
+def _figure(title: str) -> tuple["OwnFigure", Any]:
+    """Return a new figure and its axes.
+
+    Raises:
+      SweepError: matplotlib is not installed.
+    """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from jaxloop.readers.figure import OwnFigure
     except ImportError as error:
         raise SweepError('figures need matplotlib: pip install "jaxloop[plots]"') from error
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.set_title(title, fontsize=10, parse_math=False)
-    return figure, axes
+    figure = OwnFigure(title)
+    return figure, figure.axes[0]
 
 
 def _label(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:

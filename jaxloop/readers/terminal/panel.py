@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from jaxloop.formatting import duration
+from jaxloop.readers.terminal.notebook import NotebookLive
 from jaxloop.readers.terminal.output import ignoring_broken_pipe
 
 if TYPE_CHECKING:
@@ -72,18 +73,19 @@ class Panel:
         self.seen: _Seen | None = None
         self.said = 0.0
         self.told: set[str] = set()
+        self.live = self._live() if is_live(self.console) and not quiet else None
+
+    def _live(self) -> Live | NotebookLive:
+        if self.console.is_jupyter:
+            return NotebookLive(self._drawn)
         # drawn by a thread of rich's own, from what it was last given: no reading of the store there
-        self.live = (
-            Live(
-                console=self.console,
-                get_renderable=self._drawn,
-                refresh_per_second=REFRESHES,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            if is_live(self.console) and not quiet
-            else None
+        return Live(
+            console=self.console,
+            get_renderable=self._drawn,
+            refresh_per_second=REFRESHES,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
 
     def __enter__(self) -> "Panel":
