@@ -35,7 +35,7 @@ def test_every_package_that_jaxloop_imports_is_required():
                 imported.add(node.module.split(".")[0])
     foreign = imported - sys.stdlib_module_names - {"jaxloop"}
     extras = {"optuna", "matplotlib", "pandas", "polars", "pyarrow", "safetensors"}
-    of_others = {"typing_extensions", *extras}  # pydantic requires it
+    of_others = {"typing_extensions", "IPython", *extras}  # pydantic requires the first, a notebook is the second
     missing = {name for name in foreign - of_others if not set(map(normal, distributions[name])) & required}
     assert not missing
 
