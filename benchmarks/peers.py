@@ -154,8 +154,8 @@ def loops(rounds: int, trials: int, length: int) -> dict:
             trainings = len(loaded.members)
             experiments = sum(record["kind"] == "experiment" for record in loaded.ledger)
     ratio = (peer / trials) / (run / trainings)
-    told = f"{experiments} experiments, {trainings} trainings of {length} steps in {run:.1f} s"
-    print(f"{told}; Optuna: {trials} in {peer:.1f} s, {ratio:.1f} times as long for each", flush=True)
+    ours = f"{experiments} experiments, {trainings} trainings of {length} steps, took {run:.1f} s"
+    print(f"{ours}; Optuna took {peer:.1f} s for {trials}, {ratio:.1f} times as long per training", flush=True)
     return {"experiments": experiments, "trainings": trainings, "jaxloop": run, "Optuna": peer, "ratio": ratio}
 
 

@@ -126,17 +126,10 @@ def _table(members: list[Member], metric: str, varied: list[str]) -> str:
     """Return a line for each member behind a heading, in columns."""
     rows = [["member", "status", "step", metric, *varied]]
     for member in members:
-        shown = member.metrics.get(metric)
+        measured = member.metrics.get(metric)
+        facts = [f"{member.number:04d}", member.status, str(member.step)]
         hparams = [value(member.hparams.get(name)) for name in varied]
-        rows.append(
-            [
-                f"{member.number:04d}",
-                member.status,
-                str(member.step),
-                "-" if shown is None else f"{shown:.4f}",
-                *hparams,
-            ]
-        )
+        rows.append([*facts, "-" if measured is None else f"{measured:.4f}", *hparams])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 

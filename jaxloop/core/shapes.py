@@ -215,7 +215,7 @@ def one_member(
 
 
 def hparams_read(task: Task, bucket: Bucket) -> set[str]:
-    """Return the names of the hparams that one member's functions have read, as far as they have been traced."""
+    """Return the names of the hparams that a member's functions have read in all traces so far."""
     return _once(task, ("read", bucket.program), set)
 
 

@@ -108,9 +108,8 @@ class Queries(Database):
         names, run = self.metric_names(), self.path.parent
         if metric in names:
             return
-        if self._has("arrays") and metric in [
-            name for (name,) in self._rows("select distinct metric from arrays")
-        ]:
+        arrays = self._rows("select distinct metric from arrays") if self._has("arrays") else []
+        if metric in [name for (name,) in arrays]:
             raise NotFoundError(f"{run}: {metric!r} has arrays for values: see `run.arrays` in Python")
         raise NotFoundError(f"{run}: no metric {metric!r}{nearest(metric, names)}; there are {', '.join(names)}")
 

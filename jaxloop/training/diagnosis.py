@@ -25,6 +25,16 @@ from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.sweep import Sweep
 
 
+def notes(sweep: Sweep, task: Task, store: Store) -> Iterator[str]:
+    """Yield what to say of members that diverged: where to look; if none has finished, where it began, and why."""
+    counts = store.counts()
+    if counts[Status.FINISHED] and counts[Status.DIVERGED]:
+        diverged = f"{counts[Status.DIVERGED]} of {sum(counts.values())} members diverged"
+        yield f"{diverged}: `jaxloop show {store.path.parent} --where status=diverged` lists them"
+    elif not counts[Status.FINISHED] and (cause := of_first(sweep, task, store)):
+        yield cause
+
+
 def of_first(sweep: Sweep, task: Task, store: Store) -> str | None:
     """Say where divergence began: the member with the fewest steps, its next step, and what was not finite."""
     diverged = [each for each in store.members() if each.status == Status.DIVERGED]

@@ -269,11 +269,7 @@ class _Training:
         ranked, counts = ranking.ranked(self.store), self.store.counts()
         if processes.leads() and not self.signal:
             self.notes += ranking.not_finite(ranked, self.store.metric)
-            if counts[Status.FINISHED] and counts[Status.DIVERGED]:
-                diverged = f"{counts[Status.DIVERGED]} of {sum(counts.values())} members diverged"
-                self.notes.append(f"{diverged}: `jaxloop show {self.run} --where status=diverged` lists them")
-            if not counts[Status.FINISHED] and (cause := diagnosis.of_first(self.sweep, self.task, self.store)):
-                self.notes.append(cause)
+            self.notes += diagnosis.notes(self.sweep, self.task, self.store)
             self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         totals = self._totals()

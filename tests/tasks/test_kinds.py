@@ -1,5 +1,7 @@
 """Kinds of training runs, each a sweep that ships: a member ends where a plain loop over it does."""
 
+import ast
+
 import jax
 import numpy as np
 import pytest
@@ -21,6 +23,19 @@ SMOOTH = "hparams.eps=1e-3"
 def as_users_have_it():
     with jax.numpy_rank_promotion("allow"):
         yield
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_adds_at_most_15_lines_to_plain_jax(kind):
+    """What a single run's code would not have: the statements of the module that name jaxloop."""
+    module = ast.parse((ROOT / "sweeps" / "tasks" / f"{kind}.py").read_text())
+    ours = [
+        statement
+        for statement in module.body
+        if not isinstance(statement, ast.FunctionDef)
+        and any(getattr(node, "id", getattr(node, "name", None)) == "jaxloop" for node in ast.walk(statement))
+    ]
+    assert 2 <= sum(statement.end_lineno - statement.lineno + 1 for statement in ours) <= 15
 
 
 @pytest.mark.slow

@@ -84,13 +84,17 @@ def test_a_config_stops_below_the_median_of_the_others(grid, tmp_path):
 RATES = "[1e-4, 1e-3, 0.1, 0.2, 0.3, 0.4]"
 
 
+def ended_early(folder, done, seeds=1):
+    """A run of six rates under the median rule, whose task ends members by a condition on their hparams."""
+    task = line.changed(line.LINE, ("split, split))", f"split, split), done=lambda params, hparams: {done})"))
+    sweep = line.changed(line.SWEEP, ("steps = 4", "steps = 20"), ("[0.1, 0.3]", RATES))
+    sweep += f'seed = {{ count = {seeds} }}\n[population]\nscheduler = "median"\n'
+    return jaxloop.run(line.written(folder, task=task, sweep=sweep), out=folder / "run")
+
+
 def test_a_member_that_is_done_counts_with_its_last_value(tmp_path):
     """Of each config, the second seed ends after its first step; the first goes on to be judged."""
-    done = 'done=lambda params, hparams: hparams["seed"] == 1'
-    task = line.changed(line.LINE, ("split, split))", f"split, split), {done})"))
-    sweep = line.changed(line.SWEEP, ("steps = 4", "steps = 20"), ("[0.1, 0.3]", RATES))
-    sweep += 'seed = { count = 2 }\n[population]\nscheduler = "median"\n'
-    run = jaxloop.run(line.written(tmp_path, task=task, sweep=sweep), out=tmp_path / "run")
+    run = ended_early(tmp_path, 'hparams["seed"] == 1', seeds=2)
     ended = {(member.hparams["learning_rate"], member.hparams["seed"]): member.status for member in run.members}
     assert {status for (_, seed), status in ended.items() if seed == 1} == {Status.FINISHED}
     assert (ended[1e-4, 0], ended[0.3, 0]) == (Status.STOPPED, Status.FINISHED)
@@ -98,11 +102,7 @@ def test_a_member_that_is_done_counts_with_its_last_value(tmp_path):
 
 def test_configs_that_are_done_count_in_the_median(tmp_path):
     """The four best end after their first step; the two worst are judged by what those had."""
-    done = 'done=lambda params, hparams: hparams["learning_rate"] > 0.05'
-    task = line.changed(line.LINE, ("split, split))", f"split, split), {done})"))
-    sweep = line.changed(line.SWEEP, ("steps = 4", "steps = 20"), ("[0.1, 0.3]", RATES))
-    sweep += '[population]\nscheduler = "median"\n'
-    run = jaxloop.run(line.written(tmp_path, task=task, sweep=sweep), out=tmp_path / "run")
+    run = ended_early(tmp_path, 'hparams["learning_rate"] > 0.05')
     assert [member.status for member in run.members] == [*[Status.STOPPED] * 2, *[Status.FINISHED] * 4]
 
 
