@@ -26,9 +26,10 @@ Record = dict[str, jax.Array]
 FACTS = ("step", "diverged", "done")  # in a record, beside what is measured
 Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Record]]
 
-# Without it XLA's CPU backend hands reductions above a size to a library whose order of summation depends on
-# the group size, and a member's last bits on its neighbours.
+# XLA's CPU backend hands reductions above a size to YNNPACK, whose order of summation depends on the group size,
+# and with it a member's last bits on its neighbours. Its products have the same bits in a group of any size.
 EXACT_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
+PRODUCTS_BY_YNNPACK = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 DETERMINISTIC_ON_GPU = {"xla_gpu_deterministic_ops": True}
 
 
@@ -191,20 +192,22 @@ def spread(turn: Advance, mesh: Mesh) -> Advance:
     )
 
 
-def jitted(turn: Advance, mesh: Mesh, *, deterministic: bool = False) -> Any:
+def jitted(turn: Advance, mesh: Mesh, *, short_products: bool, deterministic: bool = False) -> Any:
     """Return the turn as one compiled program that updates the state in place.
 
     Args:
+      short_products: as `products.are_short` tells it of a member's step.
       deterministic: on a GPU, by kernels alone that compute the same bits each time; elsewhere all are.
     """
-    options = compiler_options(mesh.devices.flat[0].platform, deterministic=deterministic)
+    platform = mesh.devices.flat[0].platform
+    options = compiler_options(platform, short_products=short_products, deterministic=deterministic)
     return jax.jit(turn, donate_argnums=1, compiler_options=options)
 
 
-def compiler_options(platform: str, *, deterministic: bool) -> dict[str, Any] | None:
+def compiler_options(platform: str, *, short_products: bool, deterministic: bool) -> dict[str, Any] | None:
     """XLA's options on a platform: "cpu", "gpu" or "tpu"."""
     if platform == "cpu":
-        return EXACT_ON_CPU
+        return EXACT_ON_CPU | PRODUCTS_BY_YNNPACK if short_products else EXACT_ON_CPU
     return DETERMINISTIC_ON_GPU if platform == "gpu" and deterministic else None
 
 

@@ -34,6 +34,7 @@ from jaxloop.core.shapes import (
     columns,
     data_shapes,
     feed_layout,
+    has_short_products,
     in_chunks,
     is_elementwise,
     learner_of,
@@ -206,7 +207,12 @@ def _compiled(
     layout = feed_layout(sweep, task, bucket)
     turns = [_turn(in_chunks(sweep, task, part, layout), state, mesh, data) for part in bucket.size_classes]
     advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
-    turn = jitted(advance, mesh, deterministic=sweep.document.population.deterministic)
+    turn = jitted(
+        advance,
+        mesh,
+        short_products=has_short_products(sweep, task, bucket),
+        deterministic=sweep.document.population.deterministic,
+    )
     lowered = turn.lower(*arguments)
     try:
         executable = lowered.compile()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from jaxloop.core import padding
+from jaxloop.core import padding, products
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import Program, chunked, remembering
 from jaxloop.core.finals import Final
@@ -184,12 +184,25 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
     """Return what XLA counts of one member's step, before it is compiled."""
 
     def costs() -> Any:
-        one, hparams = one_member(sweep, task, bucket)
-        state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
-        step = jax.jit(one.step).lower(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
-        return step.cost_analysis() or {}
+        return _traced_step(sweep, task, bucket).lower().cost_analysis() or {}
 
     return float(_once(task, ("costs", bucket.program), costs).get(what, 0.0))
+
+
+def has_short_products(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
+    """Return whether the products of one member's step are short; see `products`."""
+
+    def found() -> bool:
+        return products.are_short(_traced_step(sweep, task, bucket).jaxpr)
+
+    return _once(task, ("products", bucket.program), found)
+
+
+def _traced_step(sweep: Sweep, task: Task, bucket: Bucket) -> Any:
+    """Return one member's step, traced."""
+    one, hparams = one_member(sweep, task, bucket)
+    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
+    return jax.jit(one.step).trace(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
 
 
 def one_member(

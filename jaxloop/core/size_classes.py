@@ -65,9 +65,10 @@ def recorded(sweep: Sweep, numbers: list[list[list[int]]]) -> list[Bucket]:
 
 
 def with_one(buckets: list[Bucket], number: int) -> Bucket:
-    """Return the branch of the program that a member trains in, for this member alone."""
-    classes = (part for bucket in buckets for part in bucket.size_classes)
-    return replace(next(part for part in classes if number in part.numbers), numbers=[number])
+    """Return the program that a member trains in, for this member alone: of several branches, the member's own."""
+    bucket = next(bucket for bucket in buckets if number in bucket.numbers)
+    classes = [replace(part, numbers=[number]) for part in bucket.classes if number in part.numbers]
+    return replace(bucket, numbers=[number], classes=tuple(classes))
 
 
 def _parts(sweep: Sweep, task: Task, numbers: list[int]) -> list[list[int]]:

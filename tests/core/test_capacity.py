@@ -86,7 +86,7 @@ def test_a_container_has_less_memory_than_its_host(limit, used, free, tmp_path, 
 
 def test_deterministic_kernels_are_asked_of_gpus_alone():
     def options(platform, deterministic):
-        return population.compiler_options(platform, deterministic=deterministic)
+        return population.compiler_options(platform, short_products=False, deterministic=deterministic)
 
     assert options("cpu", True) == options("cpu", False) == population.EXACT_ON_CPU
     assert options("gpu", True) == {"xla_gpu_deterministic_ops": True}

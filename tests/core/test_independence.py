@@ -16,19 +16,22 @@ import jaxloop
 from jaxloop import api
 from jaxloop.core import population, program
 from jaxloop.core.independence import MATRIX_BY_MATRIX, unmerged
-from jaxloop.core.population import EXACT_ON_CPU
+from jaxloop.core.population import EXACT_ON_CPU, PRODUCTS_BY_YNNPACK
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
 
 SIZES = st.one_of(st.sampled_from([10, 20, 37, 50, 100]), st.integers(1, 130))
 GROUPS = st.sampled_from([2, 3, 4, 8, 16])
 CPU = Path("/proc/cpuinfo")
-# Where a CPU has AVX-512, products are also held to AVX2, whose tiles are others.
+# Where a CPU has AVX-512, Eigen's products are also held to AVX2, whose tiles are others.
 ISAS = ["", "AVX2"] if CPU.exists() and "avx512f" in CPU.read_text() else [""]
 
 
 def options(isa):
     return {**EXACT_ON_CPU, "xla_cpu_max_isa": isa} if isa else EXACT_ON_CPU
+
+
+PRODUCTS = {"Eigen" + isa: options(isa) for isa in ISAS} | {"YNNPACK": EXACT_ON_CPU | PRODUCTS_BY_YNNPACK}
 
 
 def random(*shape, seed=0):
@@ -92,19 +95,19 @@ OPERATIONS = [
 ]
 
 
-def in_lanes(function, own, group_size, isa, apart=True):
+def in_lanes(function, own, group_size, options, apart=True):
     """The function's results for clones: with an axis of lanes."""
     one = unmerged(function, jax.ShapeDtypeStruct(own.shape, own.dtype)) if apart else function
-    return np.asarray(jax.jit(jax.vmap(one), compiler_options=options(isa))(np.stack([own] * group_size)))
+    return np.asarray(jax.jit(jax.vmap(one), compiler_options=options)(np.stack([own] * group_size)))
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("library", PRODUCTS)
 @pytest.mark.parametrize("make", OPERATIONS)
 @settings(max_examples=8)
 @given(st.integers(2, 64), SIZES, GROUPS)
-def test_an_operation_has_the_same_bits_in_every_lane_of_any_group(make, isa, inputs, outputs, group_size):
+def test_an_operation_has_the_same_bits_in_every_lane_of_any_group(make, library, inputs, outputs, group_size):
     function, own = make(inputs, outputs)
-    alone, lanes = (in_lanes(function, own, size, isa) for size in (2, group_size))
+    alone, lanes = (in_lanes(function, own, size, PRODUCTS[library]) for size in (2, group_size))
     np.testing.assert_array_equal(lanes, np.broadcast_to(alone[0], lanes.shape))
     np.testing.assert_allclose(lanes[0], jax.jit(function)(own), rtol=1e-3, atol=1e-3)  # and the right value
 
@@ -114,7 +117,7 @@ def test_vmap_alone_makes_one_product_of_all_members():
     differs = []
     for outputs in (10, 20, 50, 100):
         function, own = product(40, outputs)
-        lanes = in_lanes(function, own, 2, ISAS[-1], apart=False)
+        lanes = in_lanes(function, own, 2, options(ISAS[-1]), apart=False)
         differs.append((lanes[0] != lanes[1]).any())
     assert any(differs) or "avx2" not in CPU.read_text() or "avx512f" in CPU.read_text()
     apart = unmerged(function, jax.ShapeDtypeStruct(own.shape, own.dtype))
