@@ -140,7 +140,9 @@ def _same(first: list[Any], second: list[Any]) -> bool:
 def beside_a_bare_loop(_quick: bool) -> Iterator[dict[str, Any]]:
     """Whole runs of jaxloop and of the loop of `overhead.py`, in turn."""
     steps, decays, rounds = 20_000, 32, 3
-    text = overhead.SWEEP.format(steps=steps, decays=decays).replace("group_size = 4", "")
+    text = (
+        overhead.SWEEP.format(steps=steps, decays=decays).replace("group_size = 4", "").replace("every = 1000", "")
+    )
     swept = sweep.parse(text, name="overhead")
     chunk, start = overhead.bare_loop(swept.members, len(swept.members) // len(jax.local_devices()))
     data = jax.device_put(mnist1d().data.splits())

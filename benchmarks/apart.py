@@ -31,7 +31,8 @@ class Evaluation(group_tuner.Step):
         one, shapes = one_member(sweep, task, bucket)
         program = chunked(one, 1)
         if group_tuner.kept_apart is kept_apart:
-            program = kept_apart(program, shapes, jax.eval_shape(one.init, shapes), resident(task, bucket))
+            state = jax.eval_shape(one.init, shapes)
+            program = kept_apart(program, shapes, state, resident(task, bucket), cpu=devices.on_cpu(mesh))
         validate = populated(program).validate
 
         def turn(hparams: Hparams, state: Any, fresh: jax.Array, data: Any) -> Any:
@@ -48,7 +49,7 @@ class Evaluation(group_tuner.Step):
 
 def merged(make: Any) -> Any:
     """What `make` gives where vmap may merge members, as it does by itself."""
-    group_tuner.kept_apart = lambda program, *shapes: program
+    group_tuner.kept_apart = lambda program, *shapes, cpu: program
     try:
         return make()
     finally:

@@ -34,15 +34,30 @@ MATRIX_BY_MATRIX = frozenset(
 def unmerged(function: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:
     """Return the same function, in which vmap merges no operation of different members.
 
-    It is traced here and now, so that a function never sees what it is later mapped or sharded over: one that
-    converts its closures (`jax.closure_convert`, as diffrax does) cannot be traced under `shard_map`.
-
     Args:
       function: of arrays in pytrees; differentiate inside of it, not outside.
       shapes: its arguments' shapes and dtypes, for one member.
     """
+    return _traced(function, shapes, lambda closed: _Rewriter().rewritten(closed))
+
+
+def traced_ahead(function: Callable[..., Any], *shapes: Any) -> Callable[..., Any]:
+    """Return the same function, traced here and now: it never sees what it is later mapped or sharded over.
+
+    One that converts its closures (`jax.closure_convert`, as diffrax does) cannot be traced under `shard_map`.
+
+    Args:
+      function: of arrays in pytrees.
+      shapes: its arguments' shapes and dtypes, for one member.
+    """
+    return _traced(function, shapes, lambda closed: closed)
+
+
+def _traced(
+    function: Callable[..., Any], shapes: tuple, rewritten: Callable[[ClosedJaxpr], ClosedJaxpr]
+) -> Callable[..., Any]:
     closed, results = jax.make_jaxpr(function, return_shape=True)(*shapes)
-    flat, structure = jaxpr_as_fun(_Rewriter().rewritten(closed)), jax.tree.structure(results)
+    flat, structure = jaxpr_as_fun(rewritten(closed)), jax.tree.structure(results)
     return lambda *args: jax.tree.unflatten(structure, flat(*jax.tree.leaves(args)))
 
 

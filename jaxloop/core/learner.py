@@ -160,7 +160,7 @@ class _ByGradient:
         params = optax.apply_updates(state.params, updates)
         grad_norm = norm_where_finite(grads, params)
         if self.layout is None:  # elementwise: computed again where kept, since to write it twice takes longer
-            _, opt_state = tx.update(grads, *jax.lax.optimization_barrier((state.opt_state, state.params)))
+            _, opt_state = tx.update(grads, *_computed_again((state.opt_state, state.params)))
         new = as_before(GradientState(params, opt_state, extra), state)
         metrics = {**metrics, "loss": value, **rate, "grad_norm": grad_norm}
         return Update(new, metrics, jnp.isfinite(value) & jnp.isfinite(grad_norm))
@@ -183,6 +183,11 @@ class _ByGradient:
         rates = scheduled(hparams, step)
         tx = transformation(hparams, rates, self.layout and self.layout(hparams))
         return tx, {"learning_rate": rates["learning_rate"]}
+
+
+def _computed_again(tree: Any) -> Any:
+    """Return arrays from which XLA computes anew, on CPU, what it has computed from them before."""
+    return jax.lax.platform_dependent(tree, cpu=jax.lax.optimization_barrier, default=lambda tree: tree)
 
 
 def _by_own_update(task: Task) -> Learner:

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxloop.core import padding
 from jaxloop.core.bucket import SIZE_CLASS
 from jaxloop.core.chunk import Program
-from jaxloop.core.independence import unmerged
+from jaxloop.core.independence import traced_ahead, unmerged
 from jaxloop.core.member import TrainState, ended, traced_once
 from jaxloop.core.task import Hparams
 
@@ -59,15 +59,18 @@ def fitted(program: Program, own: TrainState, largest: TrainState) -> Program:
     return Program(init, step, validate, test, remember)
 
 
-def kept_apart(program: Program, hparams: Any, state: Any, data: Any) -> Program:
-    """Return the program in which vmap merges no operation of different members: for CPU; see `independence`.
+def kept_apart(program: Program, hparams: Any, state: Any, data: Any, *, cpu: bool) -> Program:
+    """Return the program traced for one member; on CPU, such that vmap merges no operation of different members.
+
+    See `independence`.
 
     Args:
       hparams, state, data: of one member, as shapes.
     """
+    traced = unmerged if cpu else traced_ahead
 
     def apart(function: Callable[..., Any], *rest: Any) -> Callable[..., Any]:
-        found = unmerged(function, hparams, *rest)
+        found = traced(function, hparams, *rest)
         # a slot has columns of other size classes too
         return lambda columns, *rest: found({name: columns[name] for name in hparams}, *rest)
 

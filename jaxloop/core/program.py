@@ -266,9 +266,7 @@ def _turn(size_class: tuple[Program, Any], largest: TrainState, mesh: Mesh, data
     own = jax.eval_shape(program.init, hparams)
     if own != largest:
         program = fitted(program, own, largest)
-    if devices.on_cpu(mesh):
-        program = kept_apart(program, hparams, largest, data)
-    return streamed(populated(program))
+    return streamed(populated(kept_apart(program, hparams, largest, data, cpu=devices.on_cpu(mesh))))
 
 
 def slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: SlotLimits) -> SlotCounts:

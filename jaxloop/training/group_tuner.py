@@ -43,8 +43,7 @@ class Step:
     ) -> None:
         one, shapes = one_member(sweep, task, bucket)
         state, program = jax.eval_shape(one.init, shapes), chunked(one, length)
-        if devices.on_cpu(mesh):
-            program = kept_apart(program, shapes, state, resident(task, bucket))
+        program = kept_apart(program, shapes, state, resident(task, bucket), cpu=devices.on_cpu(mesh))
         program = populated(program)
 
         def turn(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:

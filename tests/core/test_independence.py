@@ -23,6 +23,7 @@ from jaxloop.training import replay
 SIZES = st.one_of(st.sampled_from([10, 20, 37, 50, 100]), st.integers(1, 130))
 GROUPS = st.sampled_from([2, 3, 4, 8, 16])
 CPU = Path("/proc/cpuinfo")
+SWEEPS = Path(jaxloop.__file__).parent.parent / "sweeps"
 # Where a CPU has AVX-512, Eigen's products are also held to AVX2, whose tiles are others.
 ISAS = ["", "AVX2"] if CPU.exists() and "avx512f" in CPU.read_text() else [""]
 
@@ -274,7 +275,7 @@ def test_a_user_s_constant_is_multiplied_apart(folder, monkeypatch):
     """The task that shows each last bit: without the cure, clones of one member differ."""
     if ISAS != [""] or "avx2" not in CPU.read_text():
         pytest.skip("this CPU's products give every lane equal bits even when merged: nothing to show")
-    monkeypatch.setattr(program, "kept_apart", lambda program, *shapes: program)
+    monkeypatch.setattr(program, "kept_apart", lambda program, *shapes, cpu: program)
     merged = clones.trained(of_clones("own/constant", folder, 50), 2)
     with pytest.raises(AssertionError):
         clones.assert_equal_bits(merged, merged)
@@ -290,3 +291,14 @@ def test_every_member_of_a_run_replays_to_its_bits(tmp_path):
     for member in run.members:
         found = replay.train_alone(*run.sweep_and_task, run.store, member.number)
         assert (found["largest_difference"], found["missing"]) == (0.0, 0)
+
+
+@pytest.mark.slow
+def test_a_function_that_converts_its_closures_compiles_for_an_accelerator_too(tmp_path, monkeypatch):
+    """There members are not kept apart, but their functions are traced ahead as on CPU."""
+    real = program.kept_apart
+    monkeypatch.setattr(program, "kept_apart", lambda *args, cpu: real(*args, cpu=False))
+    run = jaxloop.run(
+        SWEEPS / "neural_ode.toml", out=tmp_path / "run", overrides=("run.steps=2", "run.evaluate_every=1")
+    )
+    assert {member.status for member in run.members} == {"finished"}
