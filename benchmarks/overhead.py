@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 
 import jaxloop
-from jaxloop.core import devices, population
+from jaxloop.core import devices
 from jaxloop.core.batches import batch_index
 from jaxloop.core.task import Hparams
 from jaxloop.sweep import sweep
@@ -87,7 +87,7 @@ def bare_loop(members: list[dict], width: int) -> Any:
     mesh = devices.member_mesh()
     member, shared = PartitionSpec("member"), PartitionSpec()
 
-    @partial(jax.jit, donate_argnums=1, compiler_options=population.EXACT_ON_CPU)
+    @partial(jax.jit, donate_argnums=1)
     @partial(jax.shard_map, mesh=mesh, in_specs=(member, member, shared), out_specs=member, check_vma=False)
     def population_chunk(hparams: Hparams, state: Any, data: Any) -> Any:
         grouped = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (hparams, state))
