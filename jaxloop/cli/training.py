@@ -119,7 +119,7 @@ def resume(
     together: Together,
     as_json: bool,
 ) -> None:
-    """Go on with a run from its last whole checkpoint; --set may give it more members."""
+    """Go on with a run from its last whole checkpoint; --set may give it more members or steps."""
     with shown(as_json, together) as panel:
         panel.phase("starting JAX")
         from jaxloop import api

@@ -137,9 +137,9 @@ class _Member:
         return Draw(place.astype(jnp.uint32), key)
 
     def step(self, hparams: Hparams, state: TrainState, draw: Any, data: Any) -> Any:
+        running = ~ended(hparams, state)
         hparams = self.whole(hparams)
         new = self.learner.update(state.learner, self._batch(hparams, draw, data), draw.key, state.step, hparams)
-        running = ~ended(hparams, state)
         taken = running & new.finite
         average, done = (), state.done
         if "ema_decay" in hparams:

@@ -16,13 +16,19 @@ def schedule(step: jax.Array, hparams: Hparams) -> jax.Array:
     """
     step = step.astype(jnp.float32)
     warmup = jnp.asarray(hparams["warmup_steps"], jnp.float32)
-    rest = jnp.maximum(jnp.asarray(hparams["steps"], jnp.float32) - warmup, 1.0)
-    progress = jnp.clip((step - warmup) / rest, 0.0, 1.0)
-    index, names = hparams["schedule"]
-    shapes = [SCHEDULES[name](progress, hparams) for name in names]
-    shape = shapes[0] if len(names) == 1 else jnp.stack(shapes)[index]
+    shape = _share_after(step - warmup, warmup, hparams)
     end = jnp.asarray(hparams["end_factor"], jnp.float32)
     return jnp.where(step < warmup, step / jnp.maximum(warmup, 1.0), end + (1.0 - end) * shape)
+
+
+def _share_after(step: jax.Array, warmup: jax.Array, hparams: Hparams) -> jax.Array:
+    """Return the schedule so many steps after the warm-up; one that is constant does not read `steps`."""
+    index, names = hparams["schedule"]
+    if names == ("constant",):
+        return jnp.ones_like(step)
+    progress = jnp.clip(step / jnp.maximum(jnp.asarray(hparams["steps"], jnp.float32) - warmup, 1.0), 0.0, 1.0)
+    shapes = [SCHEDULES[name](progress, hparams) for name in names]
+    return shapes[0] if len(names) == 1 else jnp.stack(shapes)[index]
 
 
 def _constant(progress: jax.Array, hparams: Hparams) -> Any:

@@ -14,7 +14,7 @@ from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep import identity
 from jaxloop.sweep.sweep import parse
-from jaxloop.training import provenance
+from jaxloop.training import extension, provenance
 
 
 def verify(run: Path) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def verify(run: Path) -> dict[str, Any]:
             "curves": lambda: _curves(store, members),
             "checkpoints": lambda: _checkpoints(run, store),
             "final parameters": lambda: _finals(run, members),
+            "final states": lambda: _states(run),
             "members' own checkpoints": lambda: _own(run, members),
             "TensorBoard files": lambda: _events(run, store, members),
         }
@@ -138,7 +139,9 @@ def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
         except DamagedError as error:
             yield str(error)
             continue
+        finished = extension.kept_steps(run)  # those of them that train on may not have begun to
         wanted = store.trained_at(turn)
+        wanted = {number: step for number, step in wanted.items() if number in held or number not in finished}
         apart = f"checkpoint of turn {turn}: holds members at steps {held}, curves say {wanted}"
         yield None if held == wanted else apart
 
@@ -160,6 +163,15 @@ def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
             if sorted(held) == sorted(wanted)
             else f"{run / folder}: holds members {ranges(sorted(held))}, needs {ranges(sorted(wanted))}"
         )
+
+
+def _states(run: Path) -> Iterator[str | None]:
+    for folder in sorted(run_folder.states(run).glob("*")):
+        try:
+            checkpoints.state_steps(folder)
+            yield None
+        except DamagedError as error:
+            yield str(error)
 
 
 def _own(run: Path, members: list[Member]) -> Iterator[str | None]:

@@ -125,6 +125,31 @@ def check_population(run: Path, turn: int, parts: list[int]) -> None:
         seal.compare(run_folder.checkpoint(run, turn, part))
 
 
+def save_states(folder: Path, states: Snapshot) -> None:
+    """Commit the states that members finished with."""
+    _save_members(folder, states.members, {"state": states.state})
+
+
+def restore_states(folder: Path, like: Any) -> Snapshot:
+    """Restore the states in a folder; `like` is one member's, as shapes.
+
+    Raises:
+      DamagedError: they cannot be read, or belong to another program.
+    """
+    return _restored_part(folder, like)
+
+
+def state_steps(folder: Path) -> dict[int, int]:
+    """Return the members whose states a folder holds, by number, and the steps that each had taken.
+
+    Raises:
+      DamagedError: it is missing, or not what was written.
+    """
+    like = {"state": {"step": np.zeros(0, np.int32)}, **MEMBERS}
+    saved = _restored(folder, like, "this checkpoint")
+    return steps_of(saved["members"], saved["state"]["step"])
+
+
 def restore_population(run: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:
     """Restore the members in all shards of a turn's checkpoint; `like` is one member's state as shapes."""
     return joined([_restored_part(run_folder.checkpoint(run, turn, part), like) for part in parts])
@@ -150,11 +175,9 @@ def steps(run: Path, turn: int, parts: list[int]) -> dict[int, int]:
     Raises:
       DamagedError: a part is missing, or not what was written.
     """
-    like = {"state": {"step": np.zeros(0, np.int32)}, **MEMBERS}
     found: dict[int, int] = {}
     for part in parts:
-        saved = _restored(run_folder.checkpoint(run, turn, part), like, "this checkpoint")
-        found |= steps_of(saved["members"], saved["state"]["step"])
+        found |= state_steps(run_folder.checkpoint(run, turn, part))
     return dict(sorted(found.items()))
 
 

@@ -45,7 +45,8 @@ def plan(run: Path, *, whole: bool) -> Cleaning:
     own = [
         run_folder.own_checkpoint(run, member.folder, tree) for member in members for tree in ("params", "average")
     ]
-    wanted = [run] if whole else [run_folder.checkpoints(run), run_folder.finals(run), *own]
+    shared = [run_folder.checkpoints(run), run_folder.finals(run), run_folder.states(run)]
+    wanted = [run] if whole else [*shared, *own]
     paths = [path for path in wanted if path.is_dir()]
     held = sum(file.lstat().st_size for path in paths for file in path.rglob("*") if not file.is_dir())
     return Cleaning(run, paths, held, all(member.status in ENDED for member in members))

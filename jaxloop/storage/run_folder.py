@@ -12,6 +12,7 @@ LOCK, OWNER = ".lock", ".owner.json"  # of the process that trains the run
 MEMBERS = "members"  # TensorBoard events and checkpoints of each member's own
 SUMMARY = "summary"  # TensorBoard events of all members together
 FINAL = "finished"  # final parameters of members that retired together
+STATES = "states"  # with which members finished, to train on from
 
 
 PATH_BYTES = 490  # SQLite takes paths of 512, with names of its own behind them
@@ -104,12 +105,22 @@ def finals(run: Path) -> Path:
     return run / FINAL
 
 
+def states(run: Path) -> Path:
+    """Return the folder of the states that members finished with."""
+    return run / STATES
+
+
+def state(run: Path, turn: int, process: int) -> Path:
+    """Return the folder of the states with which members of one process finished in a turn."""
+    return states(run) / f"{turn:08d}-{process}"
+
+
 def final_name(turn: int, number: int) -> str:
     """Return the name, relative to the run, of a folder of final parameters of members that retired in a turn."""
     return f"{FINAL}/{turn:08d}-{number}"
 
 
 def final_turn(folder: Path) -> int | None:
-    """Return the turn in which the members of a folder of final parameters retired; None for any other folder."""
+    """Return the turn in which the members of a folder of final parameters or states retired; else None."""
     turn, _, number = folder.name.partition("-")
     return int(turn) if len(turn) == 8 and turn.isdigit() and number.isdigit() else None

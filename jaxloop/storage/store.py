@@ -46,6 +46,28 @@ class Store(Queries):
         )
         self.put(size_classes=size_classes)
 
+    def prolong(self, members: Sequence[NewMember], finished: Iterable[int]) -> None:
+        """Give members more steps, within a transaction; those that had finished train on, as if they never had.
+
+        Args:
+          members: with their new hparams, ids and configs; their folders stay.
+          finished: the numbers of those that train on.
+        """
+        self.connection.executemany(
+            "update members set id = ?, config = ?, hparams = ? where number = ?",
+            [(new.id, new.config, json.dumps(new.hparams), new.number) for new in members],
+        )
+        rows = [(number,) for number in finished]
+        tests = [f"{quoted(name)} = null" for name in self.metric_names() if name.startswith("test/")]
+        if tests:
+            self.connection.executemany(f"update curves set {', '.join(tests)} where member = ?", rows)
+        if self._has("arrays"):
+            self.connection.executemany("delete from arrays where member = ? and metric like 'test/%'", rows)
+        self.connection.executemany(
+            f"update members set status = '{Status.RUNNING}', retired = null, finished = null where number = ?",
+            rows,
+        )
+
     def append(self, turn: int, records: Sequence[Mapping[str, Any]]) -> None:
         """Append records to the loop's ledger after a turn, within a transaction."""
         if records:

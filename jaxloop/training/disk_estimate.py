@@ -43,6 +43,8 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int) -> int:
         finals = final_shapes(task, part, best=bool(document.checkpoint.best))
         averages = finals["params"] if "ema_decay" in sweep.members[part.numbers[0]] else ()
         saved += members * _bytes((finals, averages))
+    if document.checkpoint.keep == "all":  # the states to train on from
+        saved += members * _bytes(jax.eval_shape(one.init, hparams))
     points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
     return saved + points * a_point + members * MEMBER_BYTES
 

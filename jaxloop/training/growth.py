@@ -16,7 +16,7 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep import catalog
 from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sweep import Sweep, digest
-from jaxloop.training import disk_estimate
+from jaxloop.training import disk_estimate, extension, retention
 from jaxloop.training.joins import new_member
 
 
@@ -46,6 +46,12 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     wanted = {digest(hparams): hparams for hparams in sweep.members}
     originals = [member for member in store.members() if member.parent is None]
     missing_here = [member for member in originals if wanted.pop(digest(member.hparams), None) is None]
+    longer = {_but_for_steps(hparams): hparams for hparams in wanted.values()}
+    for member in missing_here:
+        found = longer.get(_but_for_steps(member.hparams))
+        if found and found[extension.STEPS] > member.hparams[extension.STEPS]:
+            recorded[member.number] = wanted.pop(digest(found))
+    missing_here = [member for member in missing_here if recorded[member.number] == member.hparams]
     lost = [member.hparams for member in missing_here if member.joined is None]
     if lost:
         run = store.path.parent
@@ -53,7 +59,13 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
             f"{run}: {len(lost)} of its {len(recorded)} members are not in this sweep (the first: "
             f"{_nearest_difference(lost[0], sweep.members)}): {for_a_fork(run)}"
         )
-    return replace(sweep, members=[*recorded, *wanted.values()])
+    grown = replace(sweep, members=[*recorded, *wanted.values()])
+    extension.refuse(grown, store, extension.prolonged(grown, _members(store)))
+    return grown
+
+
+def _but_for_steps(hparams: dict[str, Any]) -> str:
+    return digest({name: value for name, value in hparams.items() if name != extension.STEPS})
 
 
 def for_a_fork(run: Path) -> str:
@@ -79,7 +91,9 @@ def _nearest_difference(lost: dict[str, Any], members: list[dict[str, Any]]) -> 
     return ", ".join(f"{name}={lost.get(name)}, here {other.get(name)}" for name in apart(other)[:3])
 
 
-def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], facts: dict[str, Any]) -> None:
+def grow(
+    run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], facts: dict[str, Any]
+) -> list[int]:
     """Record a changed sweep and its new members, to be trained next; where nothing changed, `facts` alone.
 
     Killed at any instant, the run has them or not.
@@ -89,24 +103,39 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
       origin: as `drift.origin` gives it.
       facts: to record together with them.
 
+    Returns:
+      The numbers of members that had finished and now train on.
+
     Raises:
       SweepError: the sweep breaks a rule of the task.
       ResourceError: the disk is too small.
     """
+    finished: list[int] = []
     if (text := sweep.toml()) != store.sweep:
-        before, recorded = _recorded(store), [member.hparams for member in store.members()]
-        known = sweep.members[: len(recorded)]
+        before, members = _recorded(store), store.members()
+        recorded = [member.hparams for member in members]
+        longer = extension.prolonged(sweep, recorded)
+        known = [
+            {**hparams, extension.STEPS: had[extension.STEPS]} if number in longer else hparams
+            for number, (hparams, had) in enumerate(zip(sweep.members, recorded, strict=False))
+        ]
         if not all(had.items() <= wanted.items() for had, wanted in zip(recorded, known, strict=True)):
             raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
+        extension.refuse(sweep, store, longer)
+        finished = [number for number in longer if extension.has_finished(members[number])]
         checked, had = check_sweep(sweep, task), store.size_classes
         new = list(range(len(recorded), len(sweep.members)))
         buckets = size_classes.buckets(sweep, task, new) if new else []
-        destination.require_free(run, disk_estimate.needed(sweep, task, buckets, checked))
+        again = size_classes.recorded(sweep, had) if longer else []
+        destination.require_free(run, disk_estimate.needed(sweep, task, [*again, *buckets], checked))
+        for number in finished:  # their final parameters are in the folders of those that finished together, too
+            retention.drop_own(run, members[number])
         with store.transaction():
             store.upgrade()
+            store.prolong([new_member(sweep, origin, number) for number in longer], finished)
             store.add_members(new_member(sweep, origin, number) for number in new)
             store.put(
-                **({"status": "interrupted"} if new else {}),
+                **({"status": "interrupted"} if new or finished else {}),
                 **facts,
                 sweep=text,
                 written=sweep.written,
@@ -126,6 +155,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
         write_whole(file, text)
     if store.growing:
         store.put(growing=False)
+    return finished
 
 
 def _data_options(document: Document) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Recorder:
         """
         for folder, finals in turn.finals:
             checkpoints.save_finals(self.run / folder, finals)
+        if turn.states:
+            checkpoints.save_states(run_folder.state(self.run, turn.number, processes.index()), turn.states)
         self._write_summaries(turn)
         self.members |= {new.number: new for new in turn.new_members}
         if turn.parts is not None or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:

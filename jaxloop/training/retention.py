@@ -46,6 +46,8 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[RankedC
         notes.append(f"only {len(configs)} configs have a finite mean: `keep` deletes no final parameters")
     elif wanted != "all":
         notes += _drop_all_but(run, store, set(numbers))
+    else:
+        _drop_orphans(run, store)
     return notes
 
 
@@ -69,11 +71,20 @@ def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
         left = any(others.values()) or any(member.final_folder for member in members)
         return [f"{told}: nothing of the others, which `keep` would drop, is deleted"] if left else []
     store.drop_final_folders()
-    shutil.rmtree(run_folder.finals(run), ignore_errors=True)
+    for folder in (run_folder.finals(run), run_folder.states(run)):
+        shutil.rmtree(folder, ignore_errors=True)
     for folders in others.values():
         for own in folders:
             _delete(own)
     return []
+
+
+def _drop_orphans(run: Path, store: Store) -> None:
+    """Delete the final parameters that members had before they trained on."""
+    named = {member.final_folder for member in store.members()}
+    for folder in run_folder.finals(run).glob("*"):
+        if f"{run_folder.FINAL}/{folder.name}" not in named:
+            shutil.rmtree(folder)
 
 
 def _has_whole_folders(run: Path, store: Store, member: Member) -> bool:
@@ -120,6 +131,12 @@ def mend(run: Path, store: Store) -> list[str]:
                     told = "deleted; if the member is among the best, it is written anew as the run ends"
                 notes.append(f"member {member.number}'s own checkpoint is {told}: {damage}")
     return notes
+
+
+def drop_own(run: Path, member: Member) -> None:
+    """Delete a member's own checkpoint folders."""
+    for own in own_folders(run, member):
+        _delete(own)
 
 
 def _delete(own: Path) -> None:

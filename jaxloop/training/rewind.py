@@ -1,6 +1,7 @@
 """Where a run that was interrupted goes on from: its newest whole checkpoint, and nothing after it."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,11 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[Shards, str | None]:
     raise DamagedError("\n".join([*damage, f"no whole checkpoint is left: `jaxloop fork {run}` trains anew"]))
 
 
-def rewind(run: Path, store: Store, checkpoint: Shards) -> list[str]:
+def rewind(run: Path, store: Store, checkpoint: Shards, prolonged: Collection[int] = ()) -> list[str]:
     """Forget what came after a checkpoint, in the store and in files.
+
+    Args:
+      prolonged: members that had finished and train on: their events are written anew, without an end.
 
     Returns:
       What of the files was damaged, and was written anew from the store.
@@ -48,10 +52,12 @@ def rewind(run: Path, store: Store, checkpoint: Shards) -> list[str]:
         folder = run_folder.member(run, member.folder)
         if member.status == Status.WAITING and folder.exists():
             shutil.rmtree(folder)
+        elif member.number in prolonged:
+            _rewrite(folder, member, store)
         elif member.status != Status.WAITING and (damage := _damage(folder, member, store)):
             _rewrite(folder, member, store)
             notes.append(f"{damage}: written anew from the store")
-    for folder in run_folder.finals(run).glob("*"):
+    for folder in [*run_folder.finals(run).glob("*"), *run_folder.states(run).glob("*")]:
         if (retired := run_folder.final_turn(folder)) is not None and retired > turn:
             shutil.rmtree(folder)
     return notes

@@ -14,7 +14,7 @@ from jaxloop.storage import run_folder
 from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
-from jaxloop.training import joins, processes, retire
+from jaxloop.training import extension, joins, processes, retire
 from jaxloop.training.feed import Feed
 from jaxloop.training.parked import Parked
 from jaxloop.training.scheduler import Join, Measured, Scheduler, decide
@@ -57,6 +57,7 @@ class Stream:
     ) -> None:
         self.sweep, self.task, self.program = sweep, task, program
         self.feed = Feed(sweep, task, program, data)
+        self.keeps_states = extension.keeps_states(sweep, task, program.bucket)
         self.scheduler, self.parked = scheduler, Parked(resumed)
         self.paused = set(members.paused)
         self.going_on: list[int] = []  # to be recorded with the next turn
@@ -130,6 +131,7 @@ class Stream:
             held_until_now = sorted(self.paused)
         given_up = self._steps_left(held_until_now) + self._budgets(members[leaving]) - int(steps[leaving].sum())
         folders, ended = self._finals(number, seated[leaving], held_until_now)
+        states = self._states(seated[leaving & ~stopped & ~measured.diverged])
         slots.free(seated[leaving | pausing])
         self.freed_early = bool((stopped | pausing).any())  # else the program would go on with them
         if (leaving | pausing).any() and not slots.waiting:
@@ -151,6 +153,7 @@ class Stream:
             leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
             finals=ended,
+            states=states,
             paused=members[pausing].tolist(),
             going_on=going_on,
             joined=joined,
@@ -241,6 +244,13 @@ class Stream:
         if processes.leads() and (parked := self.parked.snapshot()):
             found.append(parked)
         return joined([part for part in found if len(part.members)])
+
+    def _states(self, slots: np.ndarray) -> Snapshot | None:
+        """Return the states in some slots of this process, where their members may train on."""
+        own = slots[(slots >= self.own.start) & (slots < self.own.stop)]
+        if not len(own) or not self.keeps_states:
+            return None
+        return Snapshot(self.slots.members[self.own], jax.device_get(self.state)).rows(own - self.first)
 
     def _columns(self) -> dict[str, jax.Array]:
         return self.program.place({name: column[self.own] for name, column in self.slots.columns.items()})

@@ -20,7 +20,7 @@ from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
-from jaxloop.training import diagnosis, drift, joins, placement, processes, provenance, retention
+from jaxloop.training import diagnosis, drift, extension, joins, placement, processes, provenance, retention
 from jaxloop.training.checkpoint_policy import CheckpointPolicy, Due
 from jaxloop.training.failures import failures_told
 from jaxloop.training.preparation import prepared
@@ -182,9 +182,8 @@ class _Training:
         resumed = None
         if members.begun:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
-            turn, parts = checkpoint["turn"], checkpoint["parts"]
-            resumed = checkpoints.restore_population(self.run, turn, parts, like)
-            check_members(resumed, members.begun, f"{self.run}: turn {turn}")
+            resumed = extension.begun(self.run, checkpoint, members.begun, like)
+            check_members(resumed, members.begun, f"{self.run}: turn {checkpoint['turn']}")
         with closing(Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)) as stream:
             self._turns(stream, index)
         self.programs.keep(index, stream.feed.program)
@@ -270,6 +269,7 @@ class _Training:
         if processes.leads() and not self.signal:
             self.notes += ranking.not_finite(ranked, self.store.metric)
             self.notes += diagnosis.notes(self.sweep, self.task, self.store)
+            extension.drop_superseded(self.run)
             self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         totals = self._totals()

@@ -24,7 +24,7 @@ def test_nothing_is_deleted_unless_told(copy, jaxloop_command):
     before = files(copy)
     done = jaxloop_command("clean", copy)
     assert done.returncode == 0
-    assert f"{copy}: would delete checkpoints, finished, checkpoint (6), " in done.stdout
+    assert f"{copy}: would delete checkpoints, finished, states, checkpoint (6), " in done.stdout
     assert files(copy) == before
 
 

@@ -1,0 +1,173 @@
+"""Finished members that train on: the bits of one run of more steps, or one clear refusal."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxloop
+from jaxloop.errors import SweepError
+from jaxloop.readers.verify import verify
+from jaxloop.storage import run_folder, tensorboard
+from jaxloop.training import replay
+
+SWEEP = """
+[run]
+task = "digits"
+steps = {steps}
+evaluate_every = 20
+[hparams]
+depth = 1
+batch_size = 32
+{more}
+[axes]
+optimizer = {{ values = ["adamw", "muon"] }}
+learning_rate = {{ values = [1e-3, 1e-2] }}
+width = {{ values = [8, 16] }}
+seed = {{ count = 2 }}
+[population]
+capacity = 8
+"""
+LONGER = ("run.steps=80",)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Write the sweep, of so many steps and with more hparams; return its file."""
+    folder = tmp_path_factory.mktemp("sweeps")
+
+    def written(steps, more="", name="sweep"):
+        file = folder / f"{name}{steps}.toml"
+        file.write_text(SWEEP.format(steps=steps, more=more))
+        return file
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def whole(swept, tmp_path_factory):
+    """A run of 80 steps at once."""
+    return jaxloop.run(swept(80), out=tmp_path_factory.mktemp("whole") / "run")
+
+
+def assert_equal_runs(found, wanted):
+    """All that is measured, kept and shown of each member."""
+    assert [(m.id, m.config, m.hparams, m.status, m.step) for m in found.members] == [
+        (m.id, m.config, m.hparams, m.status, m.step) for m in wanted.members
+    ]
+    for mine, other in zip(found.members, wanted.members, strict=True):
+        assert found.store.points(mine.number) == wanted.store.points(mine.number)
+        shown = [
+            tensorboard.scalars(run_folder.member(run.path, m.folder))
+            for run, m in ((found, mine), (wanted, other))
+        ]
+        assert shown[0] == shown[1]
+        for a, b in zip(*(jax.tree.leaves(run.params(mine.number)) for run in (found, wanted)), strict=True):
+            np.testing.assert_array_equal(a, b)
+    for folder in filter(Path.is_dir, run_folder.summary(wanted.path).glob("*")):
+        if folder.name != "counts":  # over turns, which depend on when members trained
+            mine = run_folder.summary(found.path) / folder.name
+            assert tensorboard.scalars(mine) == tensorboard.scalars(folder)
+    assert verify(found.path)["problems"] == []
+
+
+@pytest.mark.slow
+def test_finished_members_train_on_to_the_bits_of_one_longer_run(swept, whole, tmp_path):
+    path = jaxloop.run(swept(40), out=tmp_path / "run").path
+    run = jaxloop.resume(path, overrides=LONGER)
+    assert any("train on" in note for note in run.notes)
+    assert_equal_runs(run, whole)
+    assert replay.train_alone(*run.sweep_and_task, run.store, 3)["largest_difference"] == 0
+    held = [folder.name for folder in run_folder.finals(path).glob("*")]
+    assert {m.final_folder for m in run.members} == {f"finished/{name}" for name in held}
+    again = jaxloop.resume(path, overrides=("run.steps=100",))  # and once more
+    assert {member.step for member in again.members} == {100}
+    assert verify(path)["problems"] == []
+
+
+@pytest.mark.slow
+def test_killed_while_they_train_on_members_have_the_same_bits(swept, whole, tmp_path):
+    path = jaxloop.run(swept(40), out=tmp_path / "run").path
+    command = [sys.executable, "-m", "jaxloop", "resume", str(path)]
+    more = ["--set", "run.steps=80", "--set", "checkpoint.every=20"]
+    for least in (1, 3):  # turns after which the process is killed: among the first program's, and the second's
+        process = subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = jaxloop.load(path).store.checkpoint["turn"]
+        while process.poll() is None and jaxloop.load(path).store.checkpoint["turn"] < before + least:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        more = []
+        assert verify(path)["problems"] == []
+    run = jaxloop.resume(path)
+    assert_equal_runs(run, whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_interrupted_goes_on_to_more_steps(swept, whole, tmp_path):
+    """Some members have finished, some are in the checkpoint, some wait."""
+    path = tmp_path / "run"
+
+    class Enough(Exception):
+        pass
+
+    def observe(progress):
+        if progress.store.counts()["finished"]:
+            raise Enough
+
+    with pytest.raises(Enough):
+        jaxloop.run(swept(40), out=path, overrides=("checkpoint.every=20",), observe=observe)
+    counts = jaxloop.load(path).store.counts()
+    assert counts["finished"]
+    assert counts["waiting"]
+    assert_equal_runs(jaxloop.resume(path, overrides=LONGER), whole)
+
+
+@pytest.mark.parametrize(
+    ("more", "overrides", "reason"),
+    [
+        ('schedule = "cosine"', (), "member 0 has schedule = 'cosine'"),
+        ("", ("checkpoint.keep=best:1",), "checkpoint.keep = 'best:1' keeps no state"),
+        ("", ("run.evaluate_every=15",), "member 0 was measured at its last step, 20, where a longer run"),
+    ],
+)
+def test_members_that_cannot_train_on_are_refused_with_the_reason(more, overrides, reason, swept, tmp_path):
+    few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]", *overrides)
+    path = jaxloop.run(swept(20, more, "refused"), out=tmp_path / "run", overrides=few).path
+    before = jaxloop.load(path).store.content()
+    with pytest.raises(SweepError, match="cannot train on: ") as refused:
+        jaxloop.resume(path, overrides=LONGER)
+    assert reason in str(refused.value)
+    assert "jaxloop fork" in str(refused.value)
+    assert jaxloop.load(path).store.content() == before
+
+
+def test_a_task_that_reads_its_steps_keeps_no_states(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import dataclasses\nfrom jaxloop.tasks import digits\nplain = digits()\n"
+        "def loss(params, batch, key, hparams):\n"
+        "    value, found = plain.loss(params, batch, key, hparams)\n"
+        "    return value / hparams['steps'], found\n"
+        "task = dataclasses.replace(plain, loss=loss)\n"
+    )
+    file = tmp_path / "sweep.toml"
+    file.write_text(
+        '[run]\ntask = "own.py:task"\nsteps = 20\nevaluate_every = 20\n'
+        "[axes]\nlearning_rate = { values = [0.1] }\n"
+    )
+    path = jaxloop.run(file, out=tmp_path / "run").path
+    assert not run_folder.states(path).exists()
+    with pytest.raises(SweepError, match="its task reads `steps`"):
+        jaxloop.resume(path, overrides=LONGER)
+
+
+def test_fewer_steps_are_refused_as_ever(swept, tmp_path):
+    few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]")
+    path = jaxloop.run(swept(40, name="fewer"), out=tmp_path / "run", overrides=few).path
+    with pytest.raises(SweepError, match="a run only grows"):
+        jaxloop.resume(path, overrides=("run.steps=20",))
