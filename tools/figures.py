@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -162,7 +163,45 @@ def loop(path: str) -> None:
     figure.savefig(DOCS / "loop.png", dpi=110)
 
 
-FIGURES = {"lr_wd": learning_rate_by_weight_decay, "grokking": grokking, "mup_transfer": transfer, "loop": loop}
+OWN_STEPS = ("ppo_cartpole", "batchnorm_cnn", "gan_ring", "sam", "neural_ode", "own_optimizer")
+
+
+def own_steps(path: str) -> None:
+    """The ranked metric of six runs in one folder by their axes: mean and standard error over seeds."""
+    figure, plots = plt.subplots(2, 3, figsize=(11, 6.4), layout="constrained")
+    for plot, name in zip(plots.flat, OWN_STEPS, strict=True):
+        run = jaxloop.load(Path(path) / name)
+        metric = run.store.metric
+        axis, *others = (axis for axis in run.store.varied if axis != "seed")
+        found: dict[Any, dict[float, list[float]]] = {}
+        for member in run.members:
+            line = member.hparams[others[0]] if others else ""
+            value = member.metrics.get(metric, np.nan)
+            found.setdefault(line, {}).setdefault(member.hparams[axis], []).append(value)
+        colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(found)))
+        for (line, by_axis), colour in zip(sorted(found.items()), colours, strict=True):
+            values = np.array([by_axis[at] for at in sorted(by_axis)])
+            errors = values.std(1, ddof=1) / values.shape[1] ** 0.5
+            label = f"{line:.2g}" if others else None
+            plot.errorbar(sorted(by_axis), values.mean(1), errors, color=colour, marker="o", ms=4, label=label)
+        plot.set(
+            title=name,
+            xlabel=axis.replace("_", " "),
+            ylabel=metric,
+            xscale="log" if axis != "radius" else "linear",
+        )
+        if others:
+            plot.legend(title=others[0].replace("_", " "), fontsize=7, title_fontsize=8)
+    figure.savefig(DOCS / "own_steps.png", dpi=110)
+
+
+FIGURES = {
+    "lr_wd": learning_rate_by_weight_decay,
+    "grokking": grokking,
+    "mup_transfer": transfer,
+    "loop": loop,
+    "own_steps": own_steps,
+}
 
 if __name__ == "__main__":
     FIGURES[sys.argv[1]](sys.argv[2])

@@ -186,7 +186,7 @@ class _ByGradient:
 
 
 def _computed_again(tree: Any) -> Any:
-    """Return arrays from which XLA computes anew, on CPU, what it has computed from them before."""
+    """Hide arrays behind a barrier on CPU: XLA then computes anew from them, and does not store results twice."""
     return jax.lax.platform_dependent(tree, cpu=jax.lax.optimization_barrier, default=lambda tree: tree)
 
 

@@ -1,5 +1,6 @@
 """`jaxloop verify`: whether all that a run's folder holds is what was written, and tells one story."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def verify(run: Path) -> dict[str, Any]:
             "curves": lambda: _curves(store, members),
             "checkpoints": lambda: _checkpoints(run, store),
             "final parameters": lambda: _finals(run, members),
-            "final states": lambda: _states(run),
+            "final states": lambda: _states(run, store),
             "members' own checkpoints": lambda: _own(run, members),
             "TensorBoard files": lambda: _events(run, store, members),
         }
@@ -139,9 +140,9 @@ def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
         except DamagedError as error:
             yield str(error)
             continue
-        finished = extension.kept_steps(run)  # those of them that train on may not have begun to
-        wanted = store.trained_at(turn)
-        wanted = {number: step for number, step in wanted.items() if number in held or number not in finished}
+        waiting = extension.kept_at(run)  # to train on
+        wanted = {at for at in store.trained_at(turn).items() if at[0] in held or at not in waiting}
+        wanted = dict(sorted(wanted))
         apart = f"checkpoint of turn {turn}: holds members at steps {held}, curves say {wanted}"
         yield None if held == wanted else apart
 
@@ -160,13 +161,16 @@ def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
             continue
         yield (
             None
-            if sorted(held) == sorted(wanted)
+            if wanted <= set(held) and len(set(held)) == len(held)  # others may have trained on
             else f"{run / folder}: holds members {ranges(sorted(held))}, needs {ranges(sorted(wanted))}"
         )
 
 
-def _states(run: Path) -> Iterator[str | None]:
+def _states(run: Path, store: Store) -> Iterator[str | None]:
+    """Check the states that count; those of turns after the last checkpoint may be half written."""
     for folder in sorted(run_folder.states(run).glob("*")):
+        if (run_folder.final_turn(folder) or math.inf) > store.checkpoint["turn"]:
+            continue
         try:
             checkpoints.state_steps(folder)
             yield None

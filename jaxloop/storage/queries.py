@@ -153,6 +153,10 @@ class Queries(Database):
         )
         return dict(rows)
 
+    def turns_of_ends(self, status: Status) -> set[int]:
+        """Return the turns in which members ended that have a status."""
+        return {turn for (turn,) in self._rows("select distinct retired from members where status = ?", (status,))}
+
     def points(self, number: int, turn: int | None = None) -> dict[tuple[str, int], float]:
         """Return one member's curves: its measured values by (metric, step), as they were at the end of a turn."""
         names = self.metric_names()

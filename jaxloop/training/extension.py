@@ -14,7 +14,7 @@ from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.storage import checkpoints, run_folder
 from jaxloop.storage.facts import Shards
-from jaxloop.storage.records import Member, Status
+from jaxloop.storage.records import ENDED, Member, Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
@@ -28,10 +28,10 @@ def keeps_states(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
     Call after the program is traced: it tells whether learning rates or the task follow from the number of steps.
     """
     reads = any(STEPS in hparams_read(task, part) for part in bucket.size_classes)
-    return not reads and not task.done and _obstacle(sweep) is None
+    return not reads and not task.done and obstacle(sweep) is None
 
 
-def _obstacle(sweep: Sweep) -> str | None:
+def obstacle(sweep: Sweep) -> str | None:
     """Return what in a sweep keeps its finished members from training on."""
     document = sweep.document
     if document.loop or document.population.scheduler != "budget":
@@ -65,19 +65,32 @@ def refuse(sweep: Sweep, store: Store, numbers: list[int]) -> None:
         return
     run, members = store.path.parent, store.members()
     finished = [members[number] for number in numbers if has_finished(members[number])]
-    reasons = [_obstacle(sweep), *(_obstacle_of(sweep, number) for number in numbers)]
-    reasons += [_obstacle_at_its_end(sweep, member) for member in finished]
-    if not any(reasons) and (lost := {member.number for member in finished} - _folders(run).keys()):
-        reasons.append(
-            f"the state that member {min(lost)} finished with was not kept: its task reads `steps` or has a "
-            "`done`, an older jaxloop trained it, or `jaxloop clean` deleted it"
-        )
+    reasons = [
+        obstacle(sweep),
+        _obstacle_of_all(members),
+        *(_obstacle_of_one(sweep, number) for number in numbers),
+        *(_obstacle_at_its_end(sweep, member) for member in finished),
+    ]
+    if not any(reasons):
+        kept, damage = _folders(run)
+        if lost := [member.number for member in finished if (member.number, member.step) not in kept]:
+            likely = "its task reads `steps` or has a `done`, an older jaxloop trained it, or `clean` deleted it"
+            reasons.append(f"the state of member {lost[0]} at its end is not there: {'; '.join(damage) or likely}")
     if reason := next(filter(None, reasons), None):
         anew = f"`jaxloop fork {run} --set run.steps=...` trains anew"
         raise SweepError(sweep.source_map.say(("run", STEPS), f"{run} cannot train on: {reason}; {anew}"))
 
 
-def _obstacle_of(sweep: Sweep, number: int) -> str | None:
+def _obstacle_of_all(members: list[Member]) -> str | None:
+    """Return what in where its members stand keeps a run from giving them more steps."""
+    if left := sum(member.status not in ENDED for member in members):
+        return f"{left} of its {len(members)} members have not ended: `jaxloop resume` ends them as they began"
+    if any(member.status == Status.STOPPED or member.joined is not None for member in members):
+        return "a scheduler decided who trained how long"
+    return None
+
+
+def _obstacle_of_one(sweep: Sweep, number: int) -> str | None:
     """Return what keeps a member from taking more steps."""
     schedule = sweep.members[number]["schedule"]
     if schedule == "constant":
@@ -99,7 +112,7 @@ def has_finished(member: Member) -> bool:
     return member.status == Status.FINISHED and member.step == member.hparams[STEPS]
 
 
-def begun(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) -> Snapshot | None:
+def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) -> Snapshot | None:
     """Restore members in training: those in a checkpoint, and others from the states that they finished with.
 
     Args:
@@ -110,44 +123,40 @@ def begun(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) -> 
       DamagedError: a folder cannot be restored.
     """
     turn, parts = checkpoint["turn"], checkpoint["parts"]
-    folders = _folders(run)
-    if not folders.keys() & members.keys():
-        return checkpoints.restore_population(run, turn, parts, like)
-    held = checkpoints.steps(run, turn, parts).keys() & members.keys()
-    found = [checkpoints.restore_population(run, turn, parts, like)] if held else []
-    left = {number: folders[number] for number in members if number not in held and number in folders}
-    for folder in sorted(set(left.values())):
+    folders, _ = _folders(run)
+    held = checkpoints.steps(run, turn, parts) if folders else members
+    left = {number: step for number, step in members.items() if number not in held}
+    found = [checkpoints.restore_population(run, turn, parts, like)] if members.keys() & held.keys() else []
+    for folder in sorted({folders[at] for at in left.items() if at in folders}):
         states = checkpoints.restore_states(folder, like)
-        found.append(states.rows([row for row, number in enumerate(states.members.tolist()) if number in left]))
+        numbers = states.members.tolist()
+        own = [
+            row for row, number in enumerate(numbers) if number in left and folders[number, left[number]] == folder
+        ]
+        found.append(states.rows(own))
     return joined([part for part in found if part])
 
 
-def drop_superseded(run: Path) -> None:
-    """Delete the states of members that have trained on since, where a newer folder holds all of them."""
-    kept = set(_folders(run).values())
+def drop_superseded(run: Path, store: Store) -> None:
+    """Delete states of turns in which no member finished as it now stands: they have trained on since."""
+    turns = store.turns_of_ends(Status.FINISHED)
     for folder in run_folder.states(run).glob("*"):
-        if folder not in kept:
+        if run_folder.final_turn(folder) not in turns:
             shutil.rmtree(folder)
 
 
-def kept_steps(run: Path) -> dict[int, int]:
-    """Return the steps that members had taken whose states are kept, by number.
-
-    Raises:
-      DamagedError: a folder is not what was written.
-    """
-    found: dict[int, int] = {}
-    for folder in sorted(run_folder.states(run).glob("*")):
-        found |= checkpoints.state_steps(folder)
-    return found
+def kept_at(run: Path) -> set[tuple[int, int]]:
+    """Return whose states are kept, and at which step: pairs of a member's number and its steps."""
+    return set(_folders(run)[0])
 
 
-def _folders(run: Path) -> dict[int, Path]:
-    """Return the newest folder with each member's state, by the member's number; damaged ones count as missing."""
-    found: dict[int, Path] = {}
+def _folders(run: Path) -> tuple[dict[tuple[int, int], Path], list[str]]:
+    """Return the folder with the state of each member at each step, and what is wrong with others."""
+    found: dict[tuple[int, int], Path] = {}
+    damage = []
     for folder in sorted(run_folder.states(run).glob("*")):
         try:
-            found |= dict.fromkeys(checkpoints.members(folder), folder)
-        except DamagedError:
-            continue
-    return found
+            found |= dict.fromkeys(checkpoints.state_steps(folder).items(), folder)
+        except DamagedError as error:
+            damage.append(str(error))
+    return found, damage

@@ -2,6 +2,7 @@
 
 import shlex
 import tomllib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,9 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     wanted = {digest(hparams): hparams for hparams in sweep.members}
     originals = [member for member in store.members() if member.parent is None]
     missing_here = [member for member in originals if wanted.pop(digest(member.hparams), None) is None]
-    longer = {_but_for_steps(hparams): hparams for hparams in wanted.values()}
     for member in missing_here:
-        found = longer.get(_but_for_steps(member.hparams))
-        if found and found[extension.STEPS] > member.hparams[extension.STEPS]:
-            recorded[member.number] = wanted.pop(digest(found))
+        if longer := _prolonged(member.hparams, wanted.values()):
+            recorded[member.number] = wanted.pop(digest(longer))
     missing_here = [member for member in missing_here if recorded[member.number] == member.hparams]
     lost = [member.hparams for member in missing_here if member.joined is None]
     if lost:
@@ -64,8 +63,13 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     return grown
 
 
-def _but_for_steps(hparams: dict[str, Any]) -> str:
-    return digest({name: value for name, value in hparams.items() if name != extension.STEPS})
+def _prolonged(hparams: dict[str, Any], others: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the same hparams with more steps, the fewest of those that others have; None if none has them."""
+    steps = extension.STEPS
+    found = [
+        other for other in others if other[steps] > hparams[steps] and {**other, steps: hparams[steps]} == hparams
+    ]
+    return min(found, key=lambda other: other[steps], default=None)
 
 
 def for_a_fork(run: Path) -> str:
@@ -104,13 +108,13 @@ def grow(
       facts: to record together with them.
 
     Returns:
-      The numbers of members that had finished and now train on.
+      The numbers of members with more steps.
 
     Raises:
       SweepError: the sweep breaks a rule of the task.
       ResourceError: the disk is too small.
     """
-    finished: list[int] = []
+    longer: list[int] = []
     if (text := sweep.toml()) != store.sweep:
         before, members = _recorded(store), store.members()
         recorded = [member.hparams for member in members]
@@ -155,7 +159,7 @@ def grow(
         write_whole(file, text)
     if store.growing:
         store.put(growing=False)
-    return finished
+    return longer
 
 
 def _data_options(document: Document) -> dict[str, Any]:

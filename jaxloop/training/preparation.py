@@ -35,24 +35,24 @@ def prepared(
     checkpoint, damage = whole_checkpoint(run, store)
     refuse_other_terms(sweep, store)
     counts, turn = store.counts(), checkpoint["turn"]
-    longer = extension.prolonged(sweep, [member.hparams for member in store.members()])
-    trains = bool(longer) or sum(counts[status] for status in ENDED) < len(sweep.members)
+    prolonged = extension.prolonged(sweep, [member.hparams for member in store.members()])
+    trains = bool(prolonged) or sum(counts[status] for status in ENDED) < len(sweep.members)
     drifted = drift.compare(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
     is_new = store.status == "created"
     file, notes = run_folder.sweep(run), store.notes if is_new else []
     if not file.exists():
         notes.append(f"{file} was missing: written anew from the store")
     ranked_by = store.metric, store.mode
-    finished = grow(run, sweep, task, store, origin, {**drifted, **_moved(run, sweep, store)})
+    prolonged = grow(run, sweep, task, store, origin, {**drifted, **_moved(run, sweep, store)})
     if (now := (store.metric, store.mode)) != ranked_by:
         notes.append(f"members are ranked by {' '.join(now)} from now on; it was by {' '.join(ranked_by)}")
     if damage:
         at = f"turn {turn}" if turn else "the beginning"
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
-    if finished:
-        notes.append(f"members {ranges(finished)} had finished, and train on")
+    if prolonged:
+        notes.append(f"members {ranges(prolonged)} have more steps: those that had finished train on")
     if not is_new:
-        notes += rewind(run, store, checkpoint, finished)
+        notes += rewind(run, store, checkpoint, prolonged)
     facts = {"name": store.name, "folder": store.folder, "origins": store.origins}
     facts |= {"forked_from": store.forked_from} if store.forked_from else {}
     notes += provenance.restore(run, facts, sweep.folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxloop.errors import DamagedError
-from jaxloop.storage import checkpoints, run_folder, tensorboard
+from jaxloop.storage import checkpoints, run_folder, seal, tensorboard
 from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import ENDED, Member, Status
 from jaxloop.storage.store import Store
@@ -35,7 +35,7 @@ def rewind(run: Path, store: Store, checkpoint: Shards, prolonged: Collection[in
     """Forget what came after a checkpoint, in the store and in files.
 
     Args:
-      prolonged: members that had finished and train on: their events are written anew, without an end.
+      prolonged: members that have more steps now: their events are written anew.
 
     Returns:
       What of the files was damaged, and was written anew from the store.
@@ -57,10 +57,18 @@ def rewind(run: Path, store: Store, checkpoint: Shards, prolonged: Collection[in
         elif member.status != Status.WAITING and (damage := _damage(folder, member, store)):
             _rewrite(folder, member, store)
             notes.append(f"{damage}: written anew from the store")
-    for folder in [*run_folder.finals(run).glob("*"), *run_folder.states(run).glob("*")]:
+    _drop_ends(run, turn)
+    return notes
+
+
+def _drop_ends(run: Path, turn: int) -> None:
+    """Delete what members ended with after a turn, and states that were only half written."""
+    for folder in run_folder.states(run).glob("*"):
+        if (finished := run_folder.final_turn(folder)) is None or finished > turn or not seal.is_sealed(folder):
+            shutil.rmtree(folder)
+    for folder in run_folder.finals(run).glob("*"):
         if (retired := run_folder.final_turn(folder)) is not None and retired > turn:
             shutil.rmtree(folder)
-    return notes
 
 
 def _damage(folder: Path, member: Member, store: Store) -> str | None:

@@ -182,7 +182,7 @@ class _Training:
         resumed = None
         if members.begun:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
-            resumed = extension.begun(self.run, checkpoint, members.begun, like)
+            resumed = extension.restored(self.run, checkpoint, members.begun, like)
             check_members(resumed, members.begun, f"{self.run}: turn {checkpoint['turn']}")
         with closing(Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)) as stream:
             self._turns(stream, index)
@@ -269,7 +269,7 @@ class _Training:
         if processes.leads() and not self.signal:
             self.notes += ranking.not_finite(ranked, self.store.metric)
             self.notes += diagnosis.notes(self.sweep, self.task, self.store)
-            extension.drop_superseded(self.run)
+            extension.drop_superseded(self.run, self.store)
             self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         totals = self._totals()

@@ -80,7 +80,7 @@ def assert_equal_runs(found, wanted):
 def test_finished_members_train_on_to_the_bits_of_one_longer_run(swept, whole, tmp_path):
     path = jaxloop.run(swept(40), out=tmp_path / "run").path
     run = jaxloop.resume(path, overrides=LONGER)
-    assert any("train on" in note for note in run.notes)
+    assert any("those that had finished train on" in note for note in run.notes)
     assert_equal_runs(run, whole)
     assert replay.train_alone(*run.sweep_and_task, run.store, 3)["largest_difference"] == 0
     held = [folder.name for folder in run_folder.finals(path).glob("*")]
@@ -108,24 +108,46 @@ def test_killed_while_they_train_on_members_have_the_same_bits(swept, whole, tmp
     assert_equal_runs(run, whole)
 
 
-@pytest.mark.slow
-def test_a_run_that_was_interrupted_goes_on_to_more_steps(swept, whole, tmp_path):
-    """Some members have finished, some are in the checkpoint, some wait."""
+def test_members_that_have_not_ended_end_as_they_began(swept, tmp_path):
     path = tmp_path / "run"
 
     class Enough(Exception):
         pass
 
     def observe(progress):
-        if progress.store.counts()["finished"]:
-            raise Enough
+        raise Enough
 
+    few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]")
     with pytest.raises(Enough):
-        jaxloop.run(swept(40), out=path, overrides=("checkpoint.every=20",), observe=observe)
-    counts = jaxloop.load(path).store.counts()
-    assert counts["finished"]
-    assert counts["waiting"]
-    assert_equal_runs(jaxloop.resume(path, overrides=LONGER), whole)
+        jaxloop.run(swept(40, name="unended"), out=path, overrides=few, observe=observe)
+    with pytest.raises(SweepError, match="4 of its 4 members have not ended"):
+        jaxloop.resume(path, overrides=LONGER)
+    assert {member.step for member in jaxloop.resume(path).members} == {40}
+    assert {member.step for member in jaxloop.resume(path, overrides=LONGER).members} == {80}
+
+
+def test_a_damaged_state_is_refused_and_named(swept, tmp_path):
+    few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]")
+    path = jaxloop.run(swept(20, name="damaged"), out=tmp_path / "run", overrides=few).path
+    (folder,) = run_folder.states(path).glob("*")
+    file = max((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(SweepError, match=r"state of member 0 at its end is not there: .*states"):
+        jaxloop.resume(path, overrides=LONGER)
+    assert any("states" in problem for problem in verify(path)["problems"])
+    assert {member.status for member in jaxloop.load(path).members} == {"finished"}
+
+
+def test_each_member_gets_the_fewest_of_more_steps(swept, tmp_path):
+    few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]", "axes.learning_rate.values=[1e-3]")
+    file = tmp_path / "steps.toml"
+    file.write_text(swept(20).read_text() + "\n[axes.steps]\nvalues = [20, 40]\n")
+    path = jaxloop.run(file, out=tmp_path / "run", overrides=few).path
+    was = {member.number: member.step for member in jaxloop.load(path).members}
+    run = jaxloop.resume(path, overrides=("axes.steps.values=[60, 80]",))
+    assert {was[member.number]: member.step for member in run.members} == {20: 60, 40: 80}
 
 
 @pytest.mark.parametrize(
