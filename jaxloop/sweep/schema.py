@@ -239,6 +239,14 @@ class Document(Section):
         fitting = [case for case, entries in self.cases.items() if names <= entries.keys()]
         return fitting[0] if fitting else next(iter(self.cases), "")
 
+    def obstacle_to_more_steps(self) -> str | None:
+        """Return what here keeps members that have finished from training on, if anything."""
+        if self.loop or self.population.scheduler != "budget":
+            return "who trains how long is decided by its loop or scheduler"
+        if self.checkpoint.keep != "all":
+            return f"checkpoint.keep = {self.checkpoint.keep!r} keeps no state to go on from"
+        return None
+
     def mode_of(self, metric: str) -> str | None:
         """Return what is better of a metric, "max" or "min"; None if it is not known."""
         return direction(metric, self.evaluate.mode if metric == self.evaluate.metric else "auto")

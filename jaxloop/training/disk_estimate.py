@@ -10,7 +10,6 @@ from jaxloop.core.checks import Checked
 from jaxloop.core.shapes import final_shapes, one_member
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
-from jaxloop.training import extension
 
 POINT_BYTES = 48  # of a metric's point: in the store and its log, and in TensorBoard's file; measured
 MEMBER_BYTES = 6_000  # of a member's rows and its folder's first events; measured
@@ -46,7 +45,7 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int) -> int:
         saved += members * _bytes((finals, averages))
     schedules = {sweep.members[number]["schedule"] for number in part.numbers}
     if (
-        extension.obstacle(sweep) is None and not task.done and schedules == {"constant"}
+        document.obstacle_to_more_steps() is None and not task.done and schedules == {"constant"}
     ):  # else no states are kept
         saved += members * _bytes(jax.eval_shape(one.init, hparams))
     points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)

@@ -28,17 +28,7 @@ def keeps_states(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
     Call after the program is traced: it tells whether learning rates or the task follow from the number of steps.
     """
     reads = any(STEPS in hparams_read(task, part) for part in bucket.size_classes)
-    return not reads and not task.done and obstacle(sweep) is None
-
-
-def obstacle(sweep: Sweep) -> str | None:
-    """Return what in a sweep keeps its finished members from training on."""
-    document = sweep.document
-    if document.loop or document.population.scheduler != "budget":
-        return "who trains how long is decided by its loop or scheduler"
-    if document.checkpoint.keep != "all":
-        return f"checkpoint.keep = {document.checkpoint.keep!r} keeps no state to go on from"
-    return None
+    return not reads and not task.done and sweep.document.obstacle_to_more_steps() is None
 
 
 def prolonged(sweep: Sweep, recorded: list[dict[str, Any]]) -> list[int]:
@@ -66,7 +56,7 @@ def refuse(sweep: Sweep, store: Store, numbers: list[int]) -> None:
     run, members = store.path.parent, store.members()
     finished = [members[number] for number in numbers if has_finished(members[number])]
     reasons = [
-        obstacle(sweep),
+        sweep.document.obstacle_to_more_steps(),
         _obstacle_of_all(members),
         *(_obstacle_of_one(sweep, number) for number in numbers),
         *(_obstacle_at_its_end(sweep, member) for member in finished),
