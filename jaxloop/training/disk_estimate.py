@@ -16,18 +16,19 @@ MEMBER_BYTES = 6_000  # of a member's rows and its folder's first events; measur
 RUN_BYTES = 2 << 20  # of all else
 
 
-def needed(sweep: Sweep, task: Task, buckets: list[Bucket], checked: Checked) -> int:
+def needed(sweep: Sweep, task: Task, buckets: list[Bucket], checked: Checked, *, begun: bool = False) -> int:
     """Return the bytes that a run takes at most at a time, before the copies of the best members.
 
     Args:
       checked: what is measured of a member.
+      begun: whether all members have begun, so that a checkpoint holds them whether they sit or wait.
     """
     a_point = len(checked.measured) * POINT_BYTES + 2 * checked.array_bytes  # in the store, and for TensorBoard
     parts = [part for bucket in buckets for part in bucket.size_classes]
-    return RUN_BYTES + sum(_of_class(sweep, task, part, a_point) for part in parts)
+    return RUN_BYTES + sum(_of_class(sweep, task, part, a_point, begun=begun) for part in parts)
 
 
-def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int) -> int:
+def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int, *, begun: bool) -> int:
     """Return what the members of a size class take.
 
     "best:K" needs as much as "all" until the run ends: who is best is known then.
@@ -38,7 +39,7 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int) -> int:
     chosen = wanted if isinstance(wanted, int) else None
     seats = devices.choose_slots(members, chosen, cpu=jax.default_backend() == "cpu")
     # two checkpoints are kept, and the next is whole before the oldest goes
-    saved = 3 * seats * _bytes(jax.eval_shape(one.init, hparams))
+    saved = 3 * (members if begun else seats) * _bytes(jax.eval_shape(one.init, hparams))
     if document.checkpoint.keep != "none":
         finals = final_shapes(task, part, best=bool(document.checkpoint.best))
         averages = finals["params"] if "ema_decay" in sweep.members[part.numbers[0]] else ()

@@ -2,7 +2,6 @@
 
 import shlex
 import tomllib
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,15 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     wanted = {digest(hparams): hparams for hparams in sweep.members}
     originals = [member for member in store.members() if member.parent is None]
     missing_here = [member for member in originals if wanted.pop(digest(member.hparams), None) is None]
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for hparams in wanted.values():
+        alike.setdefault(_digest_without_steps(hparams), []).append(hparams)
     for member in missing_here:
-        if longer := _prolonged(member.hparams, wanted.values()):
-            recorded[member.number] = wanted.pop(digest(longer))
+        others = alike.get(_digest_without_steps(member.hparams), [])
+        if longer := [other for other in others if other[extension.STEPS] > member.hparams[extension.STEPS]]:
+            fewest = min(longer, key=lambda other: other[extension.STEPS])
+            others.remove(fewest)
+            recorded[member.number] = wanted.pop(digest(fewest))
     missing_here = [member for member in missing_here if recorded[member.number] == member.hparams]
     lost = [member.hparams for member in missing_here if member.joined is None]
     if lost:
@@ -63,13 +68,8 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
     return grown
 
 
-def _prolonged(hparams: dict[str, Any], others: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the same hparams with more steps, the fewest of those that others have; None if none has them."""
-    steps = extension.STEPS
-    found = [
-        other for other in others if other[steps] > hparams[steps] and {**other, steps: hparams[steps]} == hparams
-    ]
-    return min(found, key=lambda other: other[steps], default=None)
+def _digest_without_steps(hparams: dict[str, Any]) -> str:
+    return digest({name: value for name, value in hparams.items() if name != extension.STEPS})
 
 
 def for_a_fork(run: Path) -> str:
@@ -95,9 +95,7 @@ def _nearest_difference(lost: dict[str, Any], members: list[dict[str, Any]]) -> 
     return ", ".join(f"{name}={lost.get(name)}, here {other.get(name)}" for name in apart(other)[:3])
 
 
-def grow(
-    run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], facts: dict[str, Any]
-) -> list[int]:
+def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, str], facts: dict[str, Any]) -> None:
     """Record a changed sweep and its new members, to be trained next; where nothing changed, `facts` alone.
 
     Killed at any instant, the run has them or not.
@@ -107,14 +105,10 @@ def grow(
       origin: as `drift.origin` gives it.
       facts: to record together with them.
 
-    Returns:
-      The numbers of members with more steps.
-
     Raises:
       SweepError: the sweep breaks a rule of the task.
       ResourceError: the disk is too small.
     """
-    longer: list[int] = []
     if (text := sweep.toml()) != store.sweep:
         before, members = _recorded(store), store.members()
         recorded = [member.hparams for member in members]
@@ -130,8 +124,9 @@ def grow(
         checked, had = check_sweep(sweep, task), store.size_classes
         new = list(range(len(recorded), len(sweep.members)))
         buckets = size_classes.buckets(sweep, task, new) if new else []
-        again = size_classes.recorded(sweep, had) if longer else []
-        destination.require_free(run, disk_estimate.needed(sweep, task, [*again, *buckets], checked))
+        classes = [*had, *size_classes.numbers(buckets)]
+        trained = size_classes.recorded(sweep, classes) if longer else buckets
+        destination.require_free(run, disk_estimate.needed(sweep, task, trained, checked, begun=bool(longer)))
         for number in finished:  # their final parameters are in the folders of those that finished together, too
             retention.drop_own(run, members[number])
         with store.transaction():
@@ -146,8 +141,9 @@ def grow(
                 varied=sweep.varied,
                 metric=checked.metric,
                 mode=checked.mode,
-                size_classes=[*had, *size_classes.numbers(buckets)],
+                size_classes=classes,
                 growing=True,
+                prolonged=longer,
             )
             if before.population != sweep.document.population:
                 for index in range(len(had)):
@@ -159,7 +155,6 @@ def grow(
         write_whole(file, text)
     if store.growing:
         store.put(growing=False)
-    return longer
 
 
 def _data_options(document: Document) -> dict[str, Any]:

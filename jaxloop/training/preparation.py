@@ -43,16 +43,18 @@ def prepared(
     if not file.exists():
         notes.append(f"{file} was missing: written anew from the store")
     ranked_by = store.metric, store.mode
-    prolonged = grow(run, sweep, task, store, origin, {**drifted, **_moved(run, sweep, store)})
+    grow(run, sweep, task, store, origin, {**drifted, **_moved(run, sweep, store)})
     if (now := (store.metric, store.mode)) != ranked_by:
         notes.append(f"members are ranked by {' '.join(now)} from now on; it was by {' '.join(ranked_by)}")
     if damage:
         at = f"turn {turn}" if turn else "the beginning"
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
-    if prolonged:
+    if prolonged := store.prolonged:
         notes.append(f"members {ranges(prolonged)} have more steps: those that had finished train on")
     if not is_new:
         notes += rewind(run, store, checkpoint, prolonged)
+    if prolonged:
+        store.put(prolonged=[])
     facts = {"name": store.name, "folder": store.folder, "origins": store.origins}
     facts |= {"forked_from": store.forked_from} if store.forked_from else {}
     notes += provenance.restore(run, facts, sweep.folder)

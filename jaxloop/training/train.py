@@ -115,15 +115,15 @@ class _Training:
         self.seconds = 0.0
         # by earlier processes
         self.before = {"seconds": self.store.seconds, "member_steps": self.store.member_steps}
-        self.checkpoint_policy = CheckpointPolicy(self.sweep.document, self.store.checkpoint["turn"])
+        self.checkpoint: Shards = self.store.checkpoint
+        self.checkpoint_policy = CheckpointPolicy(self.sweep.document, self.checkpoint["turn"])
 
     def train(self) -> Summary:
         self.notes += placement.moved(self.store, self.mesh)
         if processes.leads():
             self.store.put(status="running", **placement.facts(self.store, self.mesh))
             self._note()
-        checkpoint = self.store.checkpoint
-        self.turn = checkpoint["turn"]
+        self.turn = self.checkpoint["turn"]
         for member in self.store.members():
             self.earlier_member_steps += member.step
             if member.status not in ENDED:
@@ -133,7 +133,7 @@ class _Training:
         idle: set[int] = set()  # programs all of whose members stay paused
         while not self.signal and (found := self.programs.next(idle)):
             before = self.turn
-            self._train_program(found, checkpoint)
+            self._train_program(found)
             idle = idle | {found.program} if self.turn == before else set()
         return self._summary()
 
@@ -151,7 +151,7 @@ class _Training:
         """Record what the user should know, each thing once."""
         self.store.put(notes=list(dict.fromkeys([*self.store.notes, *self.notes])))
 
-    def _train_program(self, found: Next, checkpoint: Shards) -> None:
+    def _train_program(self, found: Next) -> None:
         """Train a program's members; where its first turn finds too little device memory, with half the slots."""
         data = shared(self.task, self.programs.buckets[found.program], self.mesh)  # on their way while it compiles
         while True:
@@ -163,7 +163,7 @@ class _Training:
             if not self.member_steps:
                 tell_phase(self.observe, "training the first turn")
             try:
-                return self._stream(found, program, data, checkpoint)
+                return self._stream(found, program, data)
             except Exception as error:
                 if self.turn > before or not is_out_of_device_memory(error):
                     raise
@@ -176,14 +176,14 @@ class _Training:
             self._note()
             del program
 
-    def _stream(self, found: Next, program: CompiledProgram, data: Any, checkpoint: Shards) -> None:
-        """Train a program's members: those of a checkpoint, and those that wait."""
+    def _stream(self, found: Next, program: CompiledProgram, data: Any) -> None:
+        """Train a program's members: those that have begun, and those that wait."""
         index, members = found
         resumed = None
         if members.begun:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
-            resumed = extension.restored(self.run, checkpoint, members.begun, like)
-            check_members(resumed, members.begun, f"{self.run}: turn {checkpoint['turn']}")
+            resumed = extension.restored(self.run, self.checkpoint, members.begun, like)
+            check_members(resumed, members.begun, f"{self.run}: turn {self.checkpoint['turn']}")
         with closing(Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)) as stream:
             self._turns(stream, index)
         self.programs.keep(index, stream.feed.program)
@@ -213,7 +213,9 @@ class _Training:
             at_once = self.signal or pending.settled or due == Due.AT_ONCE
             if at_once or due == Due.BESIDE:
                 self.checkpoint_policy.taken(self.turn)
-                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot(), totals=self._totals())
+                self.checkpoint = {"turn": self.turn, "parts": stream.parts()}
+                parts, snapshot = self.checkpoint["parts"], stream.snapshot()
+                pending = replace(pending, parts=parts, snapshot=snapshot, totals=self._totals())
             if at_once:
                 self._write(pending, index)
                 pending = None

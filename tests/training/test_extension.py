@@ -1,5 +1,6 @@
 """Finished members that train on: the bits of one run of more steps, or one clear refusal."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -101,25 +102,48 @@ def test_killed_while_they_train_on_members_have_the_same_bits(swept, whole, tmp
         while process.poll() is None and jaxloop.load(path).store.checkpoint["turn"] < before + least:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() in (-signal.SIGKILL, 0)  # it may have been faster
         more = []
         assert verify(path)["problems"] == []
     run = jaxloop.resume(path)
     assert_equal_runs(run, whole)
 
 
+class Enough(Exception):
+    """What ends a run that is observed, at a turn."""
+
+
+def after_one_turn(progress):
+    raise Enough
+
+
+@pytest.mark.slow
+def test_interrupted_in_the_first_program_all_train_on_at_the_next_start(swept, whole, tmp_path):
+    path = jaxloop.run(swept(40), out=tmp_path / "run").path
+    with pytest.raises(Enough):
+        jaxloop.resume(path, overrides=(*LONGER, "checkpoint.every=20"), observe=after_one_turn)
+    assert jaxloop.load(path).store.checkpoint["parts"]
+    assert_equal_runs(jaxloop.resume(path), whole)
+
+
+@pytest.mark.slow
+def test_a_run_gets_more_seeds_and_more_steps_at_once(swept, whole, tmp_path):
+    path = jaxloop.run(swept(40), out=tmp_path / "run", overrides=("axes.seed.count=1",)).path
+    run = jaxloop.resume(path, overrides=(*LONGER, "axes.seed.count=2"))
+    found, wanted = (
+        {json.dumps(m.hparams, sort_keys=True): each.store.points(m.number) for m in each.members}
+        for each in (run, whole)
+    )
+    assert found == wanted
+    assert verify(path)["problems"] == []
+
+
 def test_members_that_have_not_ended_end_as_they_began(swept, tmp_path):
     path = tmp_path / "run"
 
-    class Enough(Exception):
-        pass
-
-    def observe(progress):
-        raise Enough
-
     few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]")
     with pytest.raises(Enough):
-        jaxloop.run(swept(40, name="unended"), out=path, overrides=few, observe=observe)
+        jaxloop.run(swept(40, name="unended"), out=path, overrides=few, observe=after_one_turn)
     with pytest.raises(SweepError, match="4 of its 4 members have not ended"):
         jaxloop.resume(path, overrides=LONGER)
     assert {member.step for member in jaxloop.resume(path).members} == {40}
