@@ -182,7 +182,7 @@ def own_steps(path: str) -> None:
         for (line, by_axis), colour in zip(sorted(found.items()), colours, strict=True):
             values = np.array([by_axis[at] for at in sorted(by_axis)])
             errors = values.std(1, ddof=1) / values.shape[1] ** 0.5
-            label = f"{line:.2g}" if others else None
+            label = f"{line:.3g}" if others else None
             plot.errorbar(sorted(by_axis), values.mean(1), errors, color=colour, marker="o", ms=4, label=label)
         plot.set(
             title=name,
