@@ -44,7 +44,7 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int, *, begun: bo
         finals = final_shapes(task, part, best=bool(document.checkpoint.best))
         averages = finals["params"] if "ema_decay" in sweep.members[part.numbers[0]] else ()
         saved += members * _bytes((finals, averages))
-    schedules = {sweep.members[number]["schedule"] for number in part.numbers}
+    schedules = {sweep.members[number].get("schedule", "constant") for number in part.numbers}
     if (
         document.obstacle_to_more_steps() is None and not task.done and schedules == {"constant"}
     ):  # else no states are kept

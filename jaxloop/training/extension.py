@@ -82,7 +82,7 @@ def _obstacle_of_all(members: list[Member]) -> str | None:
 
 def _obstacle_of_one(sweep: Sweep, number: int) -> str | None:
     """Return what keeps a member from taking more steps."""
-    schedule = sweep.members[number]["schedule"]
+    schedule = sweep.members[number].get("schedule", "constant")  # of an optimizer of the task's own there is none
     if schedule == "constant":
         return None
     return f"member {number} has schedule = {schedule!r}, whose rates follow from `steps`"
@@ -121,7 +121,9 @@ def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) 
         states = checkpoints.restore_states(folder, like)
         numbers = states.members.tolist()
         own = [
-            row for row, number in enumerate(numbers) if number in left and folders[number, left[number]] == folder
+            row
+            for row, number in enumerate(numbers)
+            if number in left and folders.get((number, left[number])) == folder
         ]
         found.append(states.rows(own))
     return joined([part for part in found if part])
