@@ -7,7 +7,7 @@ import jax
 
 
 class NotingHparams(dict):
-    """Hparams that note which of them are read, in `read`; copying, merging or iterating counts as reading all."""
+    """Hparams that note which of them are read, in `read`; iterating over them, `{**hparams}` too, reads all."""
 
     def __init__(self, hparams: Mapping[str, Any], read: set[str]) -> None:
         super().__init__(hparams)
@@ -41,7 +41,7 @@ class NotingHparams(dict):
         return self._all("__iter__")
 
     def __or__(self, other: Any) -> Any:
-        return self._all("__or__", other)
+        return NotingHparams(self._plain() | other, self.read)
 
     def __ror__(self, other: Any) -> Any:
         return self._all("__ror__", other)
@@ -56,7 +56,11 @@ class NotingHparams(dict):
         return self._all("items")
 
     def copy(self) -> Any:
-        return self._all("copy")
+        return NotingHparams(self._plain(), self.read)
+
+    def _plain(self) -> dict[str, Any]:
+        """Return the same as a plain dict, without reading any."""
+        return dict(dict.items(self))
 
 
 def _flatten(hparams: NotingHparams) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:

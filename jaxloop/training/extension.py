@@ -64,7 +64,10 @@ def refuse(sweep: Sweep, store: Store, numbers: list[int]) -> None:
     if not any(reasons):
         kept, damage = _folders(run)
         if lost := [member.number for member in finished if (member.number, member.step) not in kept]:
-            likely = "its task reads `steps` or has a `done`, an older jaxloop trained it, or `clean` deleted it"
+            likely = (
+                "its task reads `steps` (`{**hparams}` reads all) or has a `done`, an older jaxloop trained it, "
+                "or `clean` deleted it"
+            )
             reasons.append(f"the state of member {lost[0]} at its end is not there: {'; '.join(damage) or likely}")
     if reason := next(filter(None, reasons), None):
         anew = f"`jaxloop fork {run} --set run.steps=...` trains anew"

@@ -30,7 +30,7 @@ def apply(layers, x):
 
 
 def optimizers(hparams, step):
-    slower = {**hparams, "learning_rate": hparams["learning_rate"] * hparams["generator_factor"]}
+    slower = hparams | {"learning_rate": hparams["learning_rate"] * hparams["generator_factor"]}
     return jaxloop.optimizer(slower, step), jaxloop.optimizer(hparams, step)
 
 
