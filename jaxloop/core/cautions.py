@@ -81,7 +81,7 @@ def first_not_finite(array: np.ndarray) -> tuple[int, list[int]] | None:
 
 def _unread_axes(sweep: Sweep, task: Task) -> Iterator[str]:
     """Find axes that neither the task's functions nor jaxloop's steps read, by tracing one member's program."""
-    unread = set(sweep.varied) - {"steps"}  # which end a member, whoever reads them
+    unread = set(sweep.varied) - {"steps"}  # they always matter: a member ends after them
     for bucket in undivided(sweep):
         if unread:
             measured_shapes(sweep, task, bucket)

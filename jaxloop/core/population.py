@@ -199,7 +199,7 @@ def jitted(turn: Advance, mesh: Mesh, *, short_products: bool, deterministic: bo
     """Return the turn as one compiled program that updates the state in place.
 
     Args:
-      short_products: as `products.are_short` tells it of a member's step.
+      short_products: whether the products of a member's step are short; see `products`.
       deterministic: on a GPU, by kernels alone that compute the same bits each time; elsewhere all are.
     """
     platform = mesh.devices.flat[0].platform

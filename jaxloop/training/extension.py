@@ -25,7 +25,8 @@ STEPS = "steps"
 def keeps_states(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
     """Return whether a program's members leave behind what it takes to train on.
 
-    Call after the program is traced: it tells whether learning rates or the task follow from the number of steps.
+    Call after the program has been traced: only then is it known whether the task or its learning rates depend on
+    the number of steps.
     """
     reads = any(STEPS in hparams_read(task, part) for part in bucket.size_classes)
     return not reads and not task.done and sweep.document.obstacle_to_more_steps() is None

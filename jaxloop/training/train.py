@@ -213,9 +213,8 @@ class _Training:
             at_once = self.signal or pending.settled or due == Due.AT_ONCE
             if at_once or due == Due.BESIDE:
                 self.checkpoint_policy.taken(self.turn)
+                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot(), totals=self._totals())
                 self.checkpoint = {"turn": self.turn, "parts": stream.parts()}
-                parts, snapshot = self.checkpoint["parts"], stream.snapshot()
-                pending = replace(pending, parts=parts, snapshot=snapshot, totals=self._totals())
             if at_once:
                 self._write(pending, index)
                 pending = None

@@ -113,6 +113,8 @@ def test_examples_on_disk_are_read_by_the_process_whose_members_see_them(tmp_pat
     for name, processes, settings in (("one", 1, few), ("two", 2, [*few, "population.capacity=8"])):
         trained(["population", on_disk.written(tmp_path), "--out", tmp_path / name], processes, 1, settings)
     same(tmp_path / "two", tmp_path / "one", rtol=0, atol=0)
+    with jaxloop.load(tmp_path / "two") as run:
+        assert [(member.status, member.step) for member in run.members] == [("finished", 40)] * 3
 
 
 @pytest.fixture(scope="module")
