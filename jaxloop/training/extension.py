@@ -117,9 +117,9 @@ def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) 
       DamagedError: a folder cannot be restored.
     """
     turn, parts = checkpoint["turn"], checkpoint["parts"]
-    folders, _ = _folders(run)
-    held = checkpoints.steps(run, turn, parts) if folders else members
+    held = checkpoints.steps(run, turn, parts) if run_folder.states(run).exists() else members
     left = {number: step for number, step in members.items() if number not in held}
+    folders = _folders(run)[0] if left else {}
     found = [checkpoints.restore_population(run, turn, parts, like)] if members.keys() & held.keys() else []
     for folder in sorted({folders[at] for at in left.items() if at in folders}):
         states = checkpoints.restore_states(folder, like)
