@@ -8,7 +8,7 @@ all 5 seeds, of the config that each would choose.
 import argparse
 import importlib
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import measure
@@ -94,11 +94,19 @@ def searched(table: Table, proposer: str, seed: int) -> Iterator[tuple[int, floa
         request = requests.send(answer)
 
 
-def share(curve: list[tuple[int, float]], target: float) -> float:
-    """The trainings, as a share of random search's, after which a search stays at what that found; 2 if never."""
+def share(curve: list[tuple[int, float]], target: float, trainings: int) -> float:
+    """The part of random search's trainings after which a search stays at what that found; 2 if never."""
     below = [count for count, truth in curve if truth < target]
     after = [count for count, _ in curve if not below or count > below[-1]]
-    return after[0] / TRAININGS if after else 2.0
+    return after[0] / trainings if after else 2.0
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of a median, by the bootstrap."""
+    random = np.random.default_rng(0)
+    medians = [np.median(random.choice(values, len(values))) for _ in range(2000)]
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def main() -> None:
@@ -119,13 +127,12 @@ def _rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     tables = [Table(dataset) for dataset in datasets]
     targets = {(t, r): random_search(table, r)[-1][1] for t, table in enumerate(tables) for r in range(repeats)}
     for proposer in arguments.proposers:
-        shares = [share(list(searched(tables[t], proposer, r)), target) for (t, r), target in targets.items()]
-        random = np.random.default_rng(0)
-        medians = [np.median(random.choice(shares, len(shares))) for _ in range(2000)]
-        low, high = np.quantile(medians, [0.025, 0.975])
+        curves = {(t, r): list(searched(tables[t], proposer, r)) for t, r in targets}
+        shares = [share(curves[of], target, TRAININGS) for of, target in targets.items()]
+        low, high = median_interval(shares)
         median = statistics.median(shares)
         print(f"{proposer:10} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
-        yield {"proposer": proposer, "median": median, "low": float(low), "high": float(high), "shares": shares}
+        yield {"proposer": proposer, "median": median, "low": low, "high": high, "shares": shares}
 
 
 if __name__ == "__main__":

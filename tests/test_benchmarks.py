@@ -18,6 +18,7 @@ KEYS = {  # a figure that each must give
     "peers": "rows",
     "scaling": "devices",
     "search": "rows",
+    "search_mnist1d": "rows",
     "seven_hundred": "experiments in two days",
     "throughput": "matmul peak GFLOP/s",
     "widths": "rows",

@@ -1,0 +1,162 @@
+"""Trainings that a loop needs to find what random search does, on the space of `sweeps/loop_mnist1d.toml`.
+
+Random search trains every config on one seed; the loop screens by halving over seeds, and confirms at one look of
+two pairs. What counts is the mean loss, on seeds that neither saw, of the config that each would choose.
+"""
+
+import argparse
+import statistics
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import measure
+import numpy as np
+import tomli_w
+from search import median_interval, share
+
+import jaxloop
+from jaxloop.sweep import sweep
+
+LOOP = Path(__file__).parent.parent / "sweeps" / "loop_mnist1d.toml"
+FRESH_SEED, FRESH_SEEDS = 1000, 8  # of what counts
+
+Hparams = dict[str, Any]
+Choices = list[tuple[int, Hparams]]  # trainings, and the config that a search would choose after them
+
+
+class Size(NamedTuple):
+    """How much is searched."""
+
+    repeats: int
+    trainings: int  # of a search
+    configs: int  # of a round
+    steps: int
+
+
+def sweep_of(axes: Hparams, size: Size, population: Hparams) -> sweep.Sweep:
+    """The loop file's task and settings with other axes, as a plain sweep that keeps no parameters."""
+    document = tomllib.loads(LOOP.read_text())
+    for section in ("loop", "baseline"):
+        del document[section]
+    document["run"] |= {"steps": size.steps, "evaluate_every": size.steps}
+    return sweep.parse(tomli_w.dumps({**document, "axes": axes, "population": population}), name="search")
+
+
+def trained(swept: sweep.Sweep, folder: Path) -> list[tuple[Hparams, float]]:
+    """The hparams of each member, and the metric of its last point; inf where there is none."""
+    with jaxloop.run(swept, out=folder) as run:
+        values = run.store.curves(run.store.metric)[1][:, -1].tolist()
+        return [(member, np.nan_to_num(v, nan=np.inf)) for member, v in zip(swept.members, values, strict=True)]
+
+
+def random_searches(size: Size, folder: Path) -> list[Choices]:
+    """One search after the other through draws of one sweep, one seed a config."""
+    axes = tomllib.loads(LOOP.read_text())["axes"]
+    population = {"sampler": "random", "members": size.repeats * size.trainings}
+    found = trained(sweep_of(axes, size, population), folder)
+    searches = []
+    for start in range(0, len(found), size.trainings):
+        best, choices = np.inf, []
+        for count, (config, value) in enumerate(found[start : start + size.trainings], start=1):
+            if value < best:
+                best = value
+                choices.append((count, {name: config[name] for name in axes}))
+        searches.append(choices)
+    return searches
+
+
+def loop_search(proposer: str, seed: int, size: Size, folder: Path) -> Choices:
+    """The config with the best screening mean, of those screened on most seeds, after each round of a loop."""
+    settings = (
+        f"run.steps={size.steps}",
+        f"run.evaluate_every={size.steps}",
+        f"loop.proposer={proposer}",
+        f"loop.seed={seed}",
+        f"loop.configs={size.configs}",
+        "loop.rounds=100",
+        f"loop.budget.member_steps={size.trainings * size.steps}",
+        "loop.promote=1",
+        "loop.floor_seeds=4",
+        "loop.audit_seeds=2",
+        "verdict.looks=[2]",  # the fewest trainings that confirming can take
+        "verdict.shares=[1.0]",
+    )
+    best, choices = (0, -np.inf, {}), []
+    with jaxloop.loop(LOOP, out=folder, overrides=settings) as run:
+        for record in run.ledger:
+            if record["kind"] == "experiment" and np.isfinite(record["screening_mean"]):
+                screened = (record["screening_seeds"], -record["screening_mean"], record["config"])
+                best = max(best, screened, key=lambda each: each[:2])
+            elif record["kind"] == "round":
+                choices.append((record["trainings"], best[2]))
+    return choices
+
+
+def means(configs: Sequence[Hparams], size: Size, folder: Path) -> list[float]:
+    """The mean of the metric of each config over fresh seeds; inf where one is not finite."""
+    columns = {name: [config[name] for config in configs for _ in range(FRESH_SEEDS)] for name in configs[0]}
+    columns["seed"] = [FRESH_SEED + number for _ in configs for number in range(FRESH_SEEDS)]
+    axes = {name: {"values": values} for name, values in columns.items()}
+    values = [value for _, value in trained(sweep_of(axes, size, {"sampler": "zip"}), folder)]
+    return [float(np.mean(values[at : at + FRESH_SEEDS])) for at in range(0, len(values), FRESH_SEEDS)]
+
+
+def main() -> None:
+    parser = measure.parser(str(__doc__).splitlines()[0])
+    parser.add_argument("--proposers", nargs="+", default=["tpe", "evolution"])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _rows(arguments, Path(folder))
+    if arguments.chart:
+        names, medians = [row["proposer"] for row in rows], [row["median"] for row in rows]
+        measure.bars(arguments.chart, names, {"median": medians}, "share of random search's trainings", "linear")
+    measure.publish({"rows": rows}, arguments.json)
+
+
+def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    size = Size(2, 24, 4, 50) if arguments.quick else Size(10, 256, 16, 2000)
+    proposers = ["evolution"] if arguments.quick else arguments.proposers
+    searches = {"random search": random_searches(size, folder / "random")}
+    print(f"random search: {size.repeats} x {size.trainings} trainings", flush=True)
+    for proposer in proposers:
+        searches[proposer] = [
+            loop_search(proposer, seed, size, folder / f"{proposer}-{seed}") for seed in range(size.repeats)
+        ]
+        print(f"{proposer}: {[choices[-1][0] for choices in searches[proposer]]} trainings", flush=True)
+    chosen = {_key(config): config for found in searches.values() for choices in found for _, config in choices}
+    truths = dict(zip(chosen, means(list(chosen.values()), size, folder / "fresh"), strict=True))
+    curves = {
+        name: [[(count, -truths[_key(config)]) for count, config in choices] for choices in found]
+        for name, found in searches.items()
+    }
+    targets = [curve[-1][1] for curve in curves.pop("random search")]
+    rows = []
+    for proposer, found in curves.items():
+        shares = [share(curve, target, size.trainings) for curve, target in zip(found, targets, strict=True)]
+        low, high = median_interval(shares)
+        median = statistics.median(shares)
+        print(f"{proposer:10} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
+        ends = [-curve[-1][1] for curve in found]
+        rows.append(
+            {
+                "proposer": proposer,
+                "median": median,
+                "low": low,
+                "high": high,
+                "shares": shares,
+                "losses at the end": ends,
+                "random search's": [-target for target in targets],
+            }
+        )
+    return rows
+
+
+def _key(config: Hparams) -> tuple:
+    return tuple(sorted(config.items()))
+
+
+if __name__ == "__main__":
+    main()
