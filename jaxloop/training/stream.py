@@ -1,6 +1,5 @@
 """A program's members on their way through its slots: who sits, what a turn gave, who leaves. No disk here."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,6 @@ import numpy as np
 from jaxloop.core.program import CompiledProgram
 from jaxloop.core.slots import IDLE, Slots
 from jaxloop.core.task import Task
-from jaxloop.storage import run_folder
 from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
@@ -130,7 +128,8 @@ class Stream:
         if not slots.waiting and (leaving | pausing).all():  # no running or waiting member is left to wait for
             held_until_now = sorted(self.paused)
         given_up = self._steps_left(held_until_now) + self._budgets(members[leaving]) - int(steps[leaving].sum())
-        folders, ended = self._finals(number, seated[leaving], held_until_now)
+        groups = self._leavers(seated[leaving], held_until_now)
+        folders, finals = retire.finals(self.sweep, self.task, self.program, number, groups)
         states = self._states(seated[leaving & ~stopped & ~measured.diverged])
         slots.free(seated[leaving | pausing])
         self.freed_early = bool((stopped | pausing).any())  # else the program would go on with them
@@ -152,7 +151,7 @@ class Stream:
             arrays={name: _array(name, record[name][seated], steps == before) for name in self.program.arrays},
             leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
-            finals=ended,
+            finals=finals,
             states=states,
             paused=members[pausing].tolist(),
             going_on=going_on,
@@ -274,39 +273,23 @@ class Stream:
 
         self.state = self.program.place(jax.tree.map(put, jax.device_get(self.state), rows.state))
 
-    def _finals(
-        self, turn: int, slots: np.ndarray, paused: list[int]
-    ) -> tuple[dict[int, str], list[tuple[str, retire.Finals]]]:
-        """Return the folders of what leavers end with, of all processes, and the contents of this one's.
+    def _leavers(self, slots: np.ndarray, paused: list[int]) -> list[retire.Leavers]:
+        """Return where the states of leavers are.
 
         Args:
           slots: of the leavers that have one.
           paused: leavers that have none; every process holds them, and the first one writes.
         """
-        sources = []
+        groups = []
         if len(slots):
             owners = slots // self.program.capacity
-            sources.append((self.slots.members[slots], owners, slots - owners * self.program.capacity, self.state))
+            rows = slots - owners * self.program.capacity
+            groups.append(retire.Leavers(self.slots.members[slots], owners, rows, self.state))
         if paused:
             held = self.parked.take(paused)
-            rows = np.arange(len(paused))
-            sources.append((held.members, np.zeros(len(paused), int), rows, held.state))
-        folders: dict[int, str] = {}
-        ended: list[tuple[str, retire.Finals]] = []
-        if self.sweep.document.checkpoint.keep == "none":
-            return folders, ended
-        count = itertools.count()
-        for members, owners, rows, state in sources:
-            trees = jax.device_get(retire.kinds(self.program, state))
-            for part in retire.parts(self.sweep, self.task, self.program, members, owners):
-                folder = run_folder.final_name(turn, next(count))
-                folders |= dict.fromkeys(members[part].tolist(), folder)
-                if owners[part[0]] == processes.index():
-                    content = retire.ended_with(
-                        self.sweep, self.task, self.program, trees, rows[part], members[part]
-                    )
-                    ended.append((folder, content))
-        return folders, ended
+            first, rows = np.zeros(len(paused), int), np.arange(len(paused))
+            groups.append(retire.Leavers(held.members, first, rows, held.state))
+        return groups
 
 
 def _array(name: str, values: np.ndarray, stood: np.ndarray) -> np.ndarray:
