@@ -200,13 +200,18 @@ def _broken_member(hparams: dict[str, Any], pool: int | None) -> Iterator[tuple[
     if pool is not None:
         yield from _broken_subset(hparams, pool)
         return
-    for name in {"fold", "folds", "train_examples"} & hparams.keys():
+    for name in {"fold", "folds", "resample", "train_examples"} & hparams.keys():
         yield ("axes", name), "needs training examples, and the task has none"
 
 
 def _broken_subset(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield what a member asks of the `pool` of training examples that cannot be."""
     folds, fold, wanted = (hparams.get(name) for name in ("folds", "fold", "train_examples"))
+    if hparams.get("resample"):
+        if folds is None:
+            yield ("hparams", "resample"), "needs `folds`: each seed holds out one of so many, dealt anew"
+            return
+        fold = fold or 0
     if (folds is None) != (fold is None):
         yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"
         return

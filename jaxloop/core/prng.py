@@ -19,6 +19,7 @@ class KeyStream(IntEnum):
     DATA = 1
     LOSS = 2
     SUBSET = 3
+    FOLDS = 4
 
 
 def stream_key(hparams: Hparams, which: KeyStream) -> jax.Array:

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxloop.core.batches import permuted
-from jaxloop.core.prng import threefry
+from jaxloop.core.prng import KeyStream, stream_key, threefry
 from jaxloop.core.task import Hparams
 
-FOLD_SEED = 0  # of the order in which examples are dealt into folds: the same for every member
+FOLD_SEED = 0  # of the order in which examples are dealt into folds, where no member has one of its own
 
 
 class Subset(NamedTuple):
@@ -28,7 +28,7 @@ class Subset(NamedTuple):
 def training(key: jax.Array, hparams: Hparams, examples: int) -> Subset:
     """Return a member's training examples.
 
-    With `fold`, all but that fold's. With `train_examples`, so many of them, drawn by the member's seed so that
+    With `folds`, all but those of the fold that the member holds out. With `train_examples`, so many of them, drawn by the member's seed so that
     a larger number contains the smaller one's.
 
     Args:
@@ -40,7 +40,7 @@ def training(key: jax.Array, hparams: Hparams, examples: int) -> Subset:
         start, stop = _fold(hparams, examples)
         subset = Subset(
             examples - (stop - start),
-            lambda place: _dealt(jnp.where(place < start, place, place + (stop - start)), examples),
+            lambda place: _dealt(hparams, jnp.where(place < start, place, place + (stop - start)), examples),
         )
     if "train_examples" in hparams:
         whole = subset
@@ -60,13 +60,13 @@ def held_out(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array, jax
     start, stop = _fold(hparams, examples)
     every = examples // hparams["folds"]
     places = start + jnp.arange(every + 1, dtype=jnp.uint32)
-    index = _dealt(jnp.minimum(places, examples - 1), examples)
+    index = _dealt(hparams, jnp.minimum(places, examples - 1), examples)
     return index[:-1], index[-1], stop - start > every
 
 
 def _fold(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array]:
     """Return where a fold begins and ends in the order of dealing; sizes differ by one at the most."""
-    fold, folds = jnp.asarray(hparams["fold"], jnp.uint32), hparams["folds"]
+    fold, folds = jnp.asarray(hparams.get("fold", 0), jnp.uint32), hparams["folds"]
     each, longer = divmod(examples, folds)  # the first `longer` folds have one more; no product overflows
 
     def begin(number: jax.Array) -> Any:
@@ -75,5 +75,7 @@ def _fold(hparams: Hparams, examples: int) -> tuple[jax.Array, jax.Array]:
     return begin(fold), begin(fold + 1)
 
 
-def _dealt(place: jax.Array, examples: int) -> jax.Array:
-    return permuted(threefry(FOLD_SEED), place.astype(jnp.uint32), examples)
+def _dealt(hparams: Hparams, place: jax.Array, examples: int) -> jax.Array:
+    """Return the examples at some places of the order of dealing: every member's, or that of the member's seed."""
+    key = stream_key(hparams, KeyStream.FOLDS) if hparams.get("resample") else threefry(FOLD_SEED)
+    return permuted(key, place.astype(jnp.uint32), examples)

@@ -33,6 +33,7 @@ OPTIONAL: dict[str, Any] = {  # no default: where absent, there is no such thing
     "train_examples": 1,
     "fold": 0,
     "folds": 2,
+    "resample": False,
 }
 ENGINE_NAMES = frozenset({*ENGINE, *OPTIONAL, "steps"})  # that no task may give to hparams of its own
 

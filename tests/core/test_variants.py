@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import jaxloop
 import jaxloop.errors
 from jaxloop import api
-from jaxloop.core import subsets
 from jaxloop.core.bucket import undivided
 from jaxloop.models.supervised import label_noise
 from jaxloop.storage import checkpoints
@@ -83,68 +82,6 @@ def test_cases_add_their_own_hparams_and_axes():
 def test_a_broken_case_is_told(text, says):
     with pytest.raises(jaxloop.errors.SweepError, match=re.escape(says)):
         sweep.parse(SHORT + text)
-
-
-@pytest.mark.slow
-@given(st.integers(2, 9), st.integers(9, 200))
-@settings(max_examples=4)  # each number of examples compiles anew
-def test_folds_are_disjoint_and_cover_all(folds, examples):
-    held_out = []
-    for fold in range(folds):
-        hparams = {"fold": np.uint32(fold), "folds": folds}
-        index, last, has_last = subsets.held_out(hparams, examples)
-        mine = [*np.asarray(index).tolist(), *([int(last)] if has_last else [])]
-        own = subsets.training(jax.random.key(0), hparams, examples)
-        trained = np.asarray(own.at(np.arange(int(own.count), dtype=np.uint32))).tolist()
-        assert sorted(mine + trained) == list(range(examples))
-        held_out += mine
-    assert sorted(held_out) == list(range(examples))
-
-
-@pytest.mark.slow
-@given(st.integers(2, 60), st.integers(0, 9))
-@settings(max_examples=6)
-def test_a_larger_subset_contains_the_smaller_one(examples, seed):
-    def chosen(count):
-        own = subsets.training(jax.random.key(seed), {"train_examples": count}, examples)
-        return np.asarray(own.at(np.arange(count, dtype=np.uint32))).tolist()
-
-    smaller, larger = chosen(examples // 2), chosen(examples)
-    assert larger[: examples // 2] == smaller
-    assert sorted(larger) == list(range(examples))
-
-
-@pytest.mark.slow
-def test_five_fold_cross_validation_of_32_configs_is_one_run(tmp_path):
-    run = trained(
-        tmp_path,
-        """
-        [hparams]
-        width = 8
-        folds = 5
-        [axes]
-        learning_rate = { log = [1e-3, 1e-1], num = 8 }
-        weight_decay = { values = [0.0, 0.01, 0.1, 1.0] }
-        fold = { count = 5 }
-        """,
-    )
-    assert (run.summary.programs, run.summary.finished) == (1, 160)
-    best = run.summary.best[0]
-    assert len(best.members) == 5
-    assert best.standard_error
-    assert best.standard_error > 0
-    # a fold's validation metrics, from its parameters and its examples
-    task, member = api.task_of(run.sweep_and_task[0]), run.members[3]
-    pool = {n: np.concatenate([x, task.data.validation[n]]) for n, x in task.data.train.items()}
-    hparams = {"fold": np.uint32(member.hparams["fold"]), "folds": 5}
-    index, last, has_last = subsets.held_out(hparams, len(pool["y"]))
-    rows = [*np.asarray(index), *([int(last)] if has_last else [])]
-    h, params = pool["x"][rows], run.params(member)
-    logits = h
-    for layer in [*params["hidden"].values(), params["out"]]:
-        logits = h @ layer["kernel"] + layer["bias"][None]
-        h = np.maximum(logits, 0)
-    assert member.metrics["validation/accuracy"] == pytest.approx(np.mean(logits.argmax(1) == pool["y"][rows]))
 
 
 @pytest.mark.slow
