@@ -7,8 +7,6 @@ import jax
 import numpy as np
 import pytest
 from conftest import TINY
-from hypothesis import given
-from hypothesis import strategies as st
 
 import jaxloop
 from jaxloop import api
@@ -17,29 +15,6 @@ from jaxloop.core.program import SlotLimits, compiled
 from jaxloop.errors import ResourceError
 from jaxloop.sweep import sweep
 from jaxloop.training import host, programs
-
-
-@given(
-    groups=st.integers(1, 50),
-    width=st.sampled_from([2, 4, 8, 16, 1024]),
-    count=st.integers(1, 8),
-    share=st.floats(0.0, 0.999),
-)
-def test_a_shrunk_capacity_is_smaller_and_whole(groups, width, count, share):
-    capacity = groups * width * count
-    found = devices.shrunk(capacity, width, 2, count, share)
-    if found is None:
-        assert capacity == 2 * count
-        return
-    smaller, narrower = found
-    assert smaller < capacity
-    assert 2 <= narrower <= width
-    assert smaller % (narrower * count) == 0
-    assert smaller <= max(share * capacity, 2 * count)
-
-
-def test_a_fixed_width_is_not_narrowed():
-    assert devices.shrunk(8, 4, 4, 2, 0.5) is None
 
 
 @pytest.fixture

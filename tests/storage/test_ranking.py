@@ -7,8 +7,8 @@ import pytest
 from helpers import line
 
 import jaxloop
-from jaxloop.errors import NotFoundError
-from jaxloop.storage.ranking import not_finite, ranked, with_finite_mean
+from jaxloop.errors import NotFoundError, SweepError
+from jaxloop.storage.ranking import direction_of, not_finite, ranked, require_metric, with_finite_mean
 
 SCORE = """
 def score(bad):
@@ -80,3 +80,18 @@ def test_a_config_with_one_seed_that_is_not_finite_is_incomplete(tmp_path):
     assert [config.complete for config in configs] == [True, True, False, False]
     assert [config.mean for config in configs] == [1.0, 0.875, 1.0, 1.0]
     assert all(config.standard_error is None for config in configs[2:])
+
+
+def test_a_metric_has_the_direction_that_is_asked_for_or_the_runs_or_its_names(tmp_path):
+    with bad_run(tmp_path, mode="min") as run:
+        assert direction_of(run.store, "validation/score") == "min"
+        assert direction_of(run.store, "test/score") == "min"
+        assert direction_of(run.store, "test/score", "max") == "max"
+        assert direction_of(run.store, "validation/loss") == "min"
+        assert direction_of(run.store, "validation/accuracy") == "max"
+        with pytest.raises(SweepError, match="cannot infer a direction for `train/grad_norm`: set --mode to max"):
+            direction_of(run.store, "train/grad_norm")
+        require_metric(run.store, "validation/score")
+        require_metric(run.store, "validation/loss")
+        with pytest.raises(NotFoundError, match="no metric 'validation/los'; did you mean `validation/loss`"):
+            require_metric(run.store, "validation/los")

@@ -5,7 +5,7 @@ import pytest
 from helpers.loops import LOOP
 
 from jaxloop.errors import SweepError
-from jaxloop.sweep import sweep
+from jaxloop.sweep import loop_rules, sweep
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,20 @@ from jaxloop.sweep import sweep
         ),
         (
             "rounds = 2",
+            "rounds = 1001",
+            [
+                'sweep:19: loop.rounds: needs an integer from 0 to 1000, or "open" for as many as the budget allows, got 1001'
+            ],
+        ),
+        (
+            "rounds = 2",
+            "rounds = 3.0",
+            [
+                'sweep:19: loop.rounds: needs an integer from 0 to 1000, or "open" for as many as the budget allows, got 3.0'
+            ],
+        ),
+        (
+            "rounds = 2",
             "rounds = -1",
             [
                 'sweep:19: loop.rounds: needs an integer from 0 to 1000, or "open" for as many as the budget allows, got -1'
@@ -161,6 +175,21 @@ def test_a_broken_loop_is_told_in_these_words(line, by, says):
     with pytest.raises(SweepError) as caught:
         sweep.parse(LOOP.replace(line, by, 1))
     assert str(caught.value).splitlines() == says
+
+
+def test_tpe_needs_optuna(monkeypatch):
+    text = LOOP.replace("rounds = 2", "proposer = { tpe = 1, random = 1 }")
+    monkeypatch.setattr(loop_rules, "find_spec", lambda name: None if name == "optuna" else object())
+    with pytest.raises(SweepError) as caught:
+        sweep.parse(text)
+    assert str(caught.value) == 'sweep:19: loop.proposer: tpe needs Optuna: pip install "jaxloop[tpe]"'
+    monkeypatch.setattr(loop_rules, "find_spec", lambda name: object())
+    assert sweep.parse(text).document.loop.shares() == {"tpe": 0.5, "random": 0.5}
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 1000])
+def test_a_loop_may_have_no_round_and_up_to_a_thousand(rounds):
+    assert sweep.parse(LOOP.replace("rounds = 2", f"rounds = {rounds}")).document.loop.rounds == rounds
 
 
 def test_shares_of_several_proposers_sum_to_one():
