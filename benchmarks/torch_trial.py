@@ -115,13 +115,16 @@ class Trial:
         model: nn.Module | None = None,
         batch_size: int | None = None,
         weight_decay: float = 0.01,
+        betas: tuple[float, float] = (0.9, 0.999),
         factor: Callable[[int], float] | None = None,
     ) -> None:
         self.model = model or MODELS[workload]()
         self.x, self.y = examples(workload)
         self.batches = self._batches(batch_size or BATCH[workload])
         params = self.model.parameters()
-        self.optimizer = torch.optim.AdamW(params, lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            params, lr=learning_rate, betas=betas, weight_decay=weight_decay, fused=True
+        )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor) if factor else None
 
     def _batches(self, size: int) -> Iterator[torch.Tensor]:

@@ -42,18 +42,29 @@ def of_rate(trial: Any, steps: int) -> float:
 def of_loop(trial: Any, steps: int) -> float:
     """The loss of a config of the loop's space."""
     torch.set_num_threads(1)
-    factors = {
-        "constant": None,
-        "linear": lambda step: max(0.0, 1 - step / steps),
-        "cosine": lambda step: 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)),
+    shapes = {
+        "constant": lambda done: 1.0,
+        "linear": lambda done: 1.0 - done,
+        "cosine": lambda done: 0.5 + 0.5 * math.cos(math.pi * done),
     }
+    shape = shapes[trial.suggest_categorical("schedule", list(shapes))]
+    warmup = trial.suggest_int("warmup_steps", 0, 400, step=100)
+
+    def factor(step: int) -> float:
+        """Of the peak rate."""
+        return step / warmup if step < warmup else shape(min(1.0, (step - warmup) / max(1, steps - warmup)))
+
     return Trial(
         "mlp-tiny",
         trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
         model=mlp(trial.suggest_int("width", 16, 64, log=True), trial.suggest_int("depth", 1, 3)),
         batch_size=64,
         weight_decay=trial.suggest_float("weight_decay", 1e-6, 1.0, log=True),
-        factor=factors[trial.suggest_categorical("schedule", list(factors))],
+        betas=(
+            trial.suggest_categorical("b1", [0.8, 0.9, 0.95]),
+            trial.suggest_categorical("b2", [0.95, 0.99, 0.999]),
+        ),
+        factor=factor,
     ).train(steps)
 
 
