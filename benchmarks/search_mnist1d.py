@@ -155,7 +155,8 @@ def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 
 def _key(config: Hparams) -> tuple:
-    return tuple(sorted(config.items()))
+    """What tells configs apart: numbers as a program has them."""
+    return tuple((name, np.float32(x) if isinstance(x, float) else x) for name, x in sorted(config.items()))
 
 
 if __name__ == "__main__":
