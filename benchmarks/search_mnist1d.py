@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    size = Size(2, 24, 4, 50) if arguments.quick else Size(10, 256, 16, 2000)
+    size = Size(2, 12, 4, 20) if arguments.quick else Size(10, 256, 16, 2000)
     proposers = ["evolution"] if arguments.quick else arguments.proposers
     searches = {"random search": random_searches(size, folder / "random")}
     print(f"random search: {size.repeats} x {size.trainings} trainings", flush=True)

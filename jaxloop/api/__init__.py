@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from jaxloop.api.ready import Ready, created, forked, opened, prepare_for, resumed
+from jaxloop.api.ready import Ready, created, forked, opened, planned, prepare_for, resumed
 from jaxloop.api.results import advice, compare, draw, export, report
 from jaxloop.api.tries import attempt, attempted
 from jaxloop.readers.run import Run, load
@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "loop",
     "opened",
+    "planned",
     "prepare_for",
     "read",
     "report",

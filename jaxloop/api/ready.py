@@ -12,7 +12,7 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks.of_sweep import read, task_of
-from jaxloop.training import create, processes, train
+from jaxloop.training import create, plan, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
 from jaxloop.training.scheduler import Scheduler
@@ -80,6 +80,29 @@ class Ready(NamedTuple):
 
             return Driver(self.sweep, store)
         return SCHEDULERS[self.sweep.document.population.scheduler](self.sweep, store)
+
+
+def planned(file: str | Path, overrides: tuple[str, ...] = (), *, compile: bool = False) -> plan.Plan:
+    """Return what the sweep or the loop of a file would take; nothing is run or written.
+
+    Args:
+      file: of a sweep, with a [loop] or without.
+      overrides: such as "run.steps=100".
+      compile: its programs, to measure memory and compiling instead of estimating.
+
+    Raises:
+      SweepError: the file breaks a rule.
+    """
+    prepare()
+    checked, task = read(file, overrides)
+    found = None
+    if loop := checked.document.loop:
+        from jaxloop.experiments import protocol
+        from jaxloop.experiments.driver import plan_of
+
+        trainings = protocol.most_trainings(plan_of(checked, "min"))  # the direction makes no difference
+        found = plan.PlannedLoop(None if loop.is_open() else loop.rounds, *trainings)
+    return plan.plan(checked, task, compile=compile, loop=found)
 
 
 def created(

@@ -34,14 +34,15 @@ if TYPE_CHECKING:
 @click.option("--compile", is_flag=True, help="Compile the programs, and measure instead of estimating.")
 @as_json
 def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, compile: bool, as_json: bool) -> None:
-    """Plan a sweep: members, programs, memory, disk, FLOPs. Nothing is run or written."""
-    overrides = _checked_without_jax(file, overrides, seeds)
-    from jaxloop.tasks.of_sweep import read
-    from jaxloop.training import host
+    """Plan a sweep or a loop: members, programs, memory, disk, FLOPs. Nothing is run or written."""
+    from jaxloop.sweep.sweep import load
+
+    overrides = _with_seeds(overrides, seeds)
+    load(file, overrides)  # its errors come before JAX is loaded
+    from jaxloop.api import planned
     from jaxloop.training import plan as planning
 
-    host.prepare()
-    found = planning.plan(*read(file, overrides), compile=compile)
+    found = planned(file, overrides, compile=compile)
     click.echo(strict_json(found.json()) if as_json else planning.text(found))
 
 
@@ -63,6 +64,8 @@ def population(
     as_json: bool,
 ) -> None:
     """Train all members of a sweep at the same time."""
+    from jaxloop.sweep.sweep import check_kind, load
+
     if name and (Path(name).name != name or name[0] == "."):
         raise click.UsageError(f"--name: needs a name without folders or a leading dot, got {name}; see --out")
     chosen = out or (RUNS / name if name else None)
@@ -70,7 +73,8 @@ def population(
         refuse_taken(chosen)
     with shown(as_json, together) as panel:
         panel.phase(f"reading {file}")
-        overrides = _checked_without_jax(file, overrides, seeds)
+        overrides = _with_seeds(overrides, seeds)
+        check_kind(load(file, overrides), is_loop=False)  # its errors come before JAX is loaded
         panel.phase("starting JAX")
         from jaxloop import api
 
@@ -80,13 +84,8 @@ def population(
     end(summary, as_json)
 
 
-def _checked_without_jax(file: Path, overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
-    """Check a sweep file before JAX is loaded, so that its errors come at once; return all its overrides."""
-    from jaxloop.sweep.sweep import check_kind, load
-
-    overrides = (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
-    check_kind(load(file, overrides), is_loop=False)
-    return overrides
+def _with_seeds(overrides: tuple[str, ...], seeds: int | None) -> tuple[str, ...]:
+    return (*overrides, f"axes.seed.count={seeds}") if seeds else overrides
 
 
 def start_jax(together: Together | None = None, run: Path | None = None) -> None:

@@ -28,8 +28,8 @@ class Subset(NamedTuple):
 def training(key: jax.Array, hparams: Hparams, examples: int) -> Subset:
     """Return a member's training examples.
 
-    With `folds`, all but those of the fold that the member holds out. With `train_examples`, so many of them, drawn by the member's seed so that
-    a larger number contains the smaller one's.
+    With `folds`, all but those of the fold that the member holds out. With `train_examples`, so many of them,
+    drawn by the member's seed so that a larger number contains the smaller one's.
 
     Args:
       key: the member's own, of its seed.

@@ -20,6 +20,8 @@ from jaxloop.experiments.verdict import Outcome, Verdict, judge
 
 # Streams of seeds that never meet: screening from 0 on, each round's confirmation, each try, the audit.
 CONFIRMATION, TRIED, OF_A_ROUND, AUDIT = 1_000_000, 2_000_000_000, 10_000, 4_000_000_000
+# Of a round's proposals, one in so many is trained on so many more seeds.
+SCREENING = ((1, 1), (2, 1), (4, 2))
 
 
 @dataclass
@@ -57,6 +59,18 @@ def research(plan: LoopPlan) -> Requests:
     loop.purse = loop.left = plan.alpha_of_tries + loop.recycled + loop.unplayed
     while (hypothesis := (yield Hear())) is not None:
         yield from _tried(loop, hypothesis)
+
+
+def most_trainings(plan: LoopPlan) -> tuple[int, int]:
+    """Return how many trainings a round takes at most, and how many the floor and the audit take."""
+    screened = sum(_kept(plan, plan.configs, part) * seeds for part, seeds in SCREENING)
+    confirmed = (plan.promote + 1) * plan.spending.looks[-1]
+    return screened + confirmed, plan.floor_seeds + (2 * plan.audit_seeds if plan.rounds else 0)
+
+
+def _kept(plan: LoopPlan, proposed: int, part: int) -> int:
+    """Return how many proposals are still trained where one in `part` is, but all that are promoted."""
+    return max(math.ceil(proposed / part), min(plan.promote, proposed))
 
 
 def _spent(loop: _Loop) -> Generator[Request, Any, str]:
@@ -116,9 +130,9 @@ def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generat
     sign = loop.plan.criteria.sign
     values: list[list[float]] = [[] for _ in proposed]
     left, seed = list(range(len(proposed))), 0
-    for part, seeds in ((1, 1), (2, 1), (4, 2)):
-        keep = max(math.ceil(len(proposed) / part), min(loop.plan.promote, len(proposed)))
-        left = sorted(sorted(left, key=lambda at: -_mean(values[at]))[:keep])
+    for part, seeds in SCREENING:
+        best = sorted(left, key=lambda at: -_mean(values[at]))
+        left = sorted(best[: _kept(loop.plan, len(proposed), part)])
         measured = yield Train(
             "screen", number, [proposed[at].config for at in left], list(range(seed, seed + seeds))
         )

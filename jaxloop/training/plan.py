@@ -25,11 +25,11 @@ from jaxloop.training import disk_estimate, group_tuner, host
 
 @dataclass(frozen=True)
 class PlannedAxis:
-    """An axis: how its values enter a program, why so, and how many there are."""
+    """An axis: how its values enter a program, why so, and how many there are; None where a loop chooses them."""
 
     kind: str
     why: str
-    values: int
+    values: int | None
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,35 @@ class PlannedProgram:
 
 
 @dataclass(frozen=True)
+class PlannedLoop:
+    """How many members a loop trains, at most.
+
+    Attributes:
+      rounds: None where only the budget bounds them.
+      of_a_round, of_floor_and_audit: trainings.
+    """
+
+    rounds: int | None
+    of_a_round: int
+    of_floor_and_audit: int
+
+    def trainings(self) -> int:
+        """Return those of all rounds; of an open loop, those of one."""
+        return self.of_floor_and_audit + self.of_a_round * (1 if self.rounds is None else self.rounds)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a sweep would cost.
 
     Attributes:
-      members: how many there are.
+      members: how many there are; of a loop, those that it begins with.
       axes: by hparam.
       devices: their names.
       notes: warnings about the task, and how its metrics are averaged.
-      disk_bytes: at most, at a time.
-      total_flops: of all steps of all members, as XLA counts them.
+      disk_bytes: at most, at a time; of a loop, of its first members.
+      total_flops: of all steps of all members, as XLA counts them; of a loop, at most, where it has no budget.
+      loop: None for a sweep that is none.
     """
 
     members: int
@@ -95,15 +114,17 @@ class Plan:
     notes: list[str]
     disk_bytes: int
     total_flops: float
+    loop: PlannedLoop | None = None
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def plan(sweep: Sweep, task: Task, *, compile: bool = True) -> Plan:
+def plan(sweep: Sweep, task: Task, *, compile: bool = True, loop: PlannedLoop | None = None) -> Plan:
     """Return what a sweep's programs would take.
 
     Args:
+      loop: how many members a loop's sweep trains, at most.
       compile: them, for what only the compiler knows: memory as planned, and how long compiling takes.
 
     Raises:
@@ -112,6 +133,8 @@ def plan(sweep: Sweep, task: Task, *, compile: bool = True) -> Plan:
     checked, buckets = check_sweep(sweep, task), size_classes.buckets(sweep, task)
     mesh = devices.member_mesh()
     programs = [_program(sweep, task, bucket, mesh, compile=compile) for bucket in buckets]
+    parts = [part for program in programs for part in program.size_classes]
+    dearest = max(part.flops_per_member_step for part in parts)
     return Plan(
         members=len(sweep.members),
         axes={name: _axis(sweep, name) for name in sweep.document.all_axes()},
@@ -119,13 +142,16 @@ def plan(sweep: Sweep, task: Task, *, compile: bool = True) -> Plan:
         programs=programs,
         notes=[*cautions(sweep, task), *averaged(sweep, task)],
         disk_bytes=disk_estimate.needed(sweep, task, buckets, checked),
-        total_flops=sum(part.flops for program in programs for part in program.size_classes),
+        total_flops=dearest * sweep.document.run.steps * loop.trainings()
+        if loop
+        else sum(part.flops for part in parts),
+        loop=loop,
     )
 
 
 def _axis(sweep: Sweep, name: str) -> PlannedAxis:
     values = {member[name] for member in sweep.members if name in member}
-    return PlannedAxis(sweep.kinds[name], KINDS[sweep.kinds[name]], len(values))
+    return PlannedAxis(sweep.kinds[name], KINDS[sweep.kinds[name]], None if sweep.document.loop else len(values))
 
 
 def _program(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, *, compile: bool) -> PlannedProgram:
@@ -187,7 +213,8 @@ def text(planned: Plan) -> str:
     shared = set.intersection(*(set(program.static) for program in programs))
     own = sorted(name for name in shared if len({program.static[name] for program in programs}) > 1)
     for name, axis in planned.axes.items():
-        lines.append(f"  axis {name}: {counted(axis.values, 'value')}, {axis.kind} ({axis.why})")
+        values = "" if axis.values is None else f"{counted(axis.values, 'value')}, "
+        lines.append(f"  axis {name}: {values}{axis.kind} ({axis.why})")
     for program in programs:
         named = "".join(f" {name}={program.static[name]}" for name in own)
         padding = f", {program.padding:.0%} of the work is padding" if program.padding else ""
@@ -205,9 +232,20 @@ def text(planned: Plan) -> str:
                 f"    {counted(part.members, 'member')}{padded}: {counted(part.parameters, 'parameter')} each, "
                 f"{scaled(part.flops_per_member_step)}FLOP a member-step"
             )
-    lines.append(f"  disk: at most about {scaled(planned.disk_bytes)}B at a time")
-    lines.append(f"  in all: {scaled(planned.total_flops)}FLOP")
+    if planned.loop:
+        lines.append(_of_loop(planned.loop, planned.total_flops))
+    else:
+        lines.append(f"  disk: at most about {scaled(planned.disk_bytes)}B at a time")
+        lines.append(f"  in all: {scaled(planned.total_flops)}FLOP")
     if any(program.compile_seconds is None for program in programs):
         lines.append("  estimated from shapes; --compile measures memory and compiling")
     lines += [f"  note: {note}" for note in planned.notes]
     return "\n".join(lines)
+
+
+def _of_loop(loop: PlannedLoop, flops: float) -> str:
+    beside = f"{counted(loop.of_floor_and_audit, 'training')} for floor and audit"
+    rounds = f"{counted(loop.of_a_round, 'training')} a round"
+    count = "one round" if loop.rounds is None else counted(loop.rounds, "round")
+    in_all = f"{loop.trainings():,} trainings, {scaled(flops)}FLOP"
+    return f"  a loop: at most {rounds}, {beside}; with {count} {in_all}"

@@ -10,10 +10,12 @@ from helpers.loops import CASES, LOOP
 from helpers.stopping import Stopped, crash_at
 
 import jaxloop
+from jaxloop import api
 from jaxloop.errors import SweepError
 from jaxloop.experiments.verdict import Criteria, judge
 from jaxloop.readers.terminal.ledger import standing
 from jaxloop.readers.verify import verify
+from jaxloop.training import plan
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,18 @@ def test_seeds_of_screening_confirmation_and_audit_never_meet(looped):
     assert not set.union(*confirmation) & audit
     rounds = [record["round"] for record in records(looped, "experiment") if "seeds" in record]
     assert not set.union(*confirmation[: rounds.count(1)]) & set.union(*confirmation[rounds.count(1) :])
+
+
+def test_a_plan_bounds_what_a_loop_trains(looped, tmp_path):
+    (tmp_path / "loop.toml").write_text(LOOP)
+    planned = api.planned(tmp_path / "loop.toml")
+    assert planned.loop.of_a_round == 8 + 4 + 2 * 2 + (2 + 1) * 6
+    assert planned.loop.of_floor_and_audit == 4 + 2 * 4
+    assert planned.loop.trainings() == 80 >= len(looped.members)
+    assert "with 2 rounds 80 trainings" in plan.text(planned)
+    open_ended = api.planned(tmp_path / "loop.toml", ('loop.rounds="open"', "loop.budget.seconds=9"))
+    assert (open_ended.loop.rounds, open_ended.loop.trainings()) == (None, 12 + 34)
+    assert api.planned(tmp_path / "loop.toml", ("loop.rounds=0",)).loop.trainings() == 4
 
 
 @pytest.mark.slow
