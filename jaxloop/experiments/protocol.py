@@ -32,10 +32,10 @@ class _Loop:
     recycled: float = 0.0
     experiments: int = 0
     trainings: int = 0
-    unplayed: float = 0.0  # alpha of rounds that had nothing to try
+    unused_alpha: float = 0.0  # of rounds that had nothing to try
     tries: int = 0
-    purse: float = 0.0  # alpha for tries, in all
-    left: float = 0.0  # of it
+    tries_alpha: float = 0.0  # for all tries together
+    tries_alpha_left: float = 0.0
 
 
 def research(plan: LoopPlan) -> Requests:
@@ -49,14 +49,14 @@ def research(plan: LoopPlan) -> Requests:
             why = "" if proposed else "no proposer gave a config that has not been tried"
         if why:
             if plan.spending.control == "loop":
-                loop.unplayed = sum(plan.spending.of_round(later) for later in range(number, plan.rounds + 1))
+                loop.unused_alpha = sum(plan.spending.of_round(later) for later in range(number, plan.rounds + 1))
             yield Note({"kind": "end", "round": number, "why": why})
             break
         screened = yield from _screened(loop, number, proposed)
         yield from _confirmed(loop, number, proposed, screened)
     if plan.rounds:
         yield from _audit(loop)
-    loop.purse = loop.left = plan.alpha_of_tries + loop.recycled + loop.unplayed
+    loop.tries_alpha = loop.tries_alpha_left = plan.alpha_of_tries + loop.recycled + loop.unused_alpha
     while (hypothesis := (yield Hear())) is not None:
         yield from _tried(loop, hypothesis)
 
@@ -261,20 +261,20 @@ def _tried(loop: _Loop, hypothesis: Hypothesis) -> Requests:
     loop.tries += 1
     number, incumbent = loop.tries, loop.incumbent
     share = 1 / hypothesis.planned if hypothesis.planned else 1 / (number * (number + 1))
-    alpha = min(loop.purse * share, loop.left)
+    alpha = min(loop.tries_alpha * share, loop.tries_alpha_left)
     config = {**incumbent, **hypothesis.changed}
     (verdict,), seeds = yield from _judged(loop, "try", number, [config], alpha, hypothesis.task)
     if verdict.outcome == Outcome.SUCCESS:
         loop.incumbent = incumbent if hypothesis.task else config  # code cannot become a config
     else:
-        loop.left -= alpha
-        if loop.left < 1e-9 * loop.purse:  # rounding
-            loop.left = 0.0
+        loop.tries_alpha_left -= alpha
+        if loop.tries_alpha_left < 1e-9 * loop.tries_alpha:  # rounding
+            loop.tries_alpha_left = 0.0
     proposal = Proposal(config, "try", hypothesis.because, hypothesis.expected)
     record = _experiment(loop, number, proposal, incumbent, verdict, seeds)
     if hypothesis.task:
         record |= {"task": hypothesis.task, "changed": {**record["changed"], "task": hypothesis.task}}
-    yield Note({**record, "alpha": alpha, "alpha_left": loop.left, "trainings": loop.trainings})
+    yield Note({**record, "alpha": alpha, "alpha_left": loop.tries_alpha_left, "trainings": loop.trainings})
 
 
 def _audit(loop: _Loop) -> Requests:
