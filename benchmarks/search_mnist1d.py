@@ -49,7 +49,8 @@ def trained(swept: sweep.Sweep, folder: Path) -> list[tuple[Hparams, float]]:
     """The hparams of each member, and the metric of its last point; inf where there is none."""
     with jaxloop.run(swept, out=folder) as run:
         values = run.store.curves(run.store.metric)[1][:, -1].tolist()
-        return [(member, np.nan_to_num(v, nan=np.inf)) for member, v in zip(swept.members, values, strict=True)]
+        finite = [value if np.isfinite(value) else np.inf for value in values]
+        return list(zip(swept.members, finite, strict=True))
 
 
 def random_searches(size: Size, folder: Path) -> list[Choices]:

@@ -108,7 +108,7 @@ def resume(
     Args:
       path: the run's folder.
       overrides: such as "axes.seed.count=8": a run may get more members, and other intervals, capacity or metric.
-        With "run.steps=4000" finished members train on, where their learning rates are constant.
+        With "run.steps=4000" finished members continue training, where their learning rates are constant.
       allow_drift: continue although code, data or libraries have changed since it was last started; recorded.
       folder: where the sweep's task and data are now, if they have been moved without the run.
       observe: called after each turn with its `Progress`, in place of the panel.

@@ -83,12 +83,12 @@ class Ready(NamedTuple):
 
 
 def planned(file: str | Path, overrides: tuple[str, ...] = (), *, compile: bool = False) -> plan.Plan:
-    """Return what the sweep or the loop of a file would take; nothing is run or written.
+    """Estimate the cost of a sweep or loop file; nothing is run or written.
 
     Args:
-      file: of a sweep, with a [loop] or without.
+      file: a sweep file, with or without a [loop] section.
       overrides: such as "run.steps=100".
-      compile: its programs, to measure memory and compiling instead of estimating.
+      compile: whether to compile the programs and measure memory and compilation time.
 
     Raises:
       SweepError: the file breaks a rule.

@@ -200,8 +200,9 @@ def _broken_member(hparams: dict[str, Any], pool: int | None) -> Iterator[tuple[
     if pool is not None:
         yield from _broken_subset(hparams, pool)
         return
-    for name in {"fold", "folds", "resample", "train_examples"} & hparams.keys():
-        yield ("axes", name), "needs training examples, and the task has none"
+    for name in ("fold", "folds", "resample", "train_examples"):
+        if name in hparams:
+            yield ("axes", name), "needs training examples, and the task has none"
 
 
 def _broken_subset(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -213,12 +214,18 @@ def _broken_subset(hparams: dict[str, Any], pool: int) -> Iterator[tuple[tuple[s
             return
         fold = fold or 0
     if (folds is None) != (fold is None):
-        yield ("axes", "fold"), "`fold`, which one is held out, and `folds`, how many there are, go together"
+        rule = (
+            "`fold`, which one is held out, goes with `folds`, how many there are; or `resample` draws one by seed"
+        )
+        yield ("axes", "fold"), rule
         return
     examples = pool
     if folds is not None and fold is not None:
-        if fold >= folds or folds > pool:
-            yield ("axes", "fold"), f"needs fold < folds <= {pool} examples, got fold {fold} of {folds}"
+        if folds > pool:
+            yield ("hparams", "folds"), f"needs at most {pool}, as many as there are examples, got {folds}"
+            return
+        if fold >= folds:
+            yield ("axes", "fold"), f"{folds} folds are numbered from 0 to {folds - 1}, got {fold}"
             return
         examples -= pool // folds + (fold < pool % folds)
     if wanted is not None and wanted > examples:

@@ -20,7 +20,7 @@ from jaxloop.experiments.verdict import Outcome, Verdict, judge
 
 # Streams of seeds that never meet: screening from 0 on, each round's confirmation, each try, the audit.
 CONFIRMATION, TRIED, OF_A_ROUND, AUDIT = 1_000_000, 2_000_000_000, 10_000, 4_000_000_000
-# Of a round's proposals, one in so many is trained on so many more seeds.
+# Stages (divisor, seeds): the best 1 / divisor of a round's proposals get so many more seeds.
 SCREENING = ((1, 1), (2, 1), (4, 2))
 
 
@@ -63,14 +63,14 @@ def research(plan: LoopPlan) -> Requests:
 
 def most_trainings(plan: LoopPlan) -> tuple[int, int]:
     """Return how many trainings a round takes at most, and how many the floor and the audit take."""
-    screened = sum(_kept(plan, plan.configs, part) * seeds for part, seeds in SCREENING)
+    screened = sum(_kept(plan, plan.configs, divisor) * seeds for divisor, seeds in SCREENING)
     confirmed = (plan.promote + 1) * plan.spending.looks[-1]
     return screened + confirmed, plan.floor_seeds + (2 * plan.audit_seeds if plan.rounds else 0)
 
 
-def _kept(plan: LoopPlan, proposed: int, part: int) -> int:
-    """Return how many proposals are still trained where one in `part` is, but all that are promoted."""
-    return max(math.ceil(proposed / part), min(plan.promote, proposed))
+def _kept(plan: LoopPlan, proposed: int, divisor: int) -> int:
+    """Return how many proposals a stage keeps: one in `divisor`, but never fewer than are promoted."""
+    return max(math.ceil(proposed / divisor), min(plan.promote, proposed))
 
 
 def _spent(loop: _Loop) -> Generator[Request, Any, str]:
@@ -130,9 +130,9 @@ def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generat
     sign = loop.plan.criteria.sign
     values: list[list[float]] = [[] for _ in proposed]
     left, seed = list(range(len(proposed))), 0
-    for part, seeds in SCREENING:
+    for divisor, seeds in SCREENING:
         best = sorted(left, key=lambda at: -_mean(values[at]))
-        left = sorted(best[: _kept(loop.plan, len(proposed), part)])
+        left = sorted(best[: _kept(loop.plan, len(proposed), divisor)])
         measured = yield Train(
             "screen", number, [proposed[at].config for at in left], list(range(seed, seed + seeds))
         )

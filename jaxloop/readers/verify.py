@@ -1,6 +1,5 @@
 """`jaxloop verify`: whether all that a run's folder holds is what was written, and tells one story."""
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,9 +129,9 @@ def _curves(store: Store, members: list[Member]) -> Iterator[str | None]:
 
 def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
     """Check that the checkpoints in the store are whole and hold the members that the curves say trained then."""
-    newest = store.checkpoint
+    newest, waiting = store.checkpoint, extension.kept_at(run)  # these continue from their final states
     for checkpoint in (newest, newest.get("previous")):
-        if not checkpoint or not checkpoint["parts"]:
+        if not checkpoint:
             continue
         turn = checkpoint["turn"]
         try:
@@ -140,9 +139,10 @@ def _checkpoints(run: Path, store: Store) -> Iterator[str | None]:
         except DamagedError as error:
             yield str(error)
             continue
-        waiting = extension.kept_at(run)  # to train on
         wanted = {at for at in store.trained_at(turn).items() if at[0] in held or at not in waiting}
         wanted = dict(sorted(wanted))
+        if not checkpoint["parts"] and not wanted:
+            continue
         apart = f"checkpoint of turn {turn}: holds members at steps {held}, curves say {wanted}"
         yield None if held == wanted else apart
 
@@ -161,15 +161,16 @@ def _finals(run: Path, members: list[Member]) -> Iterator[str | None]:
             continue
         yield (
             None
-            if wanted <= set(held) and len(set(held)) == len(held)  # others may have trained on
+            if wanted <= set(held) and len(set(held)) == len(held)  # others may have got more steps
             else f"{run / folder}: holds members {ranges(sorted(held))}, needs {ranges(sorted(wanted))}"
         )
 
 
 def _states(run: Path, store: Store) -> Iterator[str | None]:
-    """Check the states that count; those of turns after the last checkpoint may be half written."""
-    for folder in sorted(run_folder.states(run).glob("*")):
-        if (run_folder.final_turn(folder) or math.inf) > store.checkpoint["turn"]:
+    """Check the states of members that have finished; others may be half written, or half deleted."""
+    turns = store.turns_of_ends(Status.FINISHED)
+    for folder, turn in run_folder.by_turn(run_folder.states(run)).items():
+        if turn > store.checkpoint["turn"] or turn not in turns:
             continue
         try:
             checkpoints.state_steps(folder)

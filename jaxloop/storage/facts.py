@@ -109,7 +109,7 @@ class Facts(ABC):
     place = Fact[Place | None](Place, None)
     notes = Fact[list[str]](list[str], [])
     growing = Fact[bool](bool, False)
-    prolonged = Fact[list[int]](list[Count], [])  # members with more steps, until their events are written anew
+    extended = Fact[list[int]](list[Count], [])  # members with more steps, until their events are written anew
     seconds = Fact[float](float, 0.0)
     member_steps = Fact[float](Count | float, 0)
 

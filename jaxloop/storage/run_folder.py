@@ -12,7 +12,7 @@ LOCK, OWNER = ".lock", ".owner.json"  # of the process that trains the run
 MEMBERS = "members"  # TensorBoard events and checkpoints of each member's own
 SUMMARY = "summary"  # TensorBoard events of all members together
 FINAL = "finished"  # final parameters of members that retired together
-STATES = "states"  # with which members finished, to train on from
+STATES = "states"  # final training states, from which more steps continue
 
 
 PATH_BYTES = 490  # SQLite takes paths of 512, with names of its own behind them
@@ -121,6 +121,18 @@ def final_name(turn: int, number: int) -> str:
 
 
 def final_turn(folder: Path) -> int | None:
-    """Return the turn in which the members of a folder of final parameters or states retired; else None."""
-    turn, _, number = folder.name.partition("-")
+    """Return the turn in which the members of a folder of final parameters or states retired; else None.
+
+    While it is written its name has a suffix.
+    """
+    turn, _, number = folder.name.partition(".")[0].partition("-")
     return int(turn) if len(turn) == 8 and turn.isdigit() and number.isdigit() else None
+
+
+def by_turn(folder: Path) -> dict[Path, int]:
+    """Return the folders of final parameters or states in a folder, with the turn in which their members retired.
+
+    Whatever else lies there is the user's.
+    """
+    turns = {path: final_turn(path) for path in sorted(folder.glob("*")) if path.is_dir()}
+    return {path: turn for path, turn in turns.items() if turn is not None}

@@ -46,12 +46,12 @@ class Store(Queries):
         )
         self.put(size_classes=size_classes)
 
-    def prolong(self, members: Sequence[NewMember], finished: Iterable[int]) -> None:
-        """Give members more steps, within a transaction; those that had finished train on, as if they never had.
+    def extend(self, members: Sequence[NewMember], finished: Iterable[int]) -> None:
+        """Give members more steps, within a transaction; those that had finished are running again.
 
         Args:
           members: with their new hparams, ids and configs; their folders stay.
-          finished: the numbers of those that train on.
+          finished: the numbers of these.
         """
         self.connection.executemany(
             "update members set id = ?, config = ?, hparams = ? where number = ?",

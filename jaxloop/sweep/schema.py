@@ -240,11 +240,11 @@ class Document(Section):
         return fitting[0] if fitting else next(iter(self.cases), "")
 
     def obstacle_to_more_steps(self) -> str | None:
-        """Return what here keeps members that have finished from training on, if anything."""
+        """Return why finished members of this sweep cannot take more steps; None if they can."""
         if self.loop or self.population.scheduler != "budget":
-            return "who trains how long is decided by its loop or scheduler"
+            return "its loop or scheduler decides how long each member trains"
         if self.checkpoint.keep != "all":
-            return f"checkpoint.keep = {self.checkpoint.keep!r} keeps no state to go on from"
+            return f"checkpoint.keep = {self.checkpoint.keep!r} does not keep training states"
         return None
 
     def mode_of(self, metric: str) -> str | None:

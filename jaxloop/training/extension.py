@@ -1,4 +1,4 @@
-"""Members that train on after their last step: where `run.steps` grows, from the states that they finished with.
+"""Finished members that continue training, where `run.steps` grows, from the states that they finished with.
 
 These are kept where a member's first steps do not depend on how many there will be: it then has the bits of one
 run of more steps. A folder holds members of one program that finished together, as a population's checkpoint does.
@@ -17,13 +17,14 @@ from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import ENDED, Member, Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.storage.store import Store
+from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sweep import Sweep
 
 STEPS = "steps"
 
 
 def keeps_states(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
-    """Return whether a program's members leave behind what it takes to train on.
+    """Return whether a program's members leave their final training states behind.
 
     Call after the program has been traced: only then is it known whether the task or its learning rates depend on
     the number of steps.
@@ -32,7 +33,7 @@ def keeps_states(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
     return not reads and not task.done and sweep.document.obstacle_to_more_steps() is None
 
 
-def prolonged(sweep: Sweep, recorded: list[dict[str, Any]]) -> list[int]:
+def extended(sweep: Sweep, recorded: list[dict[str, Any]]) -> list[int]:
     """Return the numbers of a run's members that a changed sweep gives more steps.
 
     Args:
@@ -43,11 +44,12 @@ def prolonged(sweep: Sweep, recorded: list[dict[str, Any]]) -> list[int]:
     return [number for number, (had, wanted) in enumerate(pairs) if wanted[STEPS] > had[STEPS]]
 
 
-def refuse(sweep: Sweep, store: Store, numbers: list[int]) -> None:
-    """Make sure that some of a run's members can train on.
+def refuse(sweep: Sweep, store: Store, before: Document, numbers: list[int]) -> None:
+    """Make sure that some of a run's members can take more steps.
 
     Args:
       sweep: in which they have more steps.
+      before: the run's own, as recorded.
 
     Raises:
       SweepError: one of them cannot.
@@ -57,6 +59,7 @@ def refuse(sweep: Sweep, store: Store, numbers: list[int]) -> None:
     run, members = store.path.parent, store.members()
     finished = [members[number] for number in numbers if has_finished(members[number])]
     reasons = [
+        before.obstacle_to_more_steps(),
         sweep.document.obstacle_to_more_steps(),
         _obstacle_of_all(members),
         *(_obstacle_of_one(sweep, number) for number in numbers),
@@ -69,23 +72,24 @@ def refuse(sweep: Sweep, store: Store, numbers: list[int]) -> None:
                 "its task reads `steps` (`{**hparams}` reads all) or has a `done`, an older jaxloop trained it, "
                 "or `clean` deleted it"
             )
-            reasons.append(f"the state of member {lost[0]} at its end is not there: {'; '.join(damage) or likely}")
+            missing = f"the final training state of member {lost[0]} is missing"
+            reasons.append(f"{missing}: {'; '.join(damage) or likely}")
     if reason := next(filter(None, reasons), None):
         anew = f"`jaxloop fork {run} --set run.steps=...` trains anew"
-        raise SweepError(sweep.source_map.say(("run", STEPS), f"{run} cannot train on: {reason}; {anew}"))
+        raise SweepError(sweep.source_map.say(("run", STEPS), f"{run} cannot be extended: {reason}; {anew}"))
 
 
 def _obstacle_of_all(members: list[Member]) -> str | None:
-    """Return what in where its members stand keeps a run from giving them more steps."""
+    """Return why the statuses of a run's members rule out more steps, or None."""
     if left := sum(member.status not in ENDED for member in members):
-        return f"{left} of its {len(members)} members have not ended: `jaxloop resume` ends them as they began"
+        return f"{left} of its {len(members)} members have not ended: run `jaxloop resume` without changes first"
     if any(member.status == Status.STOPPED or member.joined is not None for member in members):
         return "a scheduler decided who trained how long"
     return None
 
 
 def _obstacle_of_one(sweep: Sweep, number: int) -> str | None:
-    """Return what keeps a member from taking more steps."""
+    """Return why a member's hparams rule out more steps, or None."""
     schedule = sweep.members[number].get("schedule", "constant")  # of an optimizer of the task's own there is none
     if schedule == "constant":
         return None
@@ -93,12 +97,12 @@ def _obstacle_of_one(sweep: Sweep, number: int) -> str | None:
 
 
 def _obstacle_at_its_end(sweep: Sweep, member: Member) -> str | None:
-    """Return what in its last point keeps a member that has finished from training on."""
+    """Return why the last point of a member that has finished rules out more steps, or None."""
     every = sweep.document.run.evaluate_every
     if member.step % every == 0:
         return None
-    measured = f"member {member.number} was measured at its last step, {member.step}"
-    return f"{measured}, where a longer run measures nothing (run.evaluate_every = {every})"
+    last = f"member {member.number} was evaluated at its last step, {member.step}"
+    return f"{last}, no multiple of run.evaluate_every = {every}: a longer run has no point there"
 
 
 def has_finished(member: Member) -> bool:
@@ -117,9 +121,13 @@ def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) 
       DamagedError: a folder cannot be restored.
     """
     turn, parts = checkpoint["turn"], checkpoint["parts"]
-    held = checkpoints.steps(run, turn, parts) if run_folder.states(run).exists() else members
+    needs_no_states = parts and not run_folder.states(run).exists()
+    held = members if needs_no_states else checkpoints.steps(run, turn, parts)
     left = {number: step for number, step in members.items() if number not in held}
-    folders = _folders(run)[0] if left else {}
+    folders, damage = _folders(run) if left else ({}, [])
+    if lost := [number for number, step in left.items() if (number, step) not in folders]:
+        missing = f"{run}: the final training state of member {lost[0]}, which has more steps now, is missing"
+        raise DamagedError(f"{missing}: {'; '.join(damage) or 'it was deleted'}; `jaxloop fork {run}` trains anew")
     found = [checkpoints.restore_population(run, turn, parts, like)] if members.keys() & held.keys() else []
     for folder in sorted({folders[at] for at in left.items() if at in folders}):
         states = checkpoints.restore_states(folder, like)
@@ -134,10 +142,10 @@ def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) 
 
 
 def drop_superseded(run: Path, store: Store) -> None:
-    """Delete states of turns in which no member finished as it now stands: they have trained on since."""
+    """Delete states of turns in which no member finished as it now stands: they have taken more steps since."""
     turns = store.turns_of_ends(Status.FINISHED)
-    for folder in run_folder.states(run).glob("*"):
-        if run_folder.final_turn(folder) not in turns:
+    for folder, turn in run_folder.by_turn(run_folder.states(run)).items():
+        if turn not in turns:
             shutil.rmtree(folder)
 
 
@@ -150,7 +158,7 @@ def _folders(run: Path) -> tuple[dict[tuple[int, int], Path], list[str]]:
     """Return the folder with the state of each member at each step, and what is wrong with others."""
     found: dict[tuple[int, int], Path] = {}
     damage = []
-    for folder in sorted(run_folder.states(run).glob("*")):
+    for folder in run_folder.by_turn(run_folder.states(run)):
         try:
             found |= dict.fromkeys(checkpoints.state_steps(folder).items(), folder)
         except DamagedError as error:

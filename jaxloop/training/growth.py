@@ -64,7 +64,7 @@ def aligned(sweep: Sweep, store: Store) -> Sweep:
             f"{_nearest_difference(lost[0], sweep.members)}): {for_a_fork(run)}"
         )
     grown = replace(sweep, members=[*recorded, *wanted.values()])
-    extension.refuse(grown, store, extension.prolonged(grown, _members(store)))
+    extension.refuse(grown, store, _recorded(store), extension.extended(grown, _members(store)))
     return grown
 
 
@@ -112,14 +112,14 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
     if (text := sweep.toml()) != store.sweep:
         before, members = _recorded(store), store.members()
         recorded = [member.hparams for member in members]
-        longer = extension.prolonged(sweep, recorded)
+        longer = extension.extended(sweep, recorded)
         known = [
             {**hparams, extension.STEPS: had[extension.STEPS]} if number in longer else hparams
             for number, (hparams, had) in enumerate(zip(sweep.members, recorded, strict=False))
         ]
         if not all(had.items() <= wanted.items() for had, wanted in zip(recorded, known, strict=True)):
             raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
-        extension.refuse(sweep, store, longer)
+        extension.refuse(sweep, store, before, longer)
         finished = [number for number in longer if extension.has_finished(members[number])]
         checked, had = check_sweep(sweep, task), store.size_classes
         new = list(range(len(recorded), len(sweep.members)))
@@ -131,7 +131,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
             retention.drop_own(run, members[number])
         with store.transaction():
             store.upgrade()
-            store.prolong([new_member(sweep, origin, number) for number in longer], finished)
+            store.extend([new_member(sweep, origin, number) for number in longer], finished)
             store.add_members(new_member(sweep, origin, number) for number in new)
             store.put(
                 **({"status": "interrupted"} if new or finished else {}),
@@ -143,7 +143,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
                 mode=checked.mode,
                 size_classes=classes,
                 growing=True,
-                prolonged=longer,
+                extended=longer,
             )
             if before.population != sweep.document.population:
                 for index in range(len(had)):

@@ -81,16 +81,17 @@ class PlannedLoop:
 
     Attributes:
       rounds: None where only the budget bounds them.
-      of_a_round, of_floor_and_audit: trainings.
     """
 
     rounds: int | None
-    of_a_round: int
-    of_floor_and_audit: int
+    trainings_per_round: int
+    floor_and_audit_trainings: int
 
     def trainings(self) -> int:
         """Return those of all rounds; of an open loop, those of one."""
-        return self.of_floor_and_audit + self.of_a_round * (1 if self.rounds is None else self.rounds)
+        return self.floor_and_audit_trainings + self.trainings_per_round * (
+            1 if self.rounds is None else self.rounds
+        )
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class Plan:
       devices: their names.
       notes: warnings about the task, and how its metrics are averaged.
       disk_bytes: at most, at a time; of a loop, of its first members.
-      total_flops: of all steps of all members, as XLA counts them; of a loop, at most, where it has no budget.
-      loop: None for a sweep that is none.
+      total_flops: of all steps of all members, as XLA counts them; of a loop, of all its trainings, by the program
+        of its first members.
+      loop: None for a plain sweep.
     """
 
     members: int
@@ -206,8 +208,9 @@ def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket) -> Plann
 def text(planned: Plan) -> str:
     """Return the plan for a person."""
     programs = planned.programs
+    begins = "a loop that begins with " if planned.loop else ""
     lines = [
-        f"{counted(planned.members, 'member')} in {counted(len(programs), 'program')} "
+        f"{begins}{counted(planned.members, 'member')} in {counted(len(programs), 'program')} "
         f"on {counted(len(planned.devices), 'device')}"
     ]
     shared = set.intersection(*(set(program.static) for program in programs))
@@ -244,8 +247,9 @@ def text(planned: Plan) -> str:
 
 
 def _of_loop(loop: PlannedLoop, flops: float) -> str:
-    beside = f"{counted(loop.of_floor_and_audit, 'training')} for floor and audit"
-    rounds = f"{counted(loop.of_a_round, 'training')} a round"
-    count = "one round" if loop.rounds is None else counted(loop.rounds, "round")
-    in_all = f"{loop.trainings():,} trainings, {scaled(flops)}FLOP"
-    return f"  a loop: at most {rounds}, {beside}; with {count} {in_all}"
+    said = f"  loop: at most {counted(loop.trainings_per_round, 'training')} per round, plus "
+    said += f"{loop.floor_and_audit_trainings} for the noise floor and the audit"
+    if loop.rounds is None:
+        return f"{said}; its budget decides how many rounds there are"
+    in_all = f"{counted(loop.trainings(), 'training')} in {counted(loop.rounds, 'round')}"
+    return f"{said}; {in_all}, about {scaled(flops)}FLOP of the baseline's program"

@@ -35,8 +35,8 @@ def prepared(
     checkpoint, damage = whole_checkpoint(run, store)
     refuse_other_terms(sweep, store)
     counts, turn = store.counts(), checkpoint["turn"]
-    prolonged = extension.prolonged(sweep, [member.hparams for member in store.members()])
-    trains = bool(prolonged) or sum(counts[status] for status in ENDED) < len(sweep.members)
+    extended = extension.extended(sweep, [member.hparams for member in store.members()])
+    trains = bool(extended) or sum(counts[status] for status in ENDED) < len(sweep.members)
     drifted = drift.compare(run, sweep, store, origin, turn, trains=trains, allowed=allow_drift)
     is_new = store.status == "created"
     file, notes = run_folder.sweep(run), store.notes if is_new else []
@@ -49,12 +49,13 @@ def prepared(
     if damage:
         at = f"turn {turn}" if turn else "the beginning"
         notes.append(f"the last checkpoint is damaged: {damage}: going on from {at}, the one before it")
-    if prolonged := store.prolonged:
-        notes.append(f"members {ranges(prolonged)} have more steps: those that had finished train on")
+    if extended := store.extended:
+        finished = "those that had finished continue training"
+        notes.append(f"members {ranges(extended)} were given more steps; {finished}")
     if not is_new:
-        notes += rewind(run, store, checkpoint, prolonged)
-    if prolonged:
-        store.put(prolonged=[])
+        notes += rewind(run, store, checkpoint, extended)
+    if extended:
+        store.put(extended=[])
     facts = {"name": store.name, "folder": store.folder, "origins": store.origins}
     facts |= {"forked_from": store.forked_from} if store.forked_from else {}
     notes += provenance.restore(run, facts, sweep.folder)

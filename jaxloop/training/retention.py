@@ -1,5 +1,6 @@
 """Which final parameters a run keeps: the best get checkpoint folders of their own, the rest may be dropped."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import get_args
@@ -72,7 +73,10 @@ def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
         return [f"{told}: nothing of the others, which `keep` would drop, is deleted"] if left else []
     store.drop_final_folders()
     for folder in (run_folder.finals(run), run_folder.states(run)):
-        shutil.rmtree(folder, ignore_errors=True)
+        for dropped in run_folder.by_turn(folder):
+            shutil.rmtree(dropped)
+        with contextlib.suppress(OSError):  # the user has something in it, or it is not there
+            folder.rmdir()
     for folders in others.values():
         for own in folders:
             _delete(own)
@@ -80,9 +84,9 @@ def _drop_all_but(run: Path, store: Store, numbers: set[int]) -> list[str]:
 
 
 def _drop_orphans(run: Path, store: Store) -> None:
-    """Delete the final parameters that members had before they trained on."""
+    """Delete the final parameters that members had before they got more steps."""
     named = {member.final_folder for member in store.members()}
-    for folder in run_folder.finals(run).glob("*"):
+    for folder in run_folder.by_turn(run_folder.finals(run)):
         if f"{run_folder.FINAL}/{folder.name}" not in named:
             shutil.rmtree(folder)
 

@@ -31,11 +31,11 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[Shards, str | None]:
     raise DamagedError("\n".join([*damage, f"no whole checkpoint is left: `jaxloop fork {run}` trains anew"]))
 
 
-def rewind(run: Path, store: Store, checkpoint: Shards, prolonged: Collection[int] = ()) -> list[str]:
+def rewind(run: Path, store: Store, checkpoint: Shards, extended: Collection[int] = ()) -> list[str]:
     """Forget what came after a checkpoint, in the store and in files.
 
     Args:
-      prolonged: members that have more steps now: their events are written anew.
+      extended: members that have more steps now: their events are written anew.
 
     Returns:
       What of the files was damaged, and was written anew from the store.
@@ -46,13 +46,13 @@ def rewind(run: Path, store: Store, checkpoint: Shards, prolonged: Collection[in
     notes = []
     known = {member.folder for member in store.members()}
     for folder in run_folder.members(run).glob("[0-9]*"):
-        if folder.name not in known:  # of a member that joined after the checkpoint
+        if folder.is_dir() and folder.name not in known:  # of a member that joined after the checkpoint
             shutil.rmtree(folder)
     for member in store.members():
         folder = run_folder.member(run, member.folder)
         if member.status == Status.WAITING and folder.exists():
             shutil.rmtree(folder)
-        elif member.number in prolonged:
+        elif member.number in extended:
             _rewrite(folder, member, store)
         elif member.status != Status.WAITING and (damage := _damage(folder, member, store)):
             _rewrite(folder, member, store)
@@ -63,11 +63,11 @@ def rewind(run: Path, store: Store, checkpoint: Shards, prolonged: Collection[in
 
 def _drop_ends(run: Path, turn: int) -> None:
     """Delete what members ended with after a turn, and states that were only half written."""
-    for folder in run_folder.states(run).glob("*"):
-        if (finished := run_folder.final_turn(folder)) is None or finished > turn or not seal.is_sealed(folder):
+    for folder, finished in run_folder.by_turn(run_folder.states(run)).items():
+        if finished > turn or not seal.is_sealed(folder):
             shutil.rmtree(folder)
-    for folder in run_folder.finals(run).glob("*"):
-        if (retired := run_folder.final_turn(folder)) is not None and retired > turn:
+    for folder, retired in run_folder.by_turn(run_folder.finals(run)).items():
+        if retired > turn:
             shutil.rmtree(folder)
 
 

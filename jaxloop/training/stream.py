@@ -245,7 +245,7 @@ class Stream:
         return joined([part for part in found if len(part.members)])
 
     def _states(self, slots: np.ndarray) -> Snapshot | None:
-        """Return the states in some slots of this process, where their members may train on."""
+        """Return the states in some slots of this process, where their members may take more steps later."""
         own = slots[(slots >= self.own.start) & (slots < self.own.stop)]
         if not len(own) or not self.keeps_states:
             return None

@@ -27,7 +27,7 @@ class Turn:
       leavers: those that ended in it, and how; some may have been paused before.
       folders: of what the leavers end with, where that is kept, relative to the run's.
       finals: the contents of those folders that this process writes.
-      states: of those that finished, where they may train on, this process's part.
+      states: of those that finished, where they may take more steps later, this process's part.
       paused: members whose slots it freed.
       going_on: paused ones that wait for a slot again.
       joined: members that join after it.

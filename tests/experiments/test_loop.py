@@ -72,10 +72,10 @@ def test_seeds_of_screening_confirmation_and_audit_never_meet(looped):
 def test_a_plan_bounds_what_a_loop_trains(looped, tmp_path):
     (tmp_path / "loop.toml").write_text(LOOP)
     planned = api.planned(tmp_path / "loop.toml")
-    assert planned.loop.of_a_round == 8 + 4 + 2 * 2 + (2 + 1) * 6
-    assert planned.loop.of_floor_and_audit == 4 + 2 * 4
+    assert planned.loop.trainings_per_round == 8 + 4 + 2 * 2 + (2 + 1) * 6
+    assert planned.loop.floor_and_audit_trainings == 4 + 2 * 4
     assert planned.loop.trainings() == 80 >= len(looped.members)
-    assert "with 2 rounds 80 trainings" in plan.text(planned)
+    assert "80 trainings in 2 rounds" in plan.text(planned)
     open_ended = api.planned(tmp_path / "loop.toml", ('loop.rounds="open"', "loop.budget.seconds=9"))
     assert (open_ended.loop.rounds, open_ended.loop.trainings()) == (None, 12 + 34)
     assert api.planned(tmp_path / "loop.toml", ("loop.rounds=0",)).loop.trainings() == 4

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -12,10 +13,16 @@ import numpy as np
 import pytest
 
 import jaxloop
-from jaxloop.errors import SweepError
+from jaxloop import api
+from jaxloop.core import size_classes
+from jaxloop.core.checks import check_sweep
+from jaxloop.errors import DamagedError, SweepError
 from jaxloop.readers.verify import verify
-from jaxloop.storage import run_folder, tensorboard
-from jaxloop.training import replay
+from jaxloop.storage import checkpoints, final_parameters, run_folder, tensorboard
+from jaxloop.storage.records import Status
+from jaxloop.sweep import sweep
+from jaxloop.sweep.schema import LoopSection
+from jaxloop.training import disk_estimate, replay
 
 SWEEP = """
 [run]
@@ -81,11 +88,18 @@ def assert_equal_runs(found, wanted):
 def test_finished_members_train_on_to_the_bits_of_one_longer_run(swept, whole, tmp_path):
     path = jaxloop.run(swept(40), out=tmp_path / "run").path
     run = jaxloop.resume(path, overrides=LONGER)
-    assert any("those that had finished train on" in note for note in run.notes)
+    assert any("those that had finished continue" in note for note in run.notes)
     assert_equal_runs(run, whole)
     assert replay.train_alone(*run.sweep_and_task, run.store, 3)["largest_difference"] == 0
     held = [folder.name for folder in run_folder.finals(path).glob("*")]
     assert {m.final_folder for m in run.members} == {f"finished/{name}" for name in held}
+    states = run_folder.by_turn(run_folder.states(path))  # those of step 40 are gone
+    assert set(states.values()) == run.store.turns_of_ends(Status.FINISHED)
+    for member in run.members:
+        own = final_parameters.own_folder(path, member, "params")
+        if own.exists():
+            like = run.params(member.number)
+            jax.tree.map(np.testing.assert_array_equal, checkpoints.restore_one(own, like), like)
     again = jaxloop.resume(path, overrides=("run.steps=100",))  # and once more
     assert {member.step for member in again.members} == {100}
     assert verify(path)["problems"] == []
@@ -96,15 +110,17 @@ def test_killed_while_they_train_on_members_have_the_same_bits(swept, whole, tmp
     path = jaxloop.run(swept(40), out=tmp_path / "run").path
     command = [sys.executable, "-m", "jaxloop", "resume", str(path)]
     more = ["--set", "run.steps=80", "--set", "checkpoint.every=20"]
+    ended = []
     for least in (1, 3):  # turns after which the process is killed: among the first program's, and the second's
         process = subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         before = jaxloop.load(path).store.checkpoint["turn"]
         while process.poll() is None and jaxloop.load(path).store.checkpoint["turn"] < before + least:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        assert process.wait() in (-signal.SIGKILL, 0)  # it may have been faster
+        ended.append(process.wait())
         more = []
         assert verify(path)["problems"] == []
+    assert -signal.SIGKILL in ended  # the other may have been faster
     run = jaxloop.resume(path)
     assert_equal_runs(run, whole)
 
@@ -126,6 +142,52 @@ def test_interrupted_in_the_first_program_all_train_on_at_the_next_start(swept, 
     assert_equal_runs(jaxloop.resume(path), whole)
 
 
+FEW = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]", "axes.learning_rate.values=[1e-3]")
+
+
+def test_what_a_user_keeps_in_a_runs_folder_stays(swept, tmp_path):
+    path = jaxloop.run(swept(20, name="kept"), out=tmp_path / "run", overrides=FEW).path
+    kept = [run_folder.finals(path) / "mine" / "notes.txt", run_folder.states(path) / "mine" / "notes.txt"]
+    kept += [run_folder.finals(path) / ".DS_Store", run_folder.states(path) / ".DS_Store"]
+    kept += [run_folder.members(path) / "1 note.txt"]
+    for file in kept:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    jaxloop.resume(path)
+    jaxloop.resume(path, overrides=LONGER)
+    assert {file.read_text() for file in kept} == {"mine"}
+    assert verify(path)["problems"] == []
+    jaxloop.resume(path, overrides=("checkpoint.keep=none",))
+    assert {file.read_text() for file in kept} == {"mine"}
+    assert not run_folder.by_turn(run_folder.states(path))
+
+
+def test_members_whose_states_are_lost_while_they_wait_are_named(swept, tmp_path):
+    path = jaxloop.run(swept(20, name="lost"), out=tmp_path / "run", overrides=FEW).path
+    with pytest.raises(Enough):
+        jaxloop.resume(path, overrides=LONGER, observe=after_one_turn)
+    assert verify(path)["problems"] == []
+    states = run_folder.states(path)
+    states.rename(tmp_path / "elsewhere")
+    assert any("curves say" in problem for problem in verify(path)["problems"])
+    with pytest.raises(
+        DamagedError, match="state of member 0, which has more steps now, is missing: it was deleted"
+    ):
+        jaxloop.resume(path)
+    (tmp_path / "elsewhere").rename(states)
+    assert {member.step for member in jaxloop.resume(path).members} == {80}
+
+
+def test_more_steps_of_members_that_have_begun_need_more_of_the_disk(swept, tmp_path):
+    checked = sweep.parse(swept(20, name="disk").read_text(), ("population.capacity=4",))
+    task = api.task_of(checked)
+    buckets, found = size_classes.buckets(checked, task), check_sweep(checked, task)
+    needed = disk_estimate.needed(checked, task, buckets, found)
+    assert disk_estimate.needed(checked, task, buckets, found, begun=True) > needed
+    without = replace(checked, document=checked.document.model_copy(update={"loop": LoopSection()}))
+    assert disk_estimate.needed(without, task, buckets, found) < needed  # no states are kept
+
+
 @pytest.mark.slow
 def test_a_run_gets_more_seeds_and_more_steps_at_once(swept, whole, tmp_path):
     path = jaxloop.run(swept(40), out=tmp_path / "run", overrides=("axes.seed.count=1",)).path
@@ -138,7 +200,7 @@ def test_a_run_gets_more_seeds_and_more_steps_at_once(swept, whole, tmp_path):
     assert verify(path)["problems"] == []
 
 
-def test_members_that_have_not_ended_end_as_they_began(swept, tmp_path):
+def test_an_unfinished_run_refuses_more_steps(swept, tmp_path):
     path = tmp_path / "run"
 
     few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]")
@@ -158,7 +220,7 @@ def test_a_damaged_state_is_refused_and_named(swept, tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(SweepError, match=r"state of member 0 at its end is not there: .*states"):
+    with pytest.raises(SweepError, match=r"final training state of member 0 is missing: .*states"):
         jaxloop.resume(path, overrides=LONGER)
     assert any("states" in problem for problem in verify(path)["problems"])
     assert {member.status for member in jaxloop.load(path).members} == {"finished"}
@@ -178,15 +240,15 @@ def test_each_member_gets_the_fewest_of_more_steps(swept, tmp_path):
     ("more", "overrides", "reason"),
     [
         ('schedule = "cosine"', (), "member 0 has schedule = 'cosine'"),
-        ("", ("checkpoint.keep=best:1",), "checkpoint.keep = 'best:1' keeps no state"),
-        ("", ("run.evaluate_every=15",), "member 0 was measured at its last step, 20, where a longer run"),
+        ("", ("checkpoint.keep=best:1",), "checkpoint.keep = 'best:1' does not keep"),
+        ("", ("run.evaluate_every=15",), "member 0 was evaluated at its last step, 20, no multiple of"),
     ],
 )
 def test_members_that_cannot_train_on_are_refused_with_the_reason(more, overrides, reason, swept, tmp_path):
     few = ('axes.optimizer.values=["adamw"]', "axes.width.values=[8]", *overrides)
     path = jaxloop.run(swept(20, more, "refused"), out=tmp_path / "run", overrides=few).path
     before = jaxloop.load(path).store.content()
-    with pytest.raises(SweepError, match="cannot train on: ") as refused:
+    with pytest.raises(SweepError, match="cannot be extended: ") as refused:
         jaxloop.resume(path, overrides=LONGER)
     assert reason in str(refused.value)
     assert "jaxloop fork" in str(refused.value)
