@@ -64,10 +64,15 @@ def attempted(
     document = ready.sweep.document
     if document.loop is None:
         raise SweepError(f"{path}: has no [loop], and so no incumbent")
-    axes = document.axes
+    axes, names = document.axes, [each.partition("=")[0] for each in changed]
+    for name in names:
+        if name.removeprefix("run.") == "steps":
+            another = f"`jaxloop fork {path} --set run.steps=...` starts another"
+            raise SweepError(f"--set {name}: a loop's number of steps is fixed; {another}")
+        if "." in name:
+            raise SweepError(f"--set {name}: needs the name of an hparam, without its section")
     sections = [f"{'baseline' if each.partition('=')[0] in axes else 'hparams'}.{each}" for each in changed]
     wanted, _ = run.read(tuple(sections))
-    names = [each.partition("=")[0] for each in changed]
     values = {name: wanted.members[0][name] for name in names}
     record = {"changed": values, "because": because, "expected": expected, "planned": planned, "task": spec}
     if spec:  # fail before anything is recorded

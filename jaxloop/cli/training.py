@@ -127,8 +127,9 @@ def resume(
         panel.phase(f"reading {run}")
         loaded, ready = api.resumed(run, overrides, folder)
         with loaded:
-            counts = loaded.store.counts()
-        if len(ready.sweep.members) == sum(counts[status] for status in ENDED):
+            members = loaded.store.members()
+        unchanged = ready.sweep.members == [member.hparams for member in members]
+        if unchanged and all(member.status in ENDED for member in members):
             panel.tell([f"{run}: nothing is left to train"])
         summary = train(ready, panel, allow_drift=allow_drift)
     end(summary, as_json)

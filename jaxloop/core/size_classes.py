@@ -127,8 +127,13 @@ def padding_waste(sweep: Sweep, task: Task, bucket: Bucket) -> float:
         return 0.0
     work = _work(sweep, task, bucket.numbers[0])
     own = sum(work(_largest(sweep, [number])) for number in bucket.numbers)
-    computed = sum(len(part.numbers) * work(_largest(sweep, part.numbers)) for part in bucket.size_classes)
+    computed = sum(len(part.numbers) * work(_padded(sweep, part)) for part in bucket.size_classes)
     return 1.0 - own / computed
+
+
+def _padded(sweep: Sweep, part: Bucket) -> Sizes:
+    """Return what a size class is padded to; of a loop, the largest of its whole space."""
+    return tuple((name, part.sizes.get(name, size)) for name, size in _largest(sweep, part.numbers))
 
 
 def _largest(sweep: Sweep, numbers: list[int]) -> Sizes:

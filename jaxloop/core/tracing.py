@@ -113,7 +113,9 @@ def _works_with_value(call: Callable, example: dict[str, Any], hparam: str, args
 
 
 def kind(value: Any) -> str:
-    """Return what a value is, in a word or two."""
+    """Return what a value is, in a few words."""
+    if type(value) is tuple:
+        return f"a tuple of {len(value)}"
     return f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
 
 

@@ -22,7 +22,7 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 
 EDGE = 0.02  # of an axis: a config so near to an end lies at it
-GAP = 0.25  # of an axis: a part so wide without a config is untested
+GAP = 0.25  # of an axis: a wider part without a config is untested
 SHOWN = 5  # undecided experiments, axes
 
 
@@ -127,7 +127,8 @@ def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Itera
             share = f"{name}: {each.share:.0%} of what sets the best configs apart"
             yield Finding("importance", share, facts={"hparams": list(each.hparams), "share": each.share})
     if not any(each.exceeds_chance for each in found):
-        yield Finding("importance", f"no hparam matters more than chance would give among {len(tried)} configs")
+        says = f"among {len(tried)} configs no hparam stands out from chance; with few configs a real one may not"
+        yield Finding("importance", says)
 
 
 def _dead(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -139,9 +140,10 @@ def _dead(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _boundaries(searched: Space, best: Config, sweep: Sweep) -> Iterator[Finding]:
-    """Find the axes that have the best config at one end, unless values beyond it are invalid."""
+    """Find the axes that have the best config at one end, unless values beyond it are invalid, or below 0."""
     for name, value in searched.values(best).items():
-        if (end := _end(searched, name, value)) and value not in sweep.names.bounds(name.rpartition(".")[2]):
+        bounds = (*sweep.names.bounds(name.rpartition(".")[2]), 0)
+        if (end := _end(searched, name, value)) and value not in bounds:
             says = f"{name}: the best config lies at the {end} end of its axis, {value:g}: widen it there"
             yield Finding("boundary", says, facts={"hparam": name, "end": end, "value": value})
 
@@ -170,7 +172,7 @@ def _untested(searched: Space, configs: Sequence[Config]) -> Iterator[Finding]:
             continue
         places = np.array([0.0, *sorted(searched.fraction(name, value) for value in tried), 1.0])
         at = int(np.diff(places).argmax())
-        if places[at + 1] - places[at] >= GAP:
+        if places[at + 1] - places[at] > GAP + 1e-6:  # five even points leave none
             low, high = (searched.at(name, float(place)) for place in places[at : at + 2])
             says = f"{name}: nothing was tried between {low:.3g} and {high:.3g}"
             yield Finding("untested", says, facts={"hparam": name, "low": low, "high": high})

@@ -111,7 +111,8 @@ class Queries(Database):
         arrays = self._rows("select distinct metric from arrays") if self._has("arrays") else []
         if metric in [name for (name,) in arrays]:
             raise NotFoundError(f"{run}: {metric!r} has arrays for values: see `run.arrays` in Python")
-        raise NotFoundError(f"{run}: no metric {metric!r}{nearest(metric, names)}; there are {', '.join(names)}")
+        near = nearest(metric if "/" in metric else f"validation/{metric}", names)
+        raise NotFoundError(f"{run}: no metric {metric!r}" + (near or f"; there are {', '.join(names)}"))
 
     def arrays(self, number: int) -> dict[str, dict[int, np.ndarray]]:
         """Return a member's measured arrays, float32, by metric and step."""

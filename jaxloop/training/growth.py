@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from jaxloop.core import size_classes
 from jaxloop.core.checks import check_sweep
 from jaxloop.core.task import Task
@@ -190,10 +192,20 @@ def refuse_other_terms(sweep: Sweep, store: Store) -> None:
             else {}
         ),
     }
-    for key, (was, wanted) in shared.items():
+    for section, (was, wanted) in shared.items():
         if was != wanted:
-            rule = f"needs to stay {was!r}, as the run's members have it, got {wanted!r}; a fork can differ"
+            key, had, got = _difference(section, was, wanted)
+            rule = f"needs to stay {had!r}, as the run's members have it, got {got!r}; a fork can differ"
             raise SweepError(sweep.source_map.say(tuple(key.split(".")), rule))
+
+
+def _difference(key: str, was: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """Return the first key in which two sections differ, and its two values."""
+    ours, others = (dict(each) if isinstance(each, BaseModel | dict) else None for each in (was, wanted))
+    if ours is None or others is None:
+        return key, was, wanted
+    name = next(name for name in {**ours, **others} if ours.get(name) != others.get(name))
+    return _difference(f"{key}.{name}", ours.get(name), others.get(name))
 
 
 def _recorded(store: Store) -> Document:

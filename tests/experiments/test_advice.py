@@ -67,3 +67,18 @@ def test_gaps_dead_hparams_and_a_plateau_are_told(tmp_path):
 
 def test_a_run_without_results_says_so(tmp_path, jaxloop_command):
     assert jaxloop_command("next", tmp_path).returncode == 3
+
+
+def test_even_grids_have_no_gaps_and_nothing_lies_below_zero(tmp_path):
+    axes = (
+        "axes.learning_rate={log=[1e-3, 1e-1], num=5}",
+        "axes.weight_decay={linear=[0.0, 1.0], num=5}",
+        "axes.seed.count=1",
+        "run.steps=20",
+    )
+    run = jaxloop.run(sweep.parse(TINY, (*axes, 'evaluate.metric="validation/loss"')), out=tmp_path / "run")
+    found = jaxloop.advice(run.path)
+    assert of_kind(found, "untested") == []
+    best = run.ranking[0].hparams["weight_decay"]
+    ends = [each.facts["value"] for each in of_kind(found, "boundary") if each.facts["hparam"] == "weight_decay"]
+    assert ends == ([1.0] if best == 1.0 else [])

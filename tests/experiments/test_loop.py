@@ -79,6 +79,8 @@ def test_a_plan_bounds_what_a_loop_trains(looped, tmp_path):
     open_ended = api.planned(tmp_path / "loop.toml", ('loop.rounds="open"', "loop.budget.seconds=9"))
     assert (open_ended.loop.rounds, open_ended.loop.trainings()) == (None, 12 + 34)
     assert api.planned(tmp_path / "loop.toml", ("loop.rounds=0",)).loop.trainings() == 4
+    (program,) = planned.programs  # the baseline is 8 wide, the space up to 16
+    assert 0.3 < program.padding < 0.7
 
 
 @pytest.mark.slow
@@ -105,14 +107,15 @@ def test_the_ledger_names_the_members_of_each_stage(looped):
 
 
 def test_criteria_cannot_change_after_the_first_round(looped):
-    for changed in (
-        "loop.rounds=3",
-        "verdict.alpha=0.1",
-        'evaluate.mode="max"',
-        "verdict.smallest_effect=0.0",
-        "baseline.width=4",
+    for changed, says in (
+        ("loop.rounds=3", "loop.rounds: needs to stay 2, as the run's members have it, got 3"),
+        ("loop.budget.seconds=9", "loop.budget.seconds: needs to stay None, .* got 9"),
+        ("verdict.alpha=0.1", "verdict.alpha: needs to stay 0.05, .* got 0.1"),
+        ('evaluate.mode="max"', "evaluate.mode: needs to stay 'auto', .* got 'max'"),
+        ("verdict.smallest_effect=0.0", "verdict.smallest_effect: needs to stay 0.01, .* got 0.0"),
+        ("baseline.width=4", "baseline.width: needs to stay 8, .* got 4"),
     ):
-        with pytest.raises(SweepError, match=f"{changed.split('.')[0]}.*: needs to stay"):
+        with pytest.raises(SweepError, match=says):
             jaxloop.resume(looped.path, overrides=(changed,))
 
 

@@ -80,6 +80,16 @@ def test_what_cannot_be_tried_is_told(tmp_path, whole):
         jaxloop.attempt(whole, ("learning_rate=1e-2",), "a plain run")
 
 
+def test_steps_and_sections_are_no_hparams_to_try(run):
+    for name in ("steps", "run.steps"):
+        with pytest.raises(SweepError, match=f"--set {name}: a loop's number of steps is fixed; .*jaxloop fork"):
+            jaxloop.attempt(run, (f"{name}=9",), "longer")
+    with pytest.raises(
+        SweepError, match=r"--set hparams\.width: needs the name of an hparam, without its section"
+    ):
+        jaxloop.attempt(run, ("hparams.width=9",), "wider")
+
+
 @pytest.mark.slow
 def test_a_crash_names_the_member_that_diverged_first(run):
     """A rate at which every seed diverges in its first steps; Adam's update would bound it, SGD's does not."""

@@ -95,3 +95,7 @@ def test_a_metric_has_the_direction_that_is_asked_for_or_the_runs_or_its_names(t
         require_metric(run.store, "validation/loss")
         with pytest.raises(NotFoundError, match="no metric 'validation/los'; did you mean `validation/loss`"):
             require_metric(run.store, "validation/los")
+        with pytest.raises(NotFoundError, match="no metric 'loss'; did you mean `validation/loss`"):
+            require_metric(run.store, "loss")
+        with pytest.raises(NotFoundError, match=r"no metric 'xyz/q'; there are .*validation/score"):
+            require_metric(run.store, "xyz/q")

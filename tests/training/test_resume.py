@@ -156,7 +156,7 @@ def test_a_run_that_grows_may_be_unfinished(tmp_path):
         ("run.steps=40", "6 of its 6 members are not in this sweep"),
         ("run.evaluate_every=10", "run.evaluate_every: needs to stay 20"),
         ("evaluate.batch_size=10", "evaluate.batch_size: needs to stay 1000"),
-        ("data.seed=5", "data: needs to stay"),
+        ("data.seed=5", "data.seed: needs to stay 42"),
         ("axes.seed.count=nine", "axes.seed.count"),
     ],
 )
