@@ -61,12 +61,12 @@ def compare(first: AnyRun, second: AnyRun, *, metric: str | None = None, mode: s
         return comparison.compare(ours, theirs, metric, mode)
 
 
-def report(*paths: AnyRun, out: str | Path = "report.html") -> Path:
+def report(*paths: AnyRun, out: str | Path | None = None) -> Path:
     """Write one HTML file about runs, which needs no network; with several, the first is compared with each other.
 
     Args:
       paths: folders of runs, which may still train.
-      out: the file, replaced if it is there.
+      out: the file, replaced if it is there; by default one of the run's name here, "report.html" of several runs.
 
     Raises:
       NotFoundError: there is no run.
@@ -76,7 +76,8 @@ def report(*paths: AnyRun, out: str | Path = "report.html") -> Path:
 
     if not paths:
         raise SweepError("a report needs the folder of a run, or several")
-    target = Path(out)
+    one = _folder(paths[0]).absolute().name if len(paths) == 1 else "report"
+    target = Path(out or f"{one}.html")
     _check_target(target)
     runs = [_results(_folder(path)) for path in paths]
     comparisons = [_compared(paths[0], other) for other in paths[1:]]

@@ -17,11 +17,13 @@ several_runs = click.argument("runs", metavar="RUN...", nargs=-1, required=True,
 
 @click.command()
 @several_runs
-@click.option("--out", "-o", type=click.Path(path_type=Path), default=Path("report.html"), help="The file.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="The file; by default RUN's name and .html, here."
+)
 @click.option("--png", type=click.Path(path_type=Path), help="Also draw the figures as PNG, into this folder.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Also draw the figures as SVG, into this folder.")
 @as_json
-def report(runs: tuple[Path, ...], out: Path, png: Path | None, svg: Path | None, as_json: bool) -> None:
+def report(runs: tuple[Path, ...], out: Path | None, png: Path | None, svg: Path | None, as_json: bool) -> None:
     """Write one HTML file about one run or several: it needs no network, and no jaxloop."""
     from jaxloop import api
 

@@ -33,6 +33,13 @@ def page(whole, tmp_path_factory):
     return jaxloop.report(whole, out=tmp_path_factory.mktemp("page") / "report.html")
 
 
+def test_a_page_is_named_after_its_run_and_one_of_several_is_a_report(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert jaxloop.report(whole).name == f"{whole.name}.html"
+    assert jaxloop.report(whole, whole).name == "report.html"
+    assert sorted(path.name for path in tmp_path.glob("*")) == ["report.html", f"{whole.name}.html"]
+
+
 def test_a_page_has_the_numbers_of_the_store(whole, page):
     (run,) = data(page)["runs"]
     with jaxloop.load(whole) as loaded:

@@ -21,6 +21,8 @@ def summary_lines(records: list[dict[str, Any]]) -> list[str]:
             )
         elif record["kind"] == "experiment" and record["proposer"] == "try":
             lines.append(f"try {record['round']}: {verdict_line(record)}")
+            if record["verdict"] == "success" and not record.get("task"):
+                lines.append(f"  incumbent from here on, which no audit has seen: {_changes(record['config'])}")
         elif record["kind"] == "audit" and "effect" in record:
             lines.append(
                 f"audit on the test split: {record['verdict']}, {_interval(record)} over the baseline "
@@ -57,7 +59,7 @@ def _interval(record: dict[str, Any]) -> str:
 def _floor_line(record: dict[str, Any]) -> str:
     """Return what noise lets the loop see; seeds are taken as independent, the worst case."""
     line = f"noise floor: sd {cell(record['sd'])} over {record['finite']} seeds of the baseline; "
-    line += f"the last look sees {cell(record.get('resolves'))} or more with 80% power"
+    line += f"the last look detects an effect of {cell(record.get('resolves'))} or more with 80% power"
     if record["power_at_last_look"] is None:
         return line
     needed, is_seen = record["seeds_needed"], record["power_at_last_look"] >= 0.8
