@@ -5,6 +5,7 @@ two pairs. What counts is the mean loss, on seeds that neither saw, of the confi
 """
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import tomllib
@@ -69,7 +70,7 @@ def random_searches(size: Size, folder: Path) -> list[Choices]:
     return searches
 
 
-def loop_search(proposer: str, seed: int, size: Size, folder: Path) -> Choices:
+def loop_search(proposer: str, screen_seeds: Sequence[int], seed: int, size: Size, folder: Path) -> Choices:
     """The config with the best screening mean, of those screened on most seeds, after each round of a loop."""
     settings = (
         f"run.steps={size.steps}",
@@ -80,6 +81,7 @@ def loop_search(proposer: str, seed: int, size: Size, folder: Path) -> Choices:
         "loop.rounds=100",
         f"loop.budget.member_steps={size.trainings * size.steps}",
         "loop.promote=1",
+        f"loop.screen_seeds={list(screen_seeds)}",
         "loop.floor_seeds=4",
         "loop.audit_seeds=2",
         "verdict.looks=[2]",  # the fewest trainings that confirming can take
@@ -122,11 +124,13 @@ def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     proposers = ["evolution"] if arguments.quick else arguments.proposers
     searches = {"random search": random_searches(size, folder / "random")}
     print(f"random search: {size.repeats} x {size.trainings} trainings", flush=True)
-    for proposer in proposers:
-        searches[proposer] = [
-            loop_search(proposer, seed, size, folder / f"{proposer}-{seed}") for seed in range(size.repeats)
+    for proposer, screen_seeds in itertools.product(proposers, [(1, 1, 2), (1,)]):
+        name = f"{proposer}, screened on {sum(screen_seeds)}"
+        searches[name] = [
+            loop_search(proposer, screen_seeds, seed, size, folder / f"{name}-{seed}")
+            for seed in range(size.repeats)
         ]
-        print(f"{proposer}: {[choices[-1][0] for choices in searches[proposer]]} trainings", flush=True)
+        print(f"{name}: {[choices[-1][0] for choices in searches[name]]} trainings", flush=True)
     chosen = {_key(config): config for found in searches.values() for choices in found for _, config in choices}
     truths = dict(zip(chosen, means(list(chosen.values()), size, folder / "fresh"), strict=True))
     curves = {
@@ -139,7 +143,7 @@ def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         shares = [share(curve, target, size.trainings) for curve, target in zip(found, targets, strict=True)]
         low, high = median_interval(shares)
         median = statistics.median(shares)
-        print(f"{proposer:10} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
+        print(f"{proposer:24} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
         ends = [-curve[-1][1] for curve in found]
         rows.append(
             {

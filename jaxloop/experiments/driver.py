@@ -68,6 +68,7 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
         audit_seeds=loop.audit_seeds,
         member_steps=document.run.steps,
         alpha_of_tries=verdict.alpha * (loop.reserve if loop.rounds else 1.0),
+        screen_seeds=tuple(loop.screen_seeds),
     )
 
 

@@ -20,8 +20,6 @@ from jaxloop.experiments.verdict import Outcome, Verdict, judge
 
 # Streams of seeds that never meet: screening from 0 on, each round's confirmation, each try, the audit.
 CONFIRMATION, TRIED, OF_A_ROUND, AUDIT = 1_000_000, 2_000_000_000, 10_000, 4_000_000_000
-# Stages (divisor, seeds): the best 1 / divisor of a round's proposals get so many more seeds.
-SCREENING = ((1, 1), (2, 1), (4, 2))
 
 
 @dataclass
@@ -63,14 +61,14 @@ def research(plan: LoopPlan) -> Requests:
 
 def most_trainings(plan: LoopPlan) -> tuple[int, int]:
     """Return how many trainings a round takes at most, and how many the floor and the audit take."""
-    screened = sum(_kept(plan, plan.configs, divisor) * seeds for divisor, seeds in SCREENING)
+    screened = sum(_kept(plan, plan.configs, stage) * seeds for stage, seeds in enumerate(plan.screen_seeds))
     confirmed = (plan.promote + 1) * plan.spending.looks[-1]
     return screened + confirmed, plan.floor_seeds + (2 * plan.audit_seeds if plan.rounds else 0)
 
 
-def _kept(plan: LoopPlan, proposed: int, divisor: int) -> int:
-    """Return how many proposals a stage keeps: one in `divisor`, but never fewer than are promoted."""
-    return max(math.ceil(proposed / divisor), min(plan.promote, proposed))
+def _kept(plan: LoopPlan, proposed: int, stage: int) -> int:
+    """Return how many proposals a stage of screening trains: half as many each, never fewer than are promoted."""
+    return max(math.ceil(proposed / 2**stage), min(plan.promote, proposed))
 
 
 def _spent(loop: _Loop) -> Generator[Request, Any, str]:
@@ -126,13 +124,13 @@ class _Screened(NamedTuple):
 
 
 def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generator[Request, Any, list[_Screened]]:
-    """Train all on one seed, half of them on one more, a quarter on two more; return the means of all."""
+    """Train all, then half of them on more seeds, then a quarter; return the means of all."""
     sign = loop.plan.criteria.sign
     values: list[list[float]] = [[] for _ in proposed]
     left, seed = list(range(len(proposed))), 0
-    for divisor, seeds in SCREENING:
+    for stage, seeds in enumerate(loop.plan.screen_seeds):
         best = sorted(left, key=lambda at: -_mean(values[at]))
-        left = sorted(best[: _kept(loop.plan, len(proposed), divisor)])
+        left = sorted(best[: _kept(loop.plan, len(proposed), stage)])
         measured = yield Train(
             "screen", number, [proposed[at].config for at in left], list(range(seed, seed + seeds))
         )

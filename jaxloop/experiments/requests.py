@@ -85,6 +85,7 @@ class LoopPlan:
     Attributes:
       baseline: the first incumbent.
       rounds, configs, promote: how many rounds, proposals in each, and challengers of these.
+      screen_seeds: how many each stage of screening adds; each keeps the better half.
       floor_seeds, audit_seeds: how many the baseline and the closing audit are trained on.
       member_steps: that one training takes.
       alpha_of_tries: what of alpha is kept from the rounds.
@@ -101,6 +102,7 @@ class LoopPlan:
     member_steps: int
     alpha_of_tries: float
     budget: Budget = Budget()
+    screen_seeds: tuple[int, ...] = (1, 1, 2)
 
 
 Request = Ask | Train | Clock | Hear | Note

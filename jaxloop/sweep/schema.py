@@ -123,6 +123,8 @@ class LoopSection(Section):
     reserve: float = Field(default=0.0, ge=0, lt=1)  # share of alpha that is kept for `try`
     configs: int = Field(default=32, ge=2, le=10_000)  # proposed in a round
     promote: int = Field(default=4, ge=1, le=100)  # of these, to be confirmed
+    # of screening's stages, each of which keeps the better half
+    screen_seeds: list[Annotated[int, Field(ge=1, le=100)]] = Field(default=[1, 1, 2], min_length=1, max_length=10)
     control: Annotated[Literal["loop", "round"], _one_of("loop", "round")] = "loop"
     seed: int = Field(default=0, ge=0)  # of the proposer
     floor_seeds: int = Field(default=16, ge=4, le=1000)

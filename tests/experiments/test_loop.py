@@ -79,8 +79,20 @@ def test_a_plan_bounds_what_a_loop_trains(looped, tmp_path):
     open_ended = api.planned(tmp_path / "loop.toml", ('loop.rounds="open"', "loop.budget.seconds=9"))
     assert (open_ended.loop.rounds, open_ended.loop.trainings()) == (None, 12 + 34)
     assert api.planned(tmp_path / "loop.toml", ("loop.rounds=0",)).loop.trainings() == 4
+    once = api.planned(tmp_path / "loop.toml", ("loop.screen_seeds=[1]",))
+    assert once.loop.trainings_per_round == 8 + (2 + 1) * 6
     (program,) = planned.programs  # the baseline is 8 wide, the space up to 16
     assert 0.3 < program.padding < 0.7
+
+
+def test_screening_on_one_seed_promotes_by_it(tmp_path):
+    (tmp_path / "loop.toml").write_text(LOOP)
+    overrides = ("loop.screen_seeds=[1]", "loop.rounds=1")
+    run = jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run", overrides=overrides)
+    found = sorted(records(run, "experiment"), key=lambda record: record["screening_mean"])
+    assert {record["screening_seeds"] for record in found} == {1}
+    assert [record["verdict"] != "not promoted" for record in found] == [True] * 2 + [False] * 6
+    assert [stage["stage"] for stage in records(run, "stage")][:2] == ["floor", "screen"]
 
 
 @pytest.mark.slow
