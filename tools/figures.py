@@ -126,7 +126,7 @@ VERDICTS = {"success": "#2a9d8f", "tie": "#e9c46a", "undecided": "#8d99ae", "fai
 def loop(path: str) -> None:
     """All proposals by what screening saw, with the incumbent; the effect of each challenger, and the audit."""
     run = jaxloop.load(path)
-    experiments = [record for record in run.ledger if record["kind"] == "experiment"]
+    experiments = [record for record in run.ledger if "screening_mean" in record]  # no tries
     floor, audit = (next(r for r in run.ledger if r["kind"] == kind) for kind in ("floor", "audit"))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 
