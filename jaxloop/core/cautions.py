@@ -51,6 +51,20 @@ def averaged(sweep: Sweep, task: Task) -> list[str]:
     ]
 
 
+def pooled(sweep: Sweep, task: Task) -> list[str]:
+    """Return how many examples members with folds hold out, where there are such members."""
+    first = next((member for member in sweep.members if "folds" in member), None)
+    splits = task.data.splits()
+    if first is None or not {"train", "validation"} <= splits.keys():
+        return []
+    pool = length(splits["train"]) + length(splits["validation"])
+    dealt = ", dealt anew by each seed" if first.get("resample") else ""
+    return [
+        f"training and validation examples are one pool of {pool}: each member holds out one fold of "
+        f"{first['folds']}, {pool // first['folds']} examples{dealt}"
+    ]
+
+
 def _not_finite(task: Task) -> Iterator[str]:
     for split, arrays in task.data.samples().items():
         for name, array in arrays.items():

@@ -1,6 +1,7 @@
 """Two runs compared config by config, on the seeds that both have trained: what changed, and by how much."""
 
 import math
+import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -188,11 +189,12 @@ def _mean_of_finite(values: Sequence[float]) -> float:
 
 
 def _provenance(first: Store, second: Store) -> dict[str, tuple[Any, Any]]:
-    """Return the fingerprints, versions and machines in which two runs differ."""
+    """Return the options of their data, fingerprints, versions and machines in which two runs differ."""
     sides = []
     for store in (first, second):
         told = provenance.read(store.path.parent)
-        sides.append({**store.origins[-1], **{name: told.get(name) for name in MACHINE}})
+        options = {f"data.{name}": value for name, value in tomllib.loads(store.sweep).get("data", {}).items()}
+        sides.append({**options, **store.origins[-1], **{name: told.get(name) for name in MACHINE}})
     return {
         name: (sides[0].get(name), sides[1].get(name))
         for name in dict.fromkeys([*sides[0], *sides[1]])

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.cautions import averaged, cautions
+from jaxloop.core.cautions import averaged, cautions, pooled
 from jaxloop.core.checks import check_sweep
 from jaxloop.core.program import SlotCounts, SlotLimits, compiled, distinct_batches, room, slot_counts
 from jaxloop.core.shapes import data_shapes, one_member, params_shapes, step_flops, working_set
@@ -142,7 +142,7 @@ def plan(sweep: Sweep, task: Task, *, compile: bool = True, loop: PlannedLoop | 
         axes={name: _axis(sweep, name) for name in sweep.document.all_axes()},
         devices=[str(device) for device in mesh.devices.flat],
         programs=programs,
-        notes=[*cautions(sweep, task), *averaged(sweep, task)],
+        notes=[*cautions(sweep, task), *averaged(sweep, task), *pooled(sweep, task)],
         disk_bytes=disk_estimate.needed(sweep, task, buckets, checked),
         total_flops=dearest * sweep.document.run.steps * loop.trainings()
         if loop

@@ -137,3 +137,13 @@ def test_seeds_deal_nothing_without_folds():
     swept = sweep.parse(SHORT + "[hparams]\nresample = true\n")
     with pytest.raises(SweepError, match=r"sweep:6: hparams.resample: needs `folds`: each seed holds out one of"):
         check_sweep(swept, api.task_of(swept))
+
+
+@pytest.mark.parametrize(("more", "dealt"), [("fold = 0", ""), ("resample = true", ", dealt anew by each seed")])
+def test_a_plan_says_what_is_held_out(tmp_path, more, dealt):
+    (tmp_path / "sweep.toml").write_text(SHORT + f"[hparams]\nwidth = 8\nfolds = 5\n{more}\n")
+    (note,) = api.planned(tmp_path / "sweep.toml").notes
+    assert note == (
+        "training and validation examples are one pool of 1438: each member holds out one fold of 5, 287 examples"
+        + dealt
+    )

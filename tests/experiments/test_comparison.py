@@ -60,6 +60,13 @@ def test_one_seed_gives_a_difference_and_no_verdict(runs):
     assert all(each.effect == 0 and math.isnan(each.low) for each in found.differences)
 
 
+def test_options_of_the_data_that_differ_are_named(runs, tmp_path):
+    swept = sweep.parse(TINY, ("data.label_noise=0.5", "run.steps=20"))
+    jaxloop.run(swept, out=tmp_path / "noisy").close()
+    found = jaxloop.compare(runs / "first", tmp_path / "noisy")
+    assert found.provenance["data.label_noise"] == (0.0, 0.5)
+
+
 def test_runs_without_a_config_in_common_have_nothing_to_compare(runs):
     found = jaxloop.compare(runs / "first", runs / "other")
     assert (found.differences, found.only) == ([], (3, 1))
