@@ -126,8 +126,9 @@ def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) 
     left = {number: step for number, step in members.items() if number not in held}
     folders, damage = _folders(run) if left else ({}, [])
     if lost := [number for number, step in left.items() if (number, step) not in folders]:
-        missing = f"{run}: the final training state of member {lost[0]}, which has more steps now, is missing"
-        raise DamagedError(f"{missing}: {'; '.join(damage) or 'it was deleted'}; `jaxloop fork {run}` trains anew")
+        said = f"{run}: turn {turn}: the store says that member {lost[0]} has taken {left[lost[0]]} steps"
+        reasons = "; ".join(["neither the checkpoint nor a final training state holds these", *damage])
+        raise DamagedError(f"{said}; {reasons}; `jaxloop fork {run}` trains anew")
     found = [checkpoints.restore_population(run, turn, parts, like)] if members.keys() & held.keys() else []
     for folder in sorted({folders[at] for at in left.items() if at in folders}):
         states = checkpoints.restore_states(folder, like)
