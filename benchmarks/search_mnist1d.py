@@ -160,7 +160,7 @@ def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 
 def _key(config: Hparams) -> tuple:
-    """What tells configs apart: numbers as a program has them."""
+    """Return a key by which configs are equal if the program's float32 numbers are."""
     return tuple((name, np.float32(x) if isinstance(x, float) else x) for name, x in sorted(config.items()))
 
 

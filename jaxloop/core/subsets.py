@@ -10,7 +10,7 @@ from jaxloop.core.batches import permuted
 from jaxloop.core.prng import KeyStream, stream_key, threefry
 from jaxloop.core.task import Hparams
 
-FOLD_SEED = 0  # of the order in which examples are dealt into folds, where no member has one of its own
+FOLD_SEED = 0  # of the order in which examples are dealt into folds, unless `resample` gives each seed its own
 
 
 class Subset(NamedTuple):

@@ -45,9 +45,8 @@ def _of_class(sweep: Sweep, task: Task, part: Bucket, a_point: int, *, begun: bo
         averages = finals["params"] if "ema_decay" in sweep.members[part.numbers[0]] else ()
         saved += members * _bytes((finals, averages))
     schedules = {sweep.members[number].get("schedule", "constant") for number in part.numbers}
-    if (
-        document.obstacle_to_more_steps() is None and not task.done and schedules == {"constant"}
-    ):  # else no states are kept
+    keeps_states = document.obstacle_to_more_steps() is None and not task.done and schedules == {"constant"}
+    if keeps_states:
         saved += members * _bytes(jax.eval_shape(one.init, hparams))
     points = sum(-(-sweep.members[number]["steps"] // document.run.evaluate_every) for number in part.numbers)
     return saved + points * a_point + members * MEMBER_BYTES

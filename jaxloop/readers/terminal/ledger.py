@@ -22,7 +22,7 @@ def summary_lines(records: list[dict[str, Any]]) -> list[str]:
         elif record["kind"] == "experiment" and record["proposer"] == "try":
             lines.append(f"try {record['round']}: {verdict_line(record)}")
             if record["verdict"] == "success" and not record.get("task"):
-                lines.append(f"  incumbent from here on, which no audit has seen: {_changes(record['config'])}")
+                lines.append(f"  new incumbent, not audited: {_changes(record['config'])}")
         elif record["kind"] == "audit" and "effect" in record:
             lines.append(
                 f"audit on the test split: {record['verdict']}, {_interval(record)} over the baseline "

@@ -12,9 +12,9 @@ TRY = {
 }
 
 
-def test_a_successful_try_names_the_incumbent_that_no_audit_has_seen():
+def test_a_successful_try_names_the_new_incumbent():
     told = summary_lines([{**TRY, "verdict": "success"}])
     assert told[0].startswith("try 1: success: width=64, effect +0.1 [+0.05, +0.15] on 8 paired seeds (p 0.001,")
-    assert told[1:] == ["  incumbent from here on, which no audit has seen: learning_rate=0.01 width=64"]
+    assert told[1:] == ["  new incumbent, not audited: learning_rate=0.01 width=64"]
     assert len(summary_lines([{**TRY, "verdict": "tie"}])) == 1
     assert len(summary_lines([{**TRY, "verdict": "success", "task": "new.py:task"}])) == 1  # adopted by hand
