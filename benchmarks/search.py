@@ -17,7 +17,7 @@ import numpy as np
 from jaxloop.experiments.driver import PROPOSERS
 from jaxloop.experiments.proposers.base import proposals
 from jaxloop.experiments.protocol import research
-from jaxloop.experiments.requests import Ask, LoopPlan, Note, Train
+from jaxloop.experiments.requests import Ask, LoopPlan, Note, Train, Trained
 from jaxloop.experiments.space import Config, Space
 from jaxloop.experiments.spending import Spending
 from jaxloop.experiments.verdict import Criteria
@@ -60,7 +60,7 @@ def searched(table: Table, proposer: str, seed: int) -> Iterator[tuple[int, floa
     """(trainings, true mean of the best so far) of the loop, after each round."""
     middle = {name: n // 2 for name, n in zip(NAMES, table.lengths, strict=True)}
     spending = Spending(rounds=100, looks=(2,), shares=(1.0,))  # the fewest trainings that confirming can take
-    plan = LoopPlan(middle, Criteria("max"), spending, 100, CONFIGS, 1, 4, 2, 1, 0.0)
+    plan = LoopPlan(middle, Criteria("max"), spending, 100, CONFIGS, 1, 4, 2, 0.0)
     draws, trainings, best = np.random.default_rng(seed), 0, (0, -np.inf, 0.0)
     requests = research(plan)
     request: Any = next(requests)
@@ -78,13 +78,14 @@ def searched(table: Table, proposer: str, seed: int) -> Iterator[tuple[int, floa
             )
         elif isinstance(request, Train):
             orders = {at: draws.permutation(5) for at in range(len(request.configs))}
-            answer = np.array(
+            values = np.array(
                 [
                     [table.seeds(config)[orders[at][s % 5]] for s in request.seeds]
                     for at, config in enumerate(request.configs)
                 ]
             )
-            trainings += answer.size
+            answer = Trained(values, np.ones_like(values), [None for _ in values])
+            trainings += values.size
         elif isinstance(request, Note) and request.record["kind"] == "experiment":
             record = request.record
             truth = float(table.seeds(record["config"]).mean())

@@ -97,11 +97,13 @@ def planned(file: str | Path, overrides: tuple[str, ...] = (), *, compile: bool 
     checked, task = read(file, overrides)
     found = None
     if loop := checked.document.loop:
-        from jaxloop.experiments import protocol
         from jaxloop.experiments.driver import plan_of
+        from jaxloop.experiments.screening import most_trainings
 
-        trainings = protocol.most_trainings(plan_of(checked, "min"))  # the direction makes no difference
-        found = plan.PlannedLoop(None if loop.is_open() else loop.rounds, *trainings)
+        loop_plan = plan_of(checked, "min")  # the direction makes no difference
+        size, beside = most_trainings(loop_plan)
+        steps = [round(share * checked.document.run.steps) for share in loop_plan.rungs]
+        found = plan.PlannedLoop(None if loop.is_open() else loop.rounds, steps, *size, beside)
     return plan.plan(checked, task, compile=compile, loop=found)
 
 

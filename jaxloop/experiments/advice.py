@@ -68,9 +68,12 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
 
 
 def _screened(ledger: Sequence[Mapping[str, Any]], sign: float) -> list[tuple[Config, float]]:
-    """Return the configs of a loop and what screening saw of them, more being better."""
+    """Return the configs of a loop and what screening saw of them, more being better; stopped ones are worst."""
     experiments = [record for record in ledger if record["kind"] == "experiment" and "screening_mean" in record]
-    return [(record["config"], sign * record["screening_mean"]) for record in experiments]
+    return [
+        (record["config"], -math.inf if "stopped_at" in record else sign * record["screening_mean"])
+        for record in experiments
+    ]
 
 
 def _swept(store: Store, searched: Space, sign: float) -> list[tuple[Config, float]]:

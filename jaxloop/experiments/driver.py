@@ -1,8 +1,8 @@
 """Runs the loop's protocol as a scheduler of its run: members join as the protocol asks for trainings."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,27 @@ from jaxloop.experiments.proposers.random import Random
 from jaxloop.experiments.proposers.sobol import Sobol
 from jaxloop.experiments.proposers.tpe import Tpe
 from jaxloop.experiments.protocol import research
-from jaxloop.experiments.requests import Ask, Budget, Clock, Hear, Hypothesis, LoopPlan, Request, Requests, Train
-from jaxloop.experiments.space import Config
+from jaxloop.experiments.requests import (
+    Ask,
+    Budget,
+    Clock,
+    Hear,
+    Hypothesis,
+    LoopPlan,
+    Request,
+    Requests,
+    Train,
+    Trained,
+)
 from jaxloop.experiments.spending import Spending
+from jaxloop.experiments.trainings import Trainings
 from jaxloop.experiments.verdict import Criteria, Outcome
-from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.schema import LoopSection, VerdictSection
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes
-from jaxloop.training.scheduler import Decisions, Join, Measured
+from jaxloop.training.scheduler import Decisions, Measured
+from jaxloop.training.schedulers.rungs import rungs
 
 WAITING = object()  # in place of an answer
 MOST_ROUNDS = 10_000  # of a loop without a planned end
@@ -66,10 +77,15 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
         promote=loop.promote,
         floor_seeds=loop.floor_seeds,
         audit_seeds=loop.audit_seeds,
-        member_steps=document.run.steps,
         alpha_of_tries=verdict.alpha * (loop.reserve if loop.rounds else 1.0),
         screen_seeds=tuple(loop.screen_seeds),
+        rungs=_shares(loop.rungs, document.run.steps, document.run.evaluate_every),
     )
+
+
+def _shares(wanted: Sequence[float], steps: int, every: int) -> tuple[float, ...]:
+    """Return the shares of a training's steps at which screening has rungs, at the ends of chunks."""
+    return tuple(rung[0] / steps for rung in rungs({0: steps}, wanted, every))
 
 
 class Driver:
@@ -89,35 +105,22 @@ class Driver:
         clocks = [record["seconds"] for record in self.ledger if record["kind"] == "clock"]
         self.before, self.started = max([store.seconds, *clocks]), time.monotonic()
         self.recorded = list(self.ledger)  # records that have not been replayed yet
-        self.values: dict[int, Mapping[str, float]] = {}
-        self.diverged: dict[int, int] = {}  # the finite steps of those members
-        for member in store.members():
-            if member.status in ENDED:
-                self.values[member.number] = member.metrics if member.status == Status.FINISHED else {}
-            if member.status == Status.DIVERGED:
-                self.diverged[member.number] = member.step
-        self.numbers: dict[tuple, int] = {}
-        self.requests: Requests = research(plan_of(sweep, store.mode))
+        self.trainings = Trainings(sweep, store)
+        self.plan = plan_of(sweep, store.mode)
+        self.requests: Requests = research(self.plan)
         self.request: Request | None = next(self.requests)
         self.records: list[dict[str, Any]] = []
-        self.joins: list[Join] = []
         self.begun: Train | None = None  # whose stage is in the ledger
 
     def decide(self, measured: Measured) -> Decisions:
-        for at in np.flatnonzero(~measured.goes_on).tolist():
-            metrics = {name: float(column[at]) for name, column in measured.metrics.items()}
-            self.values[int(measured.members[at])] = {} if measured.diverged[at] else metrics
-            if measured.diverged[at]:
-                self.diverged[int(measured.members[at])] = int(measured.steps[at])
-        for number in range(len(self.numbers), len(measured.hparams)):
-            self.numbers.setdefault(space.key(measured.hparams[number]), number)
-        self.records, self.joins = [], []
+        self.trainings.observe(measured)
+        self.records = []
         while self.request is not None:
-            answer = self._answer(self.request, measured.hparams)
+            answer = self._answer(self.request, measured)
             if answer is WAITING:
                 break
             self.request = self._next(answer)
-        return Decisions(join=self.joins, resume=measured.paused, records=self.records)
+        return replace(self.trainings.decisions, records=self.records)
 
     def _next(self, answer: Any) -> Request | None:
         try:
@@ -125,10 +128,10 @@ class Driver:
         except StopIteration:
             return None
 
-    def _answer(self, request: Request, hparams: Sequence[Mapping[str, Any]]) -> Any:
+    def _answer(self, request: Request, measured: Measured) -> Any:
         """Return the answer to a request; `WAITING` where members need to train first."""
         if isinstance(request, Train):
-            return self._others(request) if request.task else self._values(request, len(hparams))
+            return self._others(request) if request.task else self._trained(request, measured)
         if isinstance(request, Ask):
             return self._proposals(request)
         if isinstance(request, Clock):
@@ -138,39 +141,28 @@ class Driver:
             return heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields if name in heard})
         return self._record(request.record)
 
-    def _values(self, request: Train, members: int) -> Any:
-        """Return (configs, seeds) values of the metric; `WAITING` while members train, which join if need be."""
-        wanted = [[self._hparams(config, seed) for seed in request.seeds] for config in request.configs]
-        new = {space.key(each): each for row in wanted for each in row if space.key(each) not in self.numbers}
-        known = self.numbers | {each: number for number, each in enumerate(new, members)}
-        numbers = [[known[space.key(each)] for each in row] for row in wanted]
+    def _trained(self, request: Train, measured: Measured) -> Any:
+        """Return what members gave; `WAITING` while they train, which join if need be."""
         if request is not self.begun:
             self.begun = request
-            stage = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "members": numbers}
-            self._record({"kind": "stage", **stage})
-        if new or not all(number in self.values for row in numbers for number in row):
-            self.joins = [Join(None, each) for each in new.values()]
-            return WAITING
-        metric = self.metric.replace("validation/", f"{request.split}/")
-        return np.array([[_finite(self.values[number].get(metric)) for number in row] for row in numbers])
+            stage = {"stage": request.stage, "round": request.round, "seeds": request.seeds}
+            self._record({"kind": "stage", **stage, "members": self.trainings.begin(request)})
+        return self.trainings.answer(request, measured) or WAITING
 
     def _others(self, request: Train) -> Any:
-        """Return (1, seeds) values that another task has measured; `WAITING` until it has."""
+        """Return what another task has measured; `WAITING` until it has."""
         if request is not self.begun:
             self.begun = request
             fields = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "task": request.task}
             self._record({"kind": "stage", **fields, "config": request.configs[0]})
         if self.recorded:
-            return np.array([self._recorded("values")["values"]])
-        found = codes.values(codes.folder(self.run, request.round), request.seeds, self.metric)
-        if found is None:
-            return WAITING
-        self._append({"kind": "values", "task": request.task, "seeds": request.seeds, "values": found})
-        return np.array([found])
-
-    def _hparams(self, config: Config, seed: int) -> dict[str, Any]:
-        """Return all hparams of a config's member."""
-        return self.sweep.completed({**self.sweep.document.hparams, **config, "seed": seed})
+            found = self._recorded("values")["values"]
+        else:
+            found = codes.values(codes.folder(self.run, request.round), request.seeds, self.metric)
+            if found is None:
+                return WAITING
+            self._append({"kind": "values", "task": request.task, "seeds": request.seeds, "values": found})
+        return Trained(np.array([found]), np.full((1, len(found)), self.sweep.document.run.steps), [None])
 
     def _seconds(self) -> float:
         """Return how long the loop has been at work; recorded, since a resumed loop needs the same answer."""
@@ -214,7 +206,7 @@ class Driver:
         experiments = [record for record in self.ledger if record["kind"] == "experiment"]
         verdicts = {space.key(record["config"]): record["verdict"] for record in experiments}
         verdicts |= {space.key(proposal.config): "proposed in this round" for proposal in others}
-        verdicts[space.key(ask.incumbent)] = "incumbent"
+        verdicts |= {space.key(self.plan.baseline): "baseline", space.key(ask.incumbent): "incumbent"}
         request = command.request(self.space, ask.incumbent, self.metric, self.mode, experiments)
         request |= {"round": ask.round, "count": count, "refused": []}
         for attempt in range(1 + self.loop.retries):
@@ -239,9 +231,8 @@ class Driver:
         """Return the member of a crashed experiment that diverged first, and after which step."""
         if record.get("verdict") != Outcome.CRASH or not {"seeds", "config"} <= record.keys() or "task" in record:
             return {}
-        members = [self.numbers[space.key(self._hparams(record["config"], seed))] for seed in record["seeds"]]
-        steps = {self.diverged[number]: number for number in reversed(members) if number in self.diverged}
-        return {"crashed": {"member": steps[min(steps)], "step": min(steps)}} if steps else {}
+        found = self.trainings.first_divergence(record["config"], record["seeds"])
+        return {"crashed": found} if found else {}
 
     def _append(self, record: dict[str, Any]) -> None:
         self.records.append(record)
@@ -252,7 +243,3 @@ class Driver:
         if record["kind"] != kind:
             raise DamagedError(f"the ledger has a record of kind {record['kind']!r} where one of {kind!r} belongs")
         return record
-
-
-def _finite(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) else math.nan

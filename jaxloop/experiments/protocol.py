@@ -1,6 +1,6 @@
 """The loop's protocol as a coroutine: what it asks for and what it records, without running anything.
 
-It yields requests and gets their answers: `Ask` gets proposals, `Train` the values of the metric, `Note` nothing.
+It yields requests and gets their answers: `Ask` gets proposals, `Train` what was measured, `Note` nothing.
 All that it does follows from those answers, so that a loop which was killed is brought back by giving the recorded
 ones again.
 """
@@ -8,12 +8,24 @@ ones again.
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxloop.experiments.proposers.base import Known, Proposal
-from jaxloop.experiments.requests import Ask, Clock, Hear, Hypothesis, LoopPlan, Note, Request, Requests, Train
+from jaxloop.experiments.requests import (
+    Ask,
+    Clock,
+    Hear,
+    Hypothesis,
+    LoopPlan,
+    Note,
+    Request,
+    Requests,
+    Train,
+    Trained,
+)
+from jaxloop.experiments.screening import Screened, screened
 from jaxloop.experiments.space import Config
 from jaxloop.experiments.spending import power, resolved, seeds_needed
 from jaxloop.experiments.verdict import Outcome, Verdict, judge
@@ -30,6 +42,7 @@ class _Loop:
     recycled: float = 0.0
     experiments: int = 0
     trainings: int = 0
+    member_steps: int = 0
     unused_alpha: float = 0.0  # of rounds that had nothing to try
     tries: int = 0
     tries_alpha: float = 0.0  # for all tries together
@@ -50,8 +63,7 @@ def research(plan: LoopPlan) -> Requests:
                 loop.unused_alpha = sum(plan.spending.of_round(later) for later in range(number, plan.rounds + 1))
             yield Note({"kind": "end", "round": number, "why": why})
             break
-        screened = yield from _screened(loop, number, proposed)
-        yield from _confirmed(loop, number, proposed, screened)
+        yield from _confirmed(loop, number, proposed, (yield from _screened(loop, number, proposed)))
     if plan.rounds:
         yield from _audit(loop)
     loop.tries_alpha = loop.tries_alpha_left = plan.alpha_of_tries + loop.recycled + loop.unused_alpha
@@ -59,24 +71,12 @@ def research(plan: LoopPlan) -> Requests:
         yield from _tried(loop, hypothesis)
 
 
-def most_trainings(plan: LoopPlan) -> tuple[int, int]:
-    """Return how many trainings a round takes at most, and how many the floor and the audit take."""
-    screened = sum(_kept(plan, plan.configs, stage) * seeds for stage, seeds in enumerate(plan.screen_seeds))
-    confirmed = (plan.promote + 1) * plan.spending.looks[-1]
-    return screened + confirmed, plan.floor_seeds + (2 * plan.audit_seeds if plan.rounds else 0)
-
-
-def _kept(plan: LoopPlan, proposed: int, stage: int) -> int:
-    """Return how many proposals a stage of screening trains: half as many each, never fewer than are promoted."""
-    return max(math.ceil(proposed / 2**stage), min(plan.promote, proposed))
-
-
 def _spent(loop: _Loop) -> Generator[Request, Any, str]:
     """Return which budget is spent, if one is, in words."""
     budget = loop.plan.budget
     if budget.experiments is not None and loop.experiments >= budget.experiments:
         return f"the budget of {budget.experiments} experiments is spent"
-    if budget.member_steps is not None and loop.trainings * loop.plan.member_steps >= budget.member_steps:
+    if budget.member_steps is not None and loop.member_steps >= budget.member_steps:
         return f"the budget of {budget.member_steps} member-steps is spent"
     if budget.seconds is not None:
         seconds: float = yield Clock()
@@ -91,12 +91,20 @@ def _configs(loop: _Loop) -> int:
     return loop.plan.configs if most is None else min(loop.plan.configs, most - loop.experiments)
 
 
+def _trained(loop: _Loop, request: Train) -> Generator[Request, Any, np.ndarray]:
+    """Return the (configs, seeds) values of a request's trainings, and count them."""
+    trained: Trained = yield request
+    loop.trainings += trained.values.size
+    loop.member_steps += int(trained.steps.sum())
+    return trained.values
+
+
 def _floor(loop: _Loop) -> Requests:
     """Train the baseline on several seeds: their spread is noise, and bounds what the loop can see."""
     plan = loop.plan
-    values = yield Train("floor", 0, [plan.baseline], list(range(plan.floor_seeds)))
-    loop.trainings += values.size
-    finite = values[np.isfinite(values)]
+    values = yield from _trained(loop, Train("floor", 0, [plan.baseline], list(range(plan.floor_seeds))))
+    mean, finite = _finite_mean(values), values[np.isfinite(values)]
+    loop.known.append(Known(plan.baseline, plan.criteria.sign * mean if len(finite) else None))
     deviation = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
     smallest, looks = plan.criteria.smallest_effect, plan.spending.looks
     level = plan.spending.level(plan.spending.of_round(1), len(looks) - 1, plan.promote if plan.rounds else 1)
@@ -106,7 +114,7 @@ def _floor(loop: _Loop) -> Requests:
             "kind": "floor",
             "seeds": plan.floor_seeds,
             "finite": len(finite),
-            "mean": float(finite.mean()) if len(finite) else math.nan,
+            "mean": mean,
             "sd": deviation,
             # for independent seeds, the worst case: paired ones need fewer
             "seeds_needed": seeds_needed(in_deviations, level) if in_deviations > 0 else None,
@@ -116,46 +124,23 @@ def _floor(loop: _Loop) -> Requests:
     )
 
 
-class _Screened(NamedTuple):
-    """What screening saw of a proposal: its mean on so many seeds."""
-
-    mean: float
-    seeds: int
-
-
-def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generator[Request, Any, list[_Screened]]:
-    """Train all, then half of them on more seeds, then a quarter; return the means of all."""
-    sign = loop.plan.criteria.sign
-    values: list[list[float]] = [[] for _ in proposed]
-    left, seed = list(range(len(proposed))), 0
-    for stage, seeds in enumerate(loop.plan.screen_seeds):
-        best = sorted(left, key=lambda at: -_mean(values[at]))
-        left = sorted(best[: _kept(loop.plan, len(proposed), stage)])
-        measured = yield Train(
-            "screen", number, [proposed[at].config for at in left], list(range(seed, seed + seeds))
-        )
-        for at, row in zip(left, measured, strict=True):
-            values[at] += [sign * value if math.isfinite(value) else -math.inf for value in row]
-        loop.trainings += len(left) * seeds
-        seed += seeds
-    found = [_Screened(_mean(row), len(row)) for row in values]
+def _screened(loop: _Loop, number: int, proposed: Sequence[Proposal]) -> Generator[Request, Any, list[Screened]]:
+    """Screen a round's proposals; they are known from then on."""
+    found = yield from screened(loop.plan, number, proposed)
+    loop.trainings += sum(each.seeds for each in found)
+    loop.member_steps += sum(each.steps for each in found)
     loop.known += [
-        Known(proposal.config, each.mean if math.isfinite(each.mean) else None)
+        Known(proposal.config, each.mean if math.isfinite(each.mean) else None, each.stopped_at)
         for proposal, each in zip(proposed, found, strict=True)
     ]
     return found
 
 
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else 0.0
-
-
-def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened: Sequence[_Screened]) -> Requests:
+def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], found: Sequence[Screened]) -> Requests:
     """Judge the best proposals beside the incumbent, on fresh paired seeds; the best success replaces it."""
     plan, spending = loop.plan, loop.plan.spending
-    # most seeds of screening first, then by the mean
-    ranking = sorted(range(len(proposed)), key=lambda at: (-screened[at].seeds, -screened[at].mean))
-    promoted = [at for at in ranking[: plan.promote] if math.isfinite(screened[at].mean)]
+    ranking = sorted(range(len(proposed)), key=lambda at: found[at].rank(), reverse=True)
+    promoted = [at for at in ranking[: plan.promote] if math.isfinite(found[at].mean)]
     of_round = spending.of_round(number, loop.recycled)
     challengers = [proposed[at].config for at in promoted]
     verdicts, seeds = yield from _judged(loop, "confirm", number, challengers, of_round)
@@ -165,11 +150,7 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened:
         if verdict and verdict.outcome == Outcome.SUCCESS:
             successes.append((verdict.effect, proposal.config))
         record = _experiment(loop, number, proposal, incumbent, verdict, seeds)
-        screening = {
-            "screening_mean": plan.criteria.sign * screened[at].mean,
-            "screening_seeds": screened[at].seeds,
-        }
-        yield Note({**record, **screening})
+        yield Note({**record, **found[at].json(plan.criteria.sign)})
     loop.recycled = spending.recycled(of_round, len(successes), len(promoted))
     if successes:
         loop.incumbent = max(successes, key=lambda success: success[0])[1]
@@ -182,7 +163,7 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], screened:
             "alpha_left": _alpha_left(loop, number),
             "experiments": loop.experiments,
             "trainings": loop.trainings,
-            "member_steps": loop.trainings * plan.member_steps,
+            "member_steps": loop.member_steps,
             "incumbent": loop.incumbent,
         }
     )
@@ -238,12 +219,11 @@ def _judged(
         seeds = list(range(first + values.shape[1], first + n))
         configs = [loop.incumbent, *(challengers[at] for at in is_open)]
         if task:
-            ours = yield Train(stage, number, configs[:1], seeds)
-            theirs = yield Train(stage, number, configs[1:], seeds, task=task)
+            ours = yield from _trained(loop, Train(stage, number, configs[:1], seeds))
+            theirs = yield from _trained(loop, Train(stage, number, configs[1:], seeds, task=task))
             measured = np.concatenate([ours, theirs])
         else:
-            measured = yield Train(stage, number, configs, seeds)
-        loop.trainings += len(configs) * len(seeds)
+            measured = yield from _trained(loop, Train(stage, number, configs, seeds))
         more = np.full((1 + len(challengers), len(seeds)), np.nan)
         more[[0, *(1 + at for at in is_open)]] = measured
         values = np.concatenate([values, more], 1)
@@ -282,17 +262,22 @@ def _audit(loop: _Loop) -> Requests:
         yield Note({"kind": "audit", "verdict": "no success to audit", "incumbent": loop.incumbent})
         return
     seeds = list(range(AUDIT, AUDIT + plan.audit_seeds))
-    values = yield Train("audit", plan.rounds, [plan.baseline, loop.incumbent], seeds, "test")
-    loop.trainings += 2 * len(seeds)
+    configs = [plan.baseline, loop.incumbent]
+    values = yield from _trained(loop, Train("audit", plan.rounds, configs, seeds, "test"))
     verdict = judge(values[1], values[0], plan.criteria, level=plan.spending.alpha, is_last=True)
     yield Note(
         {
             "kind": "audit",
             "verdict": str(verdict.outcome),
             "incumbent": loop.incumbent,
-            "baseline_mean": _mean(values[0][np.isfinite(values[0])]),
-            "incumbent_mean": _mean(values[1][np.isfinite(values[1])]),
+            "baseline_mean": _finite_mean(values[0]),
+            "incumbent_mean": _finite_mean(values[1]),
             "trainings": loop.trainings,
             **_verdict_fields(verdict, seeds),
         }
     )
+
+
+def _finite_mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.nan

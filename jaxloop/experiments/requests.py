@@ -4,6 +4,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxloop.experiments.proposers.base import Known
 from jaxloop.experiments.space import Config
 from jaxloop.experiments.spending import Spending
@@ -20,9 +22,11 @@ class Ask(NamedTuple):
 
 
 class Train(NamedTuple):
-    """Asks for trainings; answered with (configs, seeds) values of the metric, NaN where one is not finite.
+    """Asks for trainings; answered with `Trained`.
 
     task: that trains them instead of the loop's own; "" for that.
+    rungs: shares of a training's steps; at each the worse half of the configs stops.
+    fewest: configs that go on at each.
     """
 
     stage: str
@@ -31,6 +35,21 @@ class Train(NamedTuple):
     seeds: list[int]
     split: str = "validation"
     task: str = ""
+    rungs: tuple[float, ...] = ()
+    fewest: int = 1
+
+
+class Trained(NamedTuple):
+    """What trainings gave.
+
+    values: (configs, seeds) of the metric as last measured, NaN where one is not finite.
+    steps: (configs, seeds) that they took.
+    stopped_at: the step at which each config lost at a rung; None where it did not.
+    """
+
+    values: np.ndarray
+    steps: np.ndarray
+    stopped_at: list[int | None]
 
 
 class Hypothesis(NamedTuple):
@@ -86,8 +105,8 @@ class LoopPlan:
       baseline: the first incumbent.
       rounds, configs, promote: how many rounds, proposals in each, and challengers of these.
       screen_seeds: how many each stage of screening adds; each keeps the better half.
+      rungs: shares of a training's steps, ascending; at each the worse half of a round's proposals stops.
       floor_seeds, audit_seeds: how many the baseline and the closing audit are trained on.
-      member_steps: that one training takes.
       alpha_of_tries: what of alpha is kept from the rounds.
     """
 
@@ -99,10 +118,10 @@ class LoopPlan:
     promote: int
     floor_seeds: int
     audit_seeds: int
-    member_steps: int
     alpha_of_tries: float
     budget: Budget = Budget()
     screen_seeds: tuple[int, ...] = (1, 1, 2)
+    rungs: tuple[float, ...] = ()
 
 
 Request = Ask | Train | Clock | Hear | Note

@@ -27,6 +27,8 @@ def broken(document: Document, source_map: SourceMap) -> Iterator[str]:
     yield from _broken_proposer(document, loop, source_map)
     if loop.is_open() and not loop.budget.model_dump(exclude_none=True):
         yield source_map.say(("loop", "rounds"), '"open" needs a `budget`, such as { seconds = 3600 }')
+    if loop.rungs != sorted(set(loop.rungs)):
+        yield source_map.say(("loop", "rungs"), f"needs ascending shares of a training's steps, got {loop.rungs}")
     if loop.promote > loop.configs:
         rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
         yield source_map.say(("loop", "promote"), rule)

@@ -125,6 +125,8 @@ class LoopSection(Section):
     promote: int = Field(default=4, ge=1, le=100)  # of these, to be confirmed
     # of screening's stages, each of which keeps the better half
     screen_seeds: list[Annotated[int, Field(ge=1, le=100)]] = Field(default=[1, 1, 2], min_length=1, max_length=10)
+    # shares of a training's steps, at which the worse half of a round's proposals stops
+    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[], max_length=10)
     control: Annotated[Literal["loop", "round"], _one_of("loop", "round")] = "loop"
     seed: int = Field(default=0, ge=0)  # of the proposer
     floor_seeds: int = Field(default=16, ge=4, le=1000)

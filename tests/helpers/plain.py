@@ -39,7 +39,7 @@ def by_gradient(task, initial, hparams):
     def tx(step):
         if task.tx:
             return task.tx(hparams, step)
-        # float32 as hparams are: 1 - b2 is 1.3e-5 off for 0.999, which makes 3e-6 of the parameters after 100 steps
+        # float32 as a member's are: 1 - b2 is 1.3e-5 off for 0.999, and the parameters some 5e-6 after 100 steps
         given = {name: hparams[name] for name in ("b1", "b2", "eps", "weight_decay")}
         return optax.adamw(hparams["learning_rate"], **given)
 

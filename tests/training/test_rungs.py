@@ -14,7 +14,7 @@ from jaxloop.storage.records import Status
 from jaxloop.sweep import sweep
 from jaxloop.training.scheduler import Measured
 from jaxloop.training.schedulers.halving import halving
-from jaxloop.training.schedulers.rungs import RungScheduler, rungs
+from jaxloop.training.schedulers.rungs import of_programs, rungs, shares
 
 HALVED = ('population.scheduler="halving"',)
 
@@ -70,7 +70,7 @@ def test_who_diverges_behind_a_rung_keeps_its_value_there(tmp_path):
     swept = sweep.parse(TINY, (*GRID, *HALVED))
     numbers = range(len(swept.members))
     facts = {"metric": "validation/loss", "mode": "min", "size_classes": [[list(numbers)]]}
-    scheduler = RungScheduler(swept, SimpleNamespace(**facts, members=list), halving)
+    scheduler = of_programs(swept, SimpleNamespace(**facts, members=list), halving)
 
     def at(step, members, value, diverged=False):
         count = len(members)
@@ -94,10 +94,10 @@ def test_who_diverges_behind_a_rung_keeps_its_value_there(tmp_path):
 
 
 def test_rungs_are_shares_of_each_budget_at_the_end_of_a_chunk():
-    assert [dict(rung) for rung in rungs({0: 270, 1: 90}, 27, 10)] == [
+    assert [dict(rung) for rung in rungs({0: 270, 1: 90}, shares(27), 10)] == [
         {0: 10, 1: 10},
         {0: 30, 1: 10},
         {0: 90, 1: 30},
     ]
-    assert rungs({0: 100}, 2, 10) == []
-    assert rungs({0: 20, 1: 20}, 9, 20) == []
+    assert rungs({0: 100}, shares(2), 10) == []
+    assert rungs({0: 20, 1: 20}, shares(9), 20) == []

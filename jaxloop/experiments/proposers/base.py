@@ -15,10 +15,12 @@ class Known:
 
     Attributes:
       value: the mean of its metric over the seeds of screening, more being better; None if none was finite.
+      stopped_at: the step at which screening stopped it, with that value; None if it took all of its steps.
     """
 
     config: Config
     value: float | None
+    stopped_at: int | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,19 @@ from jaxloop.sweep.axes import Axis, ends, listed
 from jaxloop.sweep.suggest import unknown
 
 BEST, RECENT = 5, 20  # experiments that a program sees
-SHOWN = ("config", "hypothesis", "expected", "screening_mean", "verdict", "effect", "low", "high", "n", "round")
+SHOWN = (
+    "config",
+    "hypothesis",
+    "expected",
+    "screening_mean",
+    "stopped_at",
+    "verdict",
+    "effect",
+    "low",
+    "high",
+    "n",
+    "round",
+)
 
 
 class AnswerError(Exception):
@@ -89,13 +101,13 @@ def request(
     """
     shown = [{name: record[name] for name in SHOWN if name in record} for record in experiments]
     sign = -1 if mode == "max" else 1
-    finite = [each for each in shown if math.isfinite(each["screening_mean"])]
+    whole = [each for each in shown if math.isfinite(each["screening_mean"]) and "stopped_at" not in each]
     return {
         "space": {name: axis.model_dump(exclude_none=True) for name, axis in space.axes.items()},
         "incumbent": incumbent,
         "metric": metric,
         "mode": mode,
-        "best": sorted(finite, key=lambda each: sign * each["screening_mean"])[:BEST],
+        "best": sorted(whole, key=lambda each: sign * each["screening_mean"])[:BEST],
         "recent": shown[-RECENT:],
     }
 

@@ -24,15 +24,22 @@ class Tpe:
         )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for each in known:
-            state = optuna.trial.TrialState.COMPLETE if each.value is not None else optuna.trial.TrialState.FAIL
             study.add_trial(
                 optuna.trial.create_trial(
-                    params=space.fractions(each.config),
-                    distributions=distributions,
-                    value=each.value,
-                    state=state,
+                    params=space.fractions(each.config), distributions=distributions, **_outcome(each)
                 )
             )
         while True:
             trial = study.ask(distributions)
             yield space.config(trial.params)
+
+
+def _outcome(known: Known) -> dict[str, Any]:
+    """Return how a config's trial ended; a pruned one is below all that are complete, and those pruned later."""
+    from optuna.trial import TrialState
+
+    if known.value is None:
+        return {"state": TrialState.FAIL}
+    if known.stopped_at is None:
+        return {"state": TrialState.COMPLETE, "value": known.value}
+    return {"state": TrialState.PRUNED, "intermediate_values": {known.stopped_at: known.value}}

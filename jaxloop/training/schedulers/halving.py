@@ -1,8 +1,6 @@
 """Successive halving (Jamieson and Talwalkar 2016): the best third of the configs goes on at each rung."""
 
-import math
-
-from jaxloop.training.schedulers.rungs import ETA, Contest, Standing
+from jaxloop.training.schedulers.rungs import Contest, Standing
 
 
 def halving(contest: Contest) -> Standing:
@@ -13,7 +11,7 @@ def halving(contest: Contest) -> Standing:
         if not all(contest.has_reached(rung, config) for config in promoted):
             members = [number for config in promoted for number in contest.configs[config]]
             return Standing({number: rung for number in members if (rung, number) in contest.values}, losers)
-        best = set(contest.best(rung, promoted, math.ceil(len(promoted) / ETA)))
+        best = set(contest.best(rung, promoted, contest.places(len(promoted))))
         losers |= {number for config in promoted if config not in best for number in contest.configs[config]}
         promoted = [config for config in promoted if config in best]
     return Standing({}, losers)

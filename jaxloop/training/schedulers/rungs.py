@@ -1,5 +1,6 @@
-"""Rungs: steps at which configs are compared, a third of the way to the next, and what members measured there."""
+"""Rungs: steps at which configs are compared, and what their members measured there."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,28 +15,35 @@ from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Measured
 from jaxloop.training.schedulers.objective import WORST, objective
 
-ETA = 3  # of so many configs at a rung, one is promoted
+ETA = 3  # of so many configs at a rung, one is promoted; rungs are that far apart
 
 
 @dataclass
 class Contest:
-    """The configs of one program, which compete at their rungs.
+    """Configs that compete at their rungs.
 
     Attributes:
       configs: numbers of the members of each, by what `identity.config` calls it.
       rungs: of each, the steps at which it stands, by member.
       values: of the metric, more being better, by rung and member; `WORST` for members that ended before.
       promoted: rungs and configs that were promoted there.
+      eta, fewest: of so many configs at a rung one is promoted, and never fewer in all.
     """
 
     configs: dict[str, list[int]]
     rungs: list[Mapping[int, int]]
     values: dict[tuple[int, int], float] = field(default_factory=dict)
     promoted: set[tuple[int, str]] = field(default_factory=set)
+    eta: int = ETA
+    fewest: int = 1
 
     def has_reached(self, rung: int, config: str) -> bool:
         """Return whether all members of a config have measured a value at a rung."""
         return all((rung, number) in self.values for number in self.configs[config])
+
+    def places(self, configs: int) -> int:
+        """Return how many of the configs at a rung are promoted."""
+        return min(configs, max(math.ceil(configs / self.eta), self.fewest))
 
     def best(self, rung: int, configs: Sequence[str], count: int) -> list[str]:
         """Return the best configs at a rung, by the mean of their members."""
@@ -66,18 +74,14 @@ class RungScheduler:
     """Pauses members at each rung, so that their slots go to others, until they are promoted.
 
     Args:
-      store: of the run, at its last checkpoint; what its members have measured counts.
+      contests: none of which has a member of another.
+      store: of the run, at its last checkpoint; what those members have measured counts.
       standing: decides who is promoted.
     """
 
-    def __init__(self, sweep: Sweep, store: Store, standing: Callable[[Contest], Standing]) -> None:
-        self.standing = standing
-        every, self.objective = sweep.document.run.evaluate_every, objective(store)
+    def __init__(self, contests: Sequence[Contest], store: Store, standing: Callable[[Contest], Standing]) -> None:
+        self.contests, self.objective, self.standing = contests, objective(store), standing
         self.ended: set[int] = set()
-        self.contests = [
-            _contest(sweep, [number for part in program for number in part], every)
-            for program in store.size_classes
-        ]
         self.contest_of = {
             number: contest
             for contest in self.contests
@@ -85,6 +89,8 @@ class RungScheduler:
             for number in members
         }
         for member in store.members():
+            if member.number not in self.contest_of:
+                continue
             contest, points = self.contest_of[member.number], store.points(member.number)
             for rung, steps in enumerate(contest.rungs):
                 reached = steps[member.number]
@@ -122,6 +128,8 @@ class RungScheduler:
 
     def _observe(self, measured: Measured) -> None:
         for at, number in enumerate(measured.members.tolist()):
+            if number not in self.contest_of:
+                continue
             contest = self.contest_of[number]
             for rung, steps in enumerate(contest.rungs):
                 # a member that diverges in its next step has its value; one that is done keeps its last
@@ -136,27 +144,36 @@ class RungScheduler:
                 self.ended.add(number)
 
 
-def _contest(sweep: Sweep, numbers: Sequence[int], every: int) -> Contest:
-    configs: dict[str, list[int]] = {}
-    for number in numbers:
-        configs.setdefault(identity.config(sweep.members[number]), []).append(number)
-    return Contest(
-        configs, rungs({number: sweep.members[number]["steps"] for number in numbers}, len(configs), every)
-    )
+def of_programs(sweep: Sweep, store: Store, standing: Callable[[Contest], Standing]) -> RungScheduler:
+    """Return the scheduler of a sweep: the configs of each program compete."""
+    every, contests = sweep.document.run.evaluate_every, []
+    for program in store.size_classes:
+        configs: dict[str, list[int]] = {}
+        for number in itertools.chain(*program):
+            configs.setdefault(identity.config(sweep.members[number]), []).append(number)
+        budgets = {number: sweep.members[number]["steps"] for number in itertools.chain(*program)}
+        contests.append(Contest(configs, rungs(budgets, shares(len(configs)), every)))
+    return RungScheduler(contests, store, standing)
 
 
-def rungs(budgets: Mapping[int, int], configs: int, every: int) -> list[Mapping[int, int]]:
-    """Return the steps of each rung, by member: a share of its budget, at a chunk's end.
+def shares(configs: int) -> list[float]:
+    """Return the rungs of so many configs, as shares of their budgets: one is left at the end."""
+    count = int(math.log(max(configs, 1), ETA) + 1e-9)
+    return [ETA ** (rung - count) for rung in range(count)]
+
+
+def rungs(budgets: Mapping[int, int], shares: Sequence[float], every: int) -> list[Mapping[int, int]]:
+    """Return the steps of each rung, by member: a share of its budget, at the nearest end of a chunk.
+
+    Of rungs at the same steps there is one, and none at a budget's end.
 
     Args:
       budgets: steps of each member, by number.
-      configs: how many there are.
+      shares: ascending.
       every: steps of a chunk.
     """
     found: list[Mapping[int, int]] = []
-    count = int(math.log(max(configs, 1), ETA) + 1e-9)
-    for rung in range(count):
-        share = ETA ** (rung - count)
+    for share in shares:
         steps = {number: max(every, round(budget * share / every) * every) for number, budget in budgets.items()}
         grows = not found or any(steps[number] > found[-1][number] for number in steps)
         if grows and all(steps[number] < budget for number, budget in budgets.items()):
