@@ -95,7 +95,7 @@ def searched(table: Table, proposer: str, seed: int) -> Iterator[tuple[int, floa
         request = requests.send(answer)
 
 
-def share(curve: list[tuple[int, float]], target: float, trainings: int) -> float:
+def share(curve: Sequence[tuple[float, float]], target: float, trainings: int) -> float:
     """The part of random search's trainings after which a search stays at what that found; 2 if never."""
     below = [count for count, truth in curve if truth < target]
     after = [count for count, _ in curve if not below or count > below[-1]]

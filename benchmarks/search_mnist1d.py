@@ -1,7 +1,8 @@
 """Trainings that a loop needs to find what random search does, on the space of `sweeps/loop_mnist1d.toml`.
 
-Random search trains every config on one seed; the loop screens by halving over seeds, and confirms at one look of
-two pairs. What counts is the mean loss, on seeds that neither saw, of the config that each would choose.
+Random search trains every config on one seed; the loop screens by halving, over seeds or over steps, and confirms
+at one look of two pairs. What counts is the mean loss, on seeds that neither saw, of the config that each would
+choose.
 """
 
 import argparse
@@ -25,7 +26,21 @@ LOOP = Path(__file__).parent.parent / "sweeps" / "loop_mnist1d.toml"
 FRESH_SEED, FRESH_SEEDS = 1000, 8  # of what counts
 
 Hparams = dict[str, Any]
-Choices = list[tuple[int, Hparams]]  # trainings, and the config that a search would choose after them
+Choices = list[tuple[float, Hparams]]  # whole trainings, and the config that a search would choose after them
+
+
+class Screening(NamedTuple):
+    """How a loop screens: see [loop]."""
+
+    screen_seeds: list[int]
+    rungs: list[float]
+
+    def __str__(self) -> str:
+        at = f", halved at {self.rungs} of its steps" if self.rungs else ""
+        return f"screened on {self.screen_seeds}{at}"
+
+
+SCREENINGS = (Screening([1, 1, 2], []), Screening([1, 1], [0.25, 0.5]), Screening([1], [0.25, 0.5]))
 
 
 class Size(NamedTuple):
@@ -70,31 +85,32 @@ def random_searches(size: Size, folder: Path) -> list[Choices]:
     return searches
 
 
-def loop_search(proposer: str, screen_seeds: Sequence[int], seed: int, size: Size, folder: Path) -> Choices:
-    """The config with the best screening mean, of those screened on most seeds, after each round of a loop."""
+def loop_search(proposer: str, screening: Screening, seed: int, size: Size, folder: Path) -> Choices:
+    """The config with the best screening mean, of those screened longest, after each round of a loop."""
     settings = (
         f"run.steps={size.steps}",
-        f"run.evaluate_every={size.steps}",
+        f"run.evaluate_every={size.steps // 4}",
         f"loop.proposer={proposer}",
         f"loop.seed={seed}",
         f"loop.configs={size.configs}",
         "loop.rounds=100",
         f"loop.budget.member_steps={size.trainings * size.steps}",
         "loop.promote=1",
-        f"loop.screen_seeds={list(screen_seeds)}",
+        f"loop.screen_seeds={screening.screen_seeds}",
+        f"loop.rungs={screening.rungs}",
         "loop.floor_seeds=4",
         "loop.audit_seeds=2",
         "verdict.looks=[2]",  # the fewest trainings that confirming can take
         "verdict.shares=[1.0]",
     )
-    best, choices = (0, -np.inf, {}), []
+    best, choices = ((False, 0, -np.inf), {}), []
     with jaxloop.loop(LOOP, out=folder, overrides=settings) as run:
         for record in run.ledger:
             if record["kind"] == "experiment" and np.isfinite(record["screening_mean"]):
-                screened = (record["screening_seeds"], -record["screening_mean"], record["config"])
-                best = max(best, screened, key=lambda each: each[:2])
+                rank = ("stopped_at" not in record, record["screening_seeds"], -record["screening_mean"])
+                best = max(best, (rank, record["config"]), key=lambda each: each[0])
             elif record["kind"] == "round":
-                choices.append((record["trainings"], best[2]))
+                choices.append((record["member_steps"] / size.steps, best[1]))
     return choices
 
 
@@ -124,13 +140,13 @@ def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     proposers = ["evolution"] if arguments.quick else arguments.proposers
     searches = {"random search": random_searches(size, folder / "random")}
     print(f"random search: {size.repeats} x {size.trainings} trainings", flush=True)
-    for proposer, screen_seeds in itertools.product(proposers, [(1, 1, 2), (1,)]):
-        name = f"{proposer}, screened on {sum(screen_seeds)}"
+    for number, (proposer, screening) in enumerate(itertools.product(proposers, SCREENINGS)):
+        name = f"{proposer}, {screening}"
         searches[name] = [
-            loop_search(proposer, screen_seeds, seed, size, folder / f"{name}-{seed}")
+            loop_search(proposer, screening, seed, size, folder / f"{number}-{seed}")
             for seed in range(size.repeats)
         ]
-        print(f"{name}: {[choices[-1][0] for choices in searches[name]]} trainings", flush=True)
+        print(f"{name}: {[round(choices[-1][0]) for choices in searches[name]]} trainings", flush=True)
     chosen = {_key(config): config for found in searches.values() for choices in found for _, config in choices}
     truths = dict(zip(chosen, means(list(chosen.values()), size, folder / "fresh"), strict=True))
     curves = {

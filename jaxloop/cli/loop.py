@@ -1,7 +1,6 @@
 """The commands of the loop."""
 
 import csv
-import shlex
 import sys
 import tomllib
 from pathlib import Path
@@ -39,8 +38,6 @@ def loop(file: Path, overrides: tuple[str, ...], out: Path | None, together: Tog
         panel.phase("reading data")
         summary = train(api.created(file, out, overrides, is_loop=True), panel)
     end(summary, as_json)
-    if not as_json:
-        click.echo(f"jaxloop ledger {shlex.quote(summary.run)}")
 
 
 @click.command()
@@ -117,6 +114,7 @@ def attempt(
         start_jax(run=run)
         loaded, ready = api.attempted(run, changed, because, expected=expected, planned=planned, task=task)
         panel.varied = ready.sweep.varied
+        panel.told.update(summary_lines(loaded.ledger))  # as the loop ran
         signal = ready.train(panel).signal
     with loaded:
         if signal:

@@ -202,10 +202,17 @@ def end(summary: "Summary", as_json: bool) -> None:
 
 def _tell(summary: "Summary") -> None:
     """Print how a run ended, and the next useful commands."""
+    from jaxloop.experiments.headline import headline
     from jaxloop.readers.terminal.panel import console
     from jaxloop.readers.terminal.tables import best_table
+    from jaxloop.storage.store import Store
 
-    if summary.best:
+    with Store(Path(summary.run)) as store:
+        is_loop = bool(store.ledger())
+        found = headline(store) if is_loop else []
+    for line in found:  # a table would mix configs of one seed with those of many
+        click.echo(line)
+    if summary.best and not is_loop:
         console().print(best_table(summary.best[:5], summary.varied, summary.metric))
     stopped = f", {summary.stopped} stopped" if summary.stopped else ""
     click.echo(
@@ -217,7 +224,8 @@ def _tell(summary: "Summary") -> None:
         done = f"{summary.share_done:.0%} of the steps are done and saved"
         click.echo(f"interrupted: {done}; `resume` goes on from there")
     run = shlex.quote(summary.run)
-    verbs = ["resume"] if summary.signal else ["report", "tb", "best"] if summary.best else ["show"]
+    reads = ["report", "tb", "ledger" if is_loop else "best"]
+    verbs = ["resume"] if summary.signal else reads if summary.best else ["show"]
     for verb in verbs:
         click.echo(f"jaxloop {verb} {run}")
 

@@ -258,8 +258,8 @@ def text(planned: Plan) -> str:
 def _of_loop(loop: PlannedLoop, flops: float) -> str:
     said = f"  loop: at most {counted(loop.trainings_per_round, 'training')} per round"
     if loop.rungs:
-        steps = " and ".join(str(step) for step in loop.rungs)
-        said += f", of which the worse half of the proposals stops at step {steps}"
+        steps = f"step{'s' * (len(loop.rungs) > 1)} {' and '.join(str(step) for step in loop.rungs)}"
+        said += f", of which the worse half of the proposals stops at {steps}"
     said += f", plus {loop.floor_and_audit_trainings} for the noise floor and the audit"
     if loop.rounds is None:
         return f"{said}; its budget decides how many rounds there are"

@@ -101,6 +101,11 @@ from jaxloop.sweep import loop_rules, sweep
                 "sweep:19: loop.rounds: needs an integer from 0 to 1000, or \"open\" for as many as the budget allows, got 'endless'"
             ],
         ),
+        (
+            "rounds = 2",
+            "rungs = [0.5, 0.25]",
+            ["sweep:19: loop.rungs: needs ascending shares of a training's steps, got [0.5, 0.25]"],
+        ),
         ("rounds = 2", "screen_seeds = []", ["sweep:19: loop.screen_seeds: needs at least one value, got []"]),
         (
             "rounds = 2",

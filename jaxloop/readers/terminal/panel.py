@@ -47,12 +47,14 @@ class _Seen(NamedTuple):
       at: of the monotonic clock.
       share: of all member-steps that were done.
       speed: shares a second.
+      is_loop: whether more members are to come, so that nobody knows how long it takes.
       rest: what is drawn below the bar.
     """
 
     at: float
     share: float
     speed: float
+    is_loop: bool
     rest: list[RenderableType]
 
 
@@ -120,7 +122,7 @@ class Panel:
         self._tell_rounds(ledger)
         with ignoring_broken_pipe(self._stream):
             if self.live:
-                self.seen = _seen(progress, self._rest(progress, ledger))
+                self.seen = _seen(progress, bool(ledger), self._rest(progress, ledger))
                 self.live.refresh()
             else:
                 print(_line(progress, ledger), file=self._stream, flush=True)
@@ -160,7 +162,7 @@ class Panel:
             share = min(1.0, seen.share + seen.speed * (now - seen.at))
             columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"))
             bar = Bar(*columns, expand=True)
-            left = f", {duration((1 - share) / seen.speed)} left" if seen.speed > 0 else ""
+            left = f", {duration((1 - share) / seen.speed)} left" if seen.speed > 0 and not seen.is_loop else ""
             bar.add_task(f"{duration(now - self.begun)}{left}", total=1000, completed=round(1000 * share))
             parts = [bar, *seen.rest]
         if self.doing or not parts:
@@ -180,20 +182,23 @@ class Panel:
         return [*map(Text, lines), *table]
 
 
-def _seen(progress: "Progress", rest: list[RenderableType]) -> _Seen:
+def _seen(progress: "Progress", is_loop: bool, rest: list[RenderableType]) -> _Seen:
     done = progress.earlier_member_steps + progress.member_steps
     speed = progress.member_steps_per_second / max(1, done + progress.remaining_member_steps)
-    return _Seen(time.monotonic(), progress.share_done, speed, rest)
+    return _Seen(time.monotonic(), progress.share_done, speed, is_loop, rest)
 
 
 def _line(progress: "Progress", ledger: list[dict[str, Any]]) -> str:
     counts, rate = progress.store.counts(), progress.member_steps_per_second
-    speed = f"{rate:,.0f} member-steps/s  {progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
     begun = [record for record in ledger if record["kind"] == "stage"]
-    stage = f"of round {begun[-1]['round']}, {begun[-1]['stage']}  " if begun else ""
+    speed = f"{rate:,.0f} member-steps/s  " if rate else ""
+    if begun:  # of a loop nobody knows yet how many members are to come
+        told = f"round {begun[-1]['round']}, {begun[-1]['stage']}  {speed}"
+    else:
+        left = f"{progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
+        told = f"{progress.share_done:4.0%}  {speed}{left}"
     return (
-        f"{progress.share_done:4.0%}  {stage}{speed}"
-        f"running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
+        f"{told}running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
         f"{scheduled(counts)}waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
     )
 
