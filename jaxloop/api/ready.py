@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxloop.core.bucket import is_one_program
 from jaxloop.core.task import Task
 from jaxloop.readers.run import Run, load
 from jaxloop.storage.destination import RUNS
@@ -101,9 +102,16 @@ def planned(file: str | Path, overrides: tuple[str, ...] = (), *, compile: bool 
         from jaxloop.experiments.screening import most_trainings
 
         loop_plan = plan_of(checked, "min")  # the direction makes no difference
-        size, beside = most_trainings(loop_plan)
-        steps = [round(share * checked.document.run.steps) for share in loop_plan.rungs]
-        found = plan.PlannedLoop(None if loop.is_open() else loop.rounds, steps, *size, beside)
+        # of several programs each stops its own worse half, and none of one config
+        counted = loop_plan if is_one_program(checked) else replace(loop_plan, rungs=())
+        size, beside = most_trainings(counted)
+        found = plan.PlannedLoop(
+            rounds=None if loop.is_open() else loop.rounds,
+            rungs=[round(share * checked.document.run.steps) for share in loop.rungs],
+            trainings_per_round=size.trainings,
+            full_trainings_per_round=size.full,
+            floor_and_audit_trainings=beside,
+        )
     return plan.plan(checked, task, compile=compile, loop=found)
 
 

@@ -114,7 +114,7 @@ def attempt(
         start_jax(run=run)
         loaded, ready = api.attempted(run, changed, because, expected=expected, planned=planned, task=task)
         panel.varied = ready.sweep.varied
-        panel.told.update(summary_lines(loaded.ledger))  # as the loop ran
+        panel.told.update(summary_lines(loaded.ledger))  # printed while the loop ran
         signal = ready.train(panel).signal
     with loaded:
         if signal:

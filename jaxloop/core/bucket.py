@@ -97,7 +97,7 @@ def compatible(sweep: Sweep, members: Iterable[int] | None = None) -> list[list[
     """Group the numbers of members (by default all) that one program could train, in order of first appearance."""
     groups: dict[tuple, list[int]] = {}
     for number in range(len(sweep.members)) if members is None else members:
-        groups.setdefault(_must_agree(sweep, sweep.members[number]), []).append(number)
+        groups.setdefault(shared_by_program(sweep, sweep.members[number]), []).append(number)
     return list(groups.values())
 
 
@@ -111,7 +111,17 @@ def alone(sweep: Sweep, number: int) -> Bucket:
     return bucket_of(sweep, [number])
 
 
-def _must_agree(sweep: Sweep, hparams: dict[str, Any]) -> tuple:
+def is_one_program(sweep: Sweep) -> bool:
+    """Return whether one program could train all members that may join the run."""
+    first = sweep.members[0]
+    return first.keys() >= sweep.space.keys() and all(
+        shared_by_program(sweep, {**first, name: value}) == shared_by_program(sweep, first)
+        for name, values in sweep.space.items()
+        for value in values
+    )
+
+
+def shared_by_program(sweep: Sweep, hparams: Mapping[str, Any]) -> tuple:
     """Return what members of one bucket share; a size of zero is another model, not a padded one."""
     exact = hparams["optimizer"] in UNPADDABLE
     kinds = {name: "static" if exact and kind == "padded" else kind for name, kind in sweep.kinds.items()}

@@ -37,7 +37,6 @@ from jaxloop.sweep.schema import LoopSection, VerdictSection
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import processes
 from jaxloop.training.scheduler import Decisions, Measured
-from jaxloop.training.schedulers.rungs import rungs
 
 WAITING = object()  # in place of an answer
 MOST_ROUNDS = 10_000  # of a loop without a planned end
@@ -79,13 +78,8 @@ def plan_of(sweep: Sweep, mode: str) -> LoopPlan:
         audit_seeds=loop.audit_seeds,
         alpha_of_tries=verdict.alpha * (loop.reserve if loop.rounds else 1.0),
         screen_seeds=tuple(loop.screen_seeds),
-        rungs=_shares(loop.rungs, document.run.steps, document.run.evaluate_every),
+        rungs=tuple(loop.rungs),
     )
-
-
-def _shares(wanted: Sequence[float], steps: int, every: int) -> tuple[float, ...]:
-    """Return the shares of a training's steps at which screening has rungs, at the ends of chunks."""
-    return tuple(rung[0] / steps for rung in rungs({0: steps}, wanted, every))
 
 
 class Driver:
@@ -177,6 +171,10 @@ class Driver:
         if self.recorded:
             while self.recorded[0]["kind"] == "refused":
                 self._recorded("refused")
+            if (
+                self.recorded[0]["kind"] == "end"
+            ):  # of a loop from when a member that ended early cost all its steps
+                return []
             return [Proposal(**each) for each in self._recorded("proposals")["proposals"]]
         found: list[Proposal] = []
         left, shares = ask.wanted, self.loop.shares()
@@ -199,7 +197,8 @@ class Driver:
             name = "random"
         known = [*ask.known, *(Known(proposal.config, None) for proposal in others)]
         seed = self.loop.seed * 1_000_003 + ask.round
-        return proposals(name, PROPOSERS[name](), self.space, known, ask.incumbent, count, seed)
+        proposer = PROPOSERS[name]()
+        return proposals(name, proposer, self.space, known, ask.incumbent, count, seed, self.plan.baseline)
 
     def _commanded(self, ask: Ask, others: Sequence[Proposal], count: int) -> list[Proposal]:
         """Ask the user's program, again where it gives nothing to try; what cannot be used is recorded."""

@@ -1,5 +1,6 @@
 """What a run has found, in a few lines: the best config, by how much, and how far to trust it."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,14 +33,15 @@ def headline(store: Store) -> list[str]:
 
 def _of_a_loop(ledger: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
     """Return the closing audit's result, and what tries have found since; before it, where the loop stands."""
-    audits = [record for record in ledger if record["kind"] == "audit"]
-    now = _pairs(incumbent(ledger))
-    if not audits:
+    audit = next((record for record in reversed(ledger) if record["kind"] == "audit"), {})
+    now, has_rounds = _pairs(incumbent(ledger)), tomllib.loads(store.sweep)["loop"].get("rounds") != 0
+    if has_rounds and not audit:
         return [f"the loop has not ended; incumbent {now or 'the baseline'}"]
-    audit = audits[-1]
     tries = [record for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"]
     adopted = [record for record in tries if record["verdict"] == Outcome.SUCCESS]
-    lines = ["no success: the baseline stays"]
+    lines = (
+        ["no success: the baseline stays"] if has_rounds else ["a loop without rounds: its noise floor is known"]
+    )
     if "effect" in audit:
         metric = store.metric.replace("validation/", "test/")
         on = f"audited on {audit['n']} fresh seeds that no decision has seen"
@@ -52,7 +54,7 @@ def _of_a_loop(ledger: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
         lines = [
             f"incumbent now {now}, by try {last['round']}: not audited",
             f"{_interval(last)} over the one before, on {last['n']} fresh seeds",
-            *(f"the audit before it: {line}" for line in lines[:1]),
+            *(f"before it: {line}" for line in lines[:1]),
             *lines[1:],
         ]
     return lines

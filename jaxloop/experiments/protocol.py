@@ -104,7 +104,6 @@ def _floor(loop: _Loop) -> Requests:
     plan = loop.plan
     values = yield from _trained(loop, Train("floor", 0, [plan.baseline], list(range(plan.floor_seeds))))
     mean, finite = _finite_mean(values), values[np.isfinite(values)]
-    loop.known.append(Known(plan.baseline, plan.criteria.sign * mean if len(finite) else None))
     deviation = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
     smallest, looks = plan.criteria.smallest_effect, plan.spending.looks
     level = plan.spending.level(plan.spending.of_round(1), len(looks) - 1, plan.promote if plan.rounds else 1)

@@ -26,7 +26,7 @@ class Train(NamedTuple):
 
     task: that trains them instead of the loop's own; "" for that.
     rungs: shares of a training's steps; at each the worse half of the configs stops.
-    fewest: configs that go on at each.
+    min_promoted: how many configs survive each rung at least.
     """
 
     stage: str
@@ -36,7 +36,7 @@ class Train(NamedTuple):
     split: str = "validation"
     task: str = ""
     rungs: tuple[float, ...] = ()
-    fewest: int = 1
+    min_promoted: int = 1
 
 
 class Trained(NamedTuple):
@@ -44,7 +44,7 @@ class Trained(NamedTuple):
 
     values: (configs, seeds) of the metric as last measured, NaN where one is not finite.
     steps: (configs, seeds) that they took.
-    stopped_at: the step at which each config lost at a rung; None where it did not.
+    stopped_at: how far each config came that lost at a rung; None for one that did not.
     """
 
     values: np.ndarray

@@ -1,5 +1,6 @@
-"""Screening: all proposals begin, and the worse half stops at each rung and each stage, until few are left."""
+"""Screening: all proposals start training; at each rung, and after each stage, the worse half is dropped."""
 
+import itertools
 import math
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
@@ -8,16 +9,18 @@ import numpy as np
 
 from jaxloop.experiments.proposers.base import Proposal
 from jaxloop.experiments.requests import LoopPlan, Request, Train
+from jaxloop.experiments.trainings import HALF
+from jaxloop.training.schedulers.rungs import promoted_count
 
 
 class Screened(NamedTuple):
     """What screening saw of a proposal.
 
     Attributes:
-      mean: of the metric over its seeds, more being better; of one that stopped, as it stood there.
-      seeds: how many it has begun.
-      steps: that it has taken on all of them together.
-      stopped_at: the step at which it lost at a rung; None if it took all of its steps.
+      mean: of the metric over its seeds, more being better; where a rung stopped it, as last measured.
+      seeds: how many it has started on.
+      steps: taken on all of them together.
+      stopped_at: how far it came if it lost at a rung; else None.
     """
 
     mean: float
@@ -26,7 +29,7 @@ class Screened(NamedTuple):
     stopped_at: int | None
 
     def rank(self) -> tuple[bool, int, float]:
-        """Return what sorts proposals: who lost at no rung, then who was seen on most seeds, then the mean."""
+        """Return the sort key: proposals that no rung stopped first, then by seeds, then by mean."""
         return self.stopped_at is None, self.seeds, self.mean
 
     def json(self, sign: float) -> dict[str, Any]:
@@ -36,18 +39,20 @@ class Screened(NamedTuple):
 
 
 def screened(plan: LoopPlan, number: int, proposed: Sequence[Proposal]) -> Generator[Request, Any, list[Screened]]:
-    """Train all, with rungs on the first seeds, then half of those that are left on more, and so on."""
+    """Train all proposals, with rungs in the first stage, then the better half of the survivors on more seeds."""
     values: list[list[float]] = [[] for _ in proposed]
     found = [Screened(0.0, 0, 0, None) for _ in proposed]
     left, first = list(range(len(proposed))), 0
-    fewest = min(plan.promote, len(proposed))
+    min_promoted = min(plan.promote, len(proposed))
     for stage, seeds in enumerate(plan.screen_seeds):
         if stage:
-            left = sorted(sorted(left, key=lambda at: -found[at].mean)[: halved(len(left), fewest)])
+            left = sorted(
+                sorted(left, key=lambda at: -found[at].mean)[: promoted_count(len(left), HALF, min_promoted)]
+            )
         configs = [proposed[at].config for at in left]
         rungs = () if stage else plan.rungs
         trained = yield Train(
-            "screen", number, configs, list(range(first, first + seeds)), rungs=rungs, fewest=fewest
+            "screen", number, configs, list(range(first, first + seeds)), rungs=rungs, min_promoted=min_promoted
         )
         for at, row, steps, stopped_at in zip(
             left, trained.values, trained.steps, trained.stopped_at, strict=True
@@ -60,32 +65,31 @@ def screened(plan: LoopPlan, number: int, proposed: Sequence[Proposal]) -> Gener
     return found
 
 
-def halved(count: int, fewest: int) -> int:
-    """Return how many of some configs go on: half of them, and never fewer than are promoted."""
-    return max(math.ceil(count / 2), fewest)
-
-
 class RoundSize(NamedTuple):
     """What a round trains at most.
 
     Attributes:
-      trainings: that begin.
-      whole: how many whole trainings their steps are.
+      trainings: that start.
+      full: their steps, counted in trainings of full length.
     """
 
     trainings: int
-    whole: float
+    full: float
 
 
 def most_trainings(plan: LoopPlan) -> tuple[RoundSize, int]:
-    """Return what a round trains at most, and how many trainings the floor and the audit take."""
-    fewest = min(plan.promote, plan.configs)
+    """Return what a round trains at most, and how many trainings the floor and the audit take.
+
+    Rungs count in full, as where one program trains all configs.
+    """
+    min_promoted = min(plan.promote, plan.configs)
     confirmed = (plan.promote + 1) * plan.spending.looks[-1]
-    left, trainings, whole = plan.configs, confirmed, float(confirmed)
+    left, trainings, full = plan.configs, confirmed, float(confirmed)
     for stage, seeds in enumerate(plan.screen_seeds):
-        left = halved(left, fewest) if stage else left
+        left = promoted_count(left, HALF, min_promoted) if stage else left
         trainings += left * seeds
-        for begin, end in zip((0.0, *plan.rungs), (*plan.rungs, 1.0), strict=True) if not stage else [(0.0, 1.0)]:
-            left = halved(left, fewest) if begin else left
-            whole += left * seeds * (end - begin)
-    return RoundSize(trainings, whole), plan.floor_seeds + (2 * plan.audit_seeds if plan.rounds else 0)
+        rungs = () if stage else plan.rungs
+        for begin, end in itertools.pairwise((0.0, *rungs, 1.0)):
+            left = promoted_count(left, HALF, min_promoted) if begin else left
+            full += left * seeds * (end - begin)
+    return RoundSize(trainings, full), plan.floor_seeds + (2 * plan.audit_seeds if plan.rounds else 0)

@@ -22,16 +22,28 @@ def broken(document: Document, source_map: SourceMap) -> Iterator[str]:
     yield from _broken_space(document, source_map)
     if document.population.scheduler != "budget":
         yield source_map.say(
-            ("population", "scheduler"), 'needs to be "budget": a loop halves over seeds by itself'
+            ("population", "scheduler"),
+            'needs to be "budget": a loop halves by itself, over seeds and at `loop.rungs`',
         )
     yield from _broken_proposer(document, loop, source_map)
     if loop.is_open() and not loop.budget.model_dump(exclude_none=True):
         yield source_map.say(("loop", "rounds"), '"open" needs a `budget`, such as { seconds = 3600 }')
-    if loop.rungs != sorted(set(loop.rungs)):
-        yield source_map.say(("loop", "rungs"), f"needs ascending shares of a training's steps, got {loop.rungs}")
+    yield from _broken_rungs(document, loop, source_map)
     if loop.promote > loop.configs:
         rule = f"needs at most the {loop.configs} configs of a round, got {loop.promote}"
         yield source_map.say(("loop", "promote"), rule)
+
+
+def _broken_rungs(document: Document, loop: LoopSection, source_map: SourceMap) -> Iterator[str]:
+    """Yield what is wrong with the rungs of screening: each needs to be where a chunk ends."""
+    path, run = ("loop", "rungs"), document.run
+    if loop.rungs != sorted(set(loop.rungs)):
+        yield source_map.say(path, f"needs ascending shares of a training's steps, got {loop.rungs}")
+    for share in loop.rungs:
+        chunks = share * run.steps / run.evaluate_every
+        if round(chunks) < 1 or abs(chunks - round(chunks)) > 1e-6:
+            rule = f"{share:g} of {run.steps} steps is step {share * run.steps:g}, where no chunk ends"
+            yield source_map.say(path, f"{rule}: evaluate_every = {run.evaluate_every} needs to divide it")
 
 
 def _broken_proposer(document: Document, loop: LoopSection, source_map: SourceMap) -> Iterator[str]:

@@ -82,22 +82,22 @@ class PlannedLoop:
     Attributes:
       rounds: None where only the budget bounds them.
       rungs: the steps at which the worse half of a round's proposals stops.
-      whole_trainings_per_round: how many whole trainings their steps are.
+      full_trainings_per_round: their steps, counted in trainings of full length.
     """
 
     rounds: int | None
     rungs: list[int]
     trainings_per_round: int
-    whole_trainings_per_round: float
+    full_trainings_per_round: float
     floor_and_audit_trainings: int
 
     def trainings(self) -> int:
         """Return those of all rounds; of an open loop, those of one."""
         return self.floor_and_audit_trainings + self._rounds() * self.trainings_per_round
 
-    def whole_trainings(self) -> float:
-        """Return how many whole trainings the steps of those are."""
-        return self.floor_and_audit_trainings + self._rounds() * self.whole_trainings_per_round
+    def full_trainings(self) -> float:
+        """Return their steps, counted in trainings of full length."""
+        return self.floor_and_audit_trainings + self._rounds() * self.full_trainings_per_round
 
     def _rounds(self) -> int:
         return 1 if self.rounds is None else self.rounds
@@ -153,7 +153,7 @@ def plan(sweep: Sweep, task: Task, *, compile: bool = True, loop: PlannedLoop | 
         programs=programs,
         notes=[*cautions(sweep, task), *averaged(sweep, task), *pooled(sweep, task)],
         disk_bytes=disk_estimate.needed(sweep, task, buckets, checked),
-        total_flops=dearest * sweep.document.run.steps * loop.whole_trainings()
+        total_flops=dearest * sweep.document.run.steps * loop.full_trainings()
         if loop
         else sum(part.flops for part in parts),
         loop=loop,
@@ -258,8 +258,8 @@ def text(planned: Plan) -> str:
 def _of_loop(loop: PlannedLoop, flops: float) -> str:
     said = f"  loop: at most {counted(loop.trainings_per_round, 'training')} per round"
     if loop.rungs:
-        steps = f"step{'s' * (len(loop.rungs) > 1)} {' and '.join(str(step) for step in loop.rungs)}"
-        said += f", of which the worse half of the proposals stops at {steps}"
+        steps = ", ".join(f"step {step}" for step in loop.rungs)
+        said += f", the worse half of a round's proposals stopping at {steps}"
     said += f", plus {loop.floor_and_audit_trainings} for the noise floor and the audit"
     if loop.rounds is None:
         return f"{said}; its budget decides how many rounds there are"

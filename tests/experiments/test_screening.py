@@ -1,14 +1,16 @@
 """Screening by halving over steps: rungs are as whole curves have them, and no bit depends on who was stopped."""
 
 import json
+import math
 
 import numpy as np
 import pytest
-from helpers.loops import LOOP
+from helpers.loops import CASES, LOOP
 from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop import api
+from jaxloop.errors import SweepError
 from jaxloop.readers.verify import verify
 from jaxloop.storage.records import Status
 from jaxloop.training import plan
@@ -103,10 +105,70 @@ def test_a_plan_counts_what_rungs_save(file):
     planned, without = api.planned(file, RACED), api.planned(file, EVERY_10)
     assert (planned.loop.rungs, without.loop.rungs) == ([10, 20], [])
     of_screening = 8 * 0.25 + 4 * 0.25 + 2 * 0.5 + 2
-    assert planned.loop.whole_trainings_per_round == pytest.approx(of_screening + 3 * 6)
+    assert planned.loop.full_trainings_per_round == pytest.approx(of_screening + 3 * 6)
     assert planned.loop.trainings_per_round == 8 + 2 + 3 * 6
-    assert without.loop.whole_trainings_per_round == without.loop.trainings_per_round == 8 + 4 + 3 * 6
+    assert without.loop.full_trainings_per_round == without.loop.trainings_per_round == 8 + 4 + 3 * 6
     assert planned.total_flops < without.total_flops
-    assert "stops at steps 10 and 20" in plan.text(planned)
-    assert api.planned(file, ("loop.rungs=[0.25]",)).loop.rungs == [20]  # where its chunk ends
-    assert api.planned(file, ("loop.rungs=[0.25]", "run.evaluate_every=40")).loop.rungs == []
+    assert "stopping at step 10, step 20" in plan.text(planned)
+
+
+def test_where_no_chunk_ends_a_rung_is_refused(file):
+    says = "loop.rungs: 0.25 of 40 steps is step 10, where no chunk ends: evaluate_every = 20 needs to divide it"
+    with pytest.raises(SweepError, match=says):
+        api.planned(file, ("loop.rungs=[0.25, 0.5]",))
+
+
+@pytest.fixture(scope="module")
+def two_programs(file):
+    (file.parent / "cases.toml").write_text(CASES)
+    return jaxloop.loop(file.parent / "cases.toml", out=file.parent / "cases", overrides=RACED)
+
+
+def test_configs_compete_within_their_program(two_programs):
+    curves, steps = two_programs.curves("validation/loss"), two_programs.steps().tolist()
+    experiments = [record for record in records(two_programs, "experiment") if record["round"] == 1]
+    members = dict(zip([record["id"] for record in experiments], first_screened(two_programs), strict=True))
+    for optimizer in ("adamw", "sgd"):
+        ours = [record for record in experiments if record["config"]["optimizer"] == optimizer]
+        assert len(ours) > 2
+        lost = {record["id"] for record in ours if record.get("stopped_at") == 10}
+        by_value = sorted(ours, key=lambda record: curves[members[record["id"]], steps.index(10)])
+        assert lost == {record["id"] for record in by_value[max(2, math.ceil(len(ours) / 2)) :]}
+    assert two_programs.ledger[-1]["kind"] == "audit"
+    with_bound = api.planned(file_of(two_programs), RACED).loop
+    assert (
+        with_bound.full_trainings_per_round
+        == api.planned(file_of(two_programs), EVERY_10).loop.trainings_per_round
+    )
+
+
+def file_of(run):
+    return run.path.parent / "cases.toml"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [4, 8, 12])
+def test_a_race_in_two_programs_resumes_to_the_same_ledger(turn, two_programs, tmp_path):
+    few = (*RACED, "population.capacity=2")
+    with pytest.raises(Stopped):
+        jaxloop.loop(file_of(two_programs), out=tmp_path / "run", overrides=few, observe=crash_at(turn))
+    resumed = jaxloop.resume(tmp_path / "run")
+    assert json.dumps(resumed.ledger) == json.dumps(two_programs.ledger)
+
+
+def test_who_diverges_before_a_rung_is_lost_there(file, tmp_path):
+    """At rates where some diverge, no more go on than the rungs leave."""
+    wild = (
+        *RACED,
+        "axes.learning_rate={log=[1e-1, 1e30]}",
+        'hparams.optimizer="sgd"',
+        "baseline.learning_rate=1e-1",
+    )
+    run = jaxloop.loop(file, out=tmp_path / "run", overrides=(*wild, "loop.rounds=1"))
+    screened = records(run, "experiment")
+    diverged = [run.members[number].status == Status.DIVERGED for number in first_screened(run)]
+    assert sum(diverged) >= 3
+    assert all("stopped_at" in record for record, lost in zip(screened, diverged, strict=True) if lost)
+    assert sum("stopped_at" not in record for record in screened) == 2
+    stages = [record for record in records(run, "stage") if record["stage"] == "screen"]
+    assert [len(stage["members"]) for stage in stages] == [8, 2]

@@ -103,8 +103,8 @@ from jaxloop.sweep import loop_rules, sweep
         ),
         (
             "rounds = 2",
-            "rungs = [0.5, 0.25]",
-            ["sweep:19: loop.rungs: needs ascending shares of a training's steps, got [0.5, 0.25]"],
+            "rungs = [0.5, 0.5]",
+            ["sweep:19: loop.rungs: needs ascending shares of a training's steps, got [0.5, 0.5]"],
         ),
         ("rounds = 2", "screen_seeds = []", ["sweep:19: loop.screen_seeds: needs at least one value, got []"]),
         (
@@ -150,7 +150,9 @@ from jaxloop.sweep import loop_rules, sweep
         (
             "[evaluate]",
             '[population]\nscheduler = "pbt"\n[evaluate]',
-            ['sweep:17: population.scheduler: needs to be "budget": a loop halves over seeds by itself'],
+            [
+                'sweep:17: population.scheduler: needs to be "budget": a loop halves by itself, over seeds and at `loop.rungs`'
+            ],
         ),
         (
             "[loop]\n",

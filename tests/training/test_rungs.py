@@ -14,7 +14,7 @@ from jaxloop.storage.records import Status
 from jaxloop.sweep import sweep
 from jaxloop.training.scheduler import Measured
 from jaxloop.training.schedulers.halving import halving
-from jaxloop.training.schedulers.rungs import of_programs, rungs, shares
+from jaxloop.training.schedulers.rungs import per_program, rungs, shares
 
 HALVED = ('population.scheduler="halving"',)
 
@@ -70,7 +70,7 @@ def test_who_diverges_behind_a_rung_keeps_its_value_there(tmp_path):
     swept = sweep.parse(TINY, (*GRID, *HALVED))
     numbers = range(len(swept.members))
     facts = {"metric": "validation/loss", "mode": "min", "size_classes": [[list(numbers)]]}
-    scheduler = of_programs(swept, SimpleNamespace(**facts, members=list), halving)
+    scheduler = per_program(swept, SimpleNamespace(**facts, members=list), halving)
 
     def at(step, members, value, diverged=False):
         count = len(members)

@@ -15,7 +15,7 @@ class Known:
 
     Attributes:
       value: the mean of its metric over the seeds of screening, more being better; None if none was finite.
-      stopped_at: the step at which screening stopped it, with that value; None if it took all of its steps.
+      stopped_at: how far it came if it lost at a rung, with that value; else None.
     """
 
     config: Config
@@ -59,10 +59,21 @@ class Proposer(Protocol):
 
 
 def proposals(
-    name: str, proposer: Proposer, space: Space, known: Sequence[Known], incumbent: Config, count: int, seed: int
+    name: str,
+    proposer: Proposer,
+    space: Space,
+    known: Sequence[Known],
+    incumbent: Config,
+    count: int,
+    seed: int,
+    baseline: Config | None = None,
 ) -> list[Proposal]:
-    """Return proposals that differ from each other and from all that is known; fewer where there are no more."""
-    seen = {key(each.config) for each in known} | {key(incumbent)}
+    """Return proposals that differ from each other and from all that is known; fewer where there are no more.
+
+    Args:
+      baseline: which is not proposed either; None where the incumbent is still the baseline.
+    """
+    seen = {key(each.config) for each in known} | {key(incumbent), key(baseline or incumbent)}
     found: list[Proposal] = []
     repeats = 0
     for config in proposer.configs(space, known, incumbent, seed):

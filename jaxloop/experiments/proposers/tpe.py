@@ -35,7 +35,7 @@ class Tpe:
 
 
 def _outcome(known: Known) -> dict[str, Any]:
-    """Return how a config's trial ended; a pruned one is below all that are complete, and those pruned later."""
+    """Return the state and value of a trial. Pruned ones rank below complete ones, the earlier the lower."""
     from optuna.trial import TrialState
 
     if known.value is None:

@@ -47,7 +47,7 @@ class _Seen(NamedTuple):
       at: of the monotonic clock.
       share: of all member-steps that were done.
       speed: shares a second.
-      is_loop: whether more members are to come, so that nobody knows how long it takes.
+      is_loop: whether it is a loop, whose remaining time cannot be estimated.
       rest: what is drawn below the bar.
     """
 
@@ -192,7 +192,7 @@ def _line(progress: "Progress", ledger: list[dict[str, Any]]) -> str:
     counts, rate = progress.store.counts(), progress.member_steps_per_second
     begun = [record for record in ledger if record["kind"] == "stage"]
     speed = f"{rate:,.0f} member-steps/s  " if rate else ""
-    if begun:  # of a loop nobody knows yet how many members are to come
+    if begun:  # a loop's total is not known in advance
         told = f"round {begun[-1]['round']}, {begun[-1]['stage']}  {speed}"
     else:
         left = f"{progress.remaining_member_steps / rate:.0f} s left  " if rate else ""

@@ -9,12 +9,12 @@ from jaxloop.training.schedulers.asha import asha
 from jaxloop.training.schedulers.halving import halving
 from jaxloop.training.schedulers.median import MedianStopping
 from jaxloop.training.schedulers.pbt import Pbt
-from jaxloop.training.schedulers.rungs import of_programs
+from jaxloop.training.schedulers.rungs import per_program
 
 SCHEDULERS: dict[str, Callable[[Sweep, Store], Scheduler]] = {
     "budget": lambda sweep, store: RunToBudget(),
-    "halving": lambda sweep, store: of_programs(sweep, store, halving),
-    "asha": lambda sweep, store: of_programs(sweep, store, asha),
+    "halving": lambda sweep, store: per_program(sweep, store, halving),
+    "asha": lambda sweep, store: per_program(sweep, store, asha),
     "median": MedianStopping,
     "pbt": Pbt,
 }

@@ -4,7 +4,7 @@ No config waits for its rung to fill, so that fewer slots stay idle; which ones 
 order in which they arrive, and so on the run's capacity.
 """
 
-from jaxloop.training.schedulers.rungs import ETA, Contest, Standing
+from jaxloop.training.schedulers.rungs import REDUCTION, Contest, Standing
 
 
 def asha(contest: Contest) -> Standing:
@@ -12,7 +12,7 @@ def asha(contest: Contest) -> Standing:
     waits_at: dict[int, int] = {}
     for rung in range(len(contest.rungs)):
         reached = [config for config in contest.configs if contest.has_reached(rung, config)]
-        contest.promoted |= {(rung, config) for config in contest.best(rung, reached, len(reached) // ETA)}
+        contest.promoted |= {(rung, config) for config in contest.best(rung, reached, len(reached) // REDUCTION)}
         for config, members in contest.configs.items():
             if (rung, config) not in contest.promoted:
                 waits_at |= {number: rung for number in members if (rung, number) in contest.values}

@@ -1,6 +1,6 @@
-"""Successive halving (Jamieson and Talwalkar 2016): the best third of the configs goes on at each rung."""
+"""Successive halving (Jamieson and Talwalkar 2016): at each rung the best configs go on, one in `reduction`."""
 
-from jaxloop.training.schedulers.rungs import Contest, Standing
+from jaxloop.training.schedulers.rungs import Contest, Standing, promoted_count
 
 
 def halving(contest: Contest) -> Standing:
@@ -11,7 +11,8 @@ def halving(contest: Contest) -> Standing:
         if not all(contest.has_reached(rung, config) for config in promoted):
             members = [number for config in promoted for number in contest.configs[config]]
             return Standing({number: rung for number in members if (rung, number) in contest.values}, losers)
-        best = set(contest.best(rung, promoted, contest.places(len(promoted))))
+        count = promoted_count(len(promoted), contest.reduction, contest.min_promoted)
+        best = set(contest.best(rung, promoted, count))
         losers |= {number for config in promoted if config not in best for number in contest.configs[config]}
         promoted = [config for config in promoted if config in best]
     return Standing({}, losers)

@@ -15,7 +15,9 @@ from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Measured
 from jaxloop.training.schedulers.objective import WORST, objective
 
-ETA = 3  # of so many configs at a rung, one is promoted; rungs are that far apart
+REDUCTION = (
+    3  # of so many configs at a rung one is promoted, and a rung has as many times the steps of the one before
+)
 
 
 @dataclass
@@ -27,23 +29,20 @@ class Contest:
       rungs: of each, the steps at which it stands, by member.
       values: of the metric, more being better, by rung and member; `WORST` for members that ended before.
       promoted: rungs and configs that were promoted there.
-      eta, fewest: of so many configs at a rung one is promoted, and never fewer in all.
+      reduction: factor by which each rung cuts the number of configs.
+      min_promoted: how many are promoted at least.
     """
 
     configs: dict[str, list[int]]
     rungs: list[Mapping[int, int]]
     values: dict[tuple[int, int], float] = field(default_factory=dict)
     promoted: set[tuple[int, str]] = field(default_factory=set)
-    eta: int = ETA
-    fewest: int = 1
+    reduction: int = REDUCTION
+    min_promoted: int = 1
 
     def has_reached(self, rung: int, config: str) -> bool:
         """Return whether all members of a config have measured a value at a rung."""
         return all((rung, number) in self.values for number in self.configs[config])
-
-    def places(self, configs: int) -> int:
-        """Return how many of the configs at a rung are promoted."""
-        return min(configs, max(math.ceil(configs / self.eta), self.fewest))
 
     def best(self, rung: int, configs: Sequence[str], count: int) -> list[str]:
         """Return the best configs at a rung, by the mean of their members."""
@@ -74,14 +73,15 @@ class RungScheduler:
     """Pauses members at each rung, so that their slots go to others, until they are promoted.
 
     Args:
-      contests: none of which has a member of another.
-      store: of the run, at its last checkpoint; what those members have measured counts.
+      contests: disjoint sets of configs that compete.
+      store: of the run; values that members have recorded at their rungs are read from it.
       standing: decides who is promoted.
     """
 
     def __init__(self, contests: Sequence[Contest], store: Store, standing: Callable[[Contest], Standing]) -> None:
         self.contests, self.objective, self.standing = contests, objective(store), standing
         self.ended: set[int] = set()
+        self.losers: set[int] = set()
         self.contest_of = {
             number: contest
             for contest in self.contests
@@ -96,8 +96,8 @@ class RungScheduler:
                 reached = steps[member.number]
                 if member.status == Status.FINISHED:  # maybe before the rung, by its task's own criterion
                     reached = min(reached, member.step)
-                value = points.get((self.objective.metric, reached))
-                if value is not None:
+                if member.step >= reached:
+                    value = points.get((self.objective.metric, reached), math.nan)  # the store has no NaN
                     contest.values[rung, member.number] = self.objective.value(value)
                     if member.status == Status.RUNNING or member.step > steps[member.number]:
                         contest.promoted.add((rung, identity.config(member.hparams)))
@@ -110,14 +110,14 @@ class RungScheduler:
         self._observe(measured)
         standings = [self.standing(contest) for contest in self.contests]
         waits_at = {number: rung for each in standings for number, rung in each.waits_at.items()}
-        losers = {number for each in standings for number in each.losers}
+        self.losers = {number for each in standings for number in each.losers}
         present = set(measured.members[measured.goes_on].tolist()) | set(measured.paused)
         at_rung = {
             number
             for number, steps in zip(measured.members.tolist(), measured.steps.tolist(), strict=True)
             if number in waits_at and steps == self.contest_of[number].rungs[waits_at[number]][number]
         }
-        stop = losers & present - self.ended
+        stop = self.losers & present - self.ended
         self.ended |= stop
         paused = set(measured.paused)
         return Decisions(
@@ -144,7 +144,12 @@ class RungScheduler:
                 self.ended.add(number)
 
 
-def of_programs(sweep: Sweep, store: Store, standing: Callable[[Contest], Standing]) -> RungScheduler:
+def promoted_count(configs: int, reduction: int, min_promoted: int) -> int:
+    """Return how many of so many configs at a rung are promoted."""
+    return min(configs, max(math.ceil(configs / reduction), min_promoted))
+
+
+def per_program(sweep: Sweep, store: Store, standing: Callable[[Contest], Standing]) -> RungScheduler:
     """Return the scheduler of a sweep: the configs of each program compete."""
     every, contests = sweep.document.run.evaluate_every, []
     for program in store.size_classes:
@@ -157,23 +162,23 @@ def of_programs(sweep: Sweep, store: Store, standing: Callable[[Contest], Standi
 
 
 def shares(configs: int) -> list[float]:
-    """Return the rungs of so many configs, as shares of their budgets: one is left at the end."""
-    count = int(math.log(max(configs, 1), ETA) + 1e-9)
-    return [ETA ** (rung - count) for rung in range(count)]
+    """Return the rungs for so many configs, as shares of their budgets; one config reaches the end."""
+    count = int(math.log(max(configs, 1), REDUCTION) + 1e-9)
+    return [REDUCTION ** (rung - count) for rung in range(count)]
 
 
-def rungs(budgets: Mapping[int, int], shares: Sequence[float], every: int) -> list[Mapping[int, int]]:
+def rungs(budgets: Mapping[int, int], at: Sequence[float], every: int) -> list[Mapping[int, int]]:
     """Return the steps of each rung, by member: a share of its budget, at the nearest end of a chunk.
 
-    Of rungs at the same steps there is one, and none at a budget's end.
+    Rungs that coincide are merged; one at or behind any member's last step is dropped.
 
     Args:
       budgets: steps of each member, by number.
-      shares: ascending.
+      at: shares of a budget, ascending.
       every: steps of a chunk.
     """
     found: list[Mapping[int, int]] = []
-    for share in shares:
+    for share in at:
         steps = {number: max(every, round(budget * share / every) * every) for number, budget in budgets.items()}
         grows = not found or any(steps[number] > found[-1][number] for number in steps)
         if grows and all(steps[number] < budget for number, budget in budgets.items()):
