@@ -97,16 +97,19 @@ LIMITS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "min_lengt
 
 
 def _key(name: str, field: FieldInfo) -> str:
-    limits = [
-        text.format(getattr(each, limit))
-        for each in field.metadata
-        for limit, text in LIMITS.items()
-        if hasattr(each, limit)
-    ]
-    values = ", ".join(filter(None, [_type(field.annotation), *limits]))
+    values = ", ".join(filter(None, [_type(field.annotation), *_limits(field.metadata)]))
     if field.default is PydanticUndefined and field.default_factory is None:
         return f"| `{name}` | required | {values} |"
     return f"| `{name}` | {_toml(field.get_default(call_default_factory=True))} | {values} |"
+
+
+def _limits(metadata: list[Any]) -> list[str]:
+    return [
+        text.format(getattr(each, limit))
+        for each in metadata
+        for limit, text in LIMITS.items()
+        if hasattr(each, limit)
+    ]
 
 
 def _type(annotation: Any) -> str:
@@ -114,6 +117,9 @@ def _type(annotation: Any) -> str:
     names = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
     if isinstance(annotation, types.UnionType):
         return " or ".join(filter(None, (_type(each) for each in typing.get_args(annotation))))
+    if typing.get_origin(annotation) is typing.Annotated:
+        of, field = typing.get_args(annotation)
+        return f"{_type(of)} {' and '.join(_limits(field.metadata))}"
     if typing.get_origin(annotation) is list:
         return f"a list, each {_type(typing.get_args(annotation)[0])}"
     if typing.get_origin(annotation) is typing.Literal:

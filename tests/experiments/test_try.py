@@ -8,6 +8,7 @@ from helpers.stopping import Stopped, crash_at
 
 import jaxloop
 from jaxloop.errors import SweepError
+from jaxloop.experiments.headline import headline
 from jaxloop.readers.verify import verify
 
 BARE = LOOP.replace("rounds = 2", "rounds = 0")  # the noise floor alone: all alpha is for tries
@@ -18,6 +19,17 @@ def run(tmp_path):
     (tmp_path / "loop.toml").write_text(BARE)
     jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run").close()
     return tmp_path / "run"
+
+
+def test_the_headline_of_a_loop_without_rounds(run):
+    with jaxloop.load(run) as loaded:
+        assert headline(loaded.store) == ["a loop without rounds: its noise floor is known"]
+    jaxloop.attempt(run, ("learning_rate=1e-2",), "the rate is far too low")
+    with jaxloop.load(run) as loaded:
+        now, over, before = headline(loaded.store)
+    assert now.startswith("incumbent now learning_rate=0.01")
+    assert "over the one before, on 3 fresh seeds" in over
+    assert before.startswith("before it: a loop without rounds")
 
 
 def test_tries_spend_from_one_alpha_and_a_success_succeeds(run):

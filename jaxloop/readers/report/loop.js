@@ -123,10 +123,12 @@ function funnel(parent, run) {
   const proposed = of(run, "experiment").filter((record) => record.screening_seeds);
   if (!proposed.length) return;
   const most = Math.max(...proposed.map((record) => record.screening_seeds));
+  const survivors = proposed.filter((record) => record.stopped_at === undefined);
   const stages = [
     ["proposed", proposed.length],
+    ...(survivors.length < proposed.length ? [["passed every rung", survivors.length]] : []),
     ["screened on 2 seeds or more", proposed.filter((record) => record.screening_seeds > 1).length],
-    [`screened on ${most}`, proposed.filter((record) => record.screening_seeds === most).length],
+    [`screened on ${most}`, survivors.filter((record) => record.screening_seeds === most).length],
     ["judged on fresh seeds", proposed.filter((record) => record.effect !== undefined).length],
     ["success", proposed.filter((record) => record.verdict === "success").length],
   ];
@@ -159,7 +161,7 @@ function ledgerTable(parent, run) {
   sortable(box, [
     number("id"), number("round"),
     { name: "verdict", isWord: true, value: (record) => record.verdict, className: (record) => String(record.verdict).split(" ")[0] },
-    number("effect"), number("low"), number("high"), number("n"), number("level"), number("rho"), number("screening_mean"),
+    number("effect"), number("low"), number("high"), number("n"), number("level"), number("rho"), number("screening_mean"), number("stopped_at"),
     { name: "changed", isWord: true, value: (record) => changes(record.changed) },
     { name: "hypothesis", isWord: true, value: (record) => record.hypothesis || record.proposer },
   ], records);
