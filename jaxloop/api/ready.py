@@ -107,7 +107,9 @@ def planned(file: str | Path, overrides: tuple[str, ...] = (), *, compile: bool 
         size, beside = most_trainings(counted)
         found = plan.PlannedLoop(
             rounds=None if loop.is_open() else loop.rounds,
-            rungs=[round(share * checked.document.run.steps) for share in loop.rungs],
+            rungs=[
+                round(share * checked.document.run.steps) for share in loop.rungs if size.full < size.trainings
+            ],
             trainings_per_round=size.trainings,
             full_trainings_per_round=size.full,
             floor_and_audit_trainings=beside,

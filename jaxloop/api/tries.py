@@ -64,16 +64,14 @@ def attempted(
     document = ready.sweep.document
     if document.loop is None:
         raise SweepError(f"{path}: has no [loop], and so no incumbent")
-    axes, names = document.axes, [each.partition("=")[0] for each in changed]
+    names = [each.partition("=")[0] for each in changed]
     for name in names:
         if name.removeprefix("run.") == "steps":
             another = f"`jaxloop fork {path} --set run.steps=...` starts another"
             raise SweepError(f"--set {name}: a loop's number of steps is fixed; {another}")
         if "." in name:
             raise SweepError(f"--set {name}: needs the name of an hparam, without its section")
-    sections = [f"{'baseline' if each.partition('=')[0] in axes else 'hparams'}.{each}" for each in changed]
-    wanted, _ = run.read(tuple(sections))
-    values = {name: wanted.members[0][name] for name in names}
+    values = _values(run, ready, changed)
     record = {"changed": values, "because": because, "expected": expected, "planned": planned, "task": spec}
     if spec:  # fail before anything is recorded
         config = {**codes.incumbent_of(run.ledger, ready.sweep), **values}
@@ -83,3 +81,30 @@ def attempted(
         check_can_try(run.path, document.loop, run.ledger, values, spec)
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
     return run, ready
+
+
+def _values(run: Run, ready: Ready, changed: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values that a try sets, checked as those of a sweep are.
+
+    Raises:
+      SweepError: the incumbent's case fixes one of the hparams, or has it not.
+    """
+    from jaxloop.experiments import codes, space
+
+    document, names = ready.sweep.document, [each.partition("=")[0] for each in changed]
+    case = space.of(ready.sweep).values(codes.incumbent_of(run.ledger, ready.sweep)).get(space.CASE, "")
+    varied, sections = document.axes_of(case), []
+    for name, override in zip(names, changed, strict=True):
+        if name in document.axes:
+            sections.append(f"baseline.{override}")
+        elif name in varied:
+            sections.append(f"cases.{case}.{override}")
+        elif any(name in entries for entries in document.cases.values()):
+            raise SweepError(
+                f"--set {name}: the incumbent is of case `{case}`, which does not vary it; a try stays there"
+            )
+        else:
+            sections.append(f"hparams.{override}")
+    wanted, _ = run.read(tuple(sections))
+    of_case = space.of(wanted).fixed.get(case, {})
+    return {name: of_case[name] if name in varied else wanted.members[0][name] for name in names}

@@ -13,7 +13,7 @@ from jaxloop.errors import INTERRUPTED
 from jaxloop.readers.terminal.ledger import cell, summary_lines, verdict_line
 from jaxloop.storage.destination import refuse_taken
 
-COLUMNS = ("id", "round", "verdict", "effect", "low", "high", "n", "level", "rho", "changed")
+COLUMNS = ("id", "round", "verdict", "stopped_at", "effect", "low", "high", "n", "level", "rho", "changed")
 
 
 @click.command()

@@ -82,7 +82,7 @@ def _tell(found: "Comparison", k: int) -> None:
     told = [f"{len(found.differences)} configs are in both runs"]
     told += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
     unfinished = zip(found.unfinished, found.runs, strict=True)
-    told += [f"{count} members of {run} have no result yet" for count, run in unfinished if count]
+    told += [f"{count} members of {run} have no result" for count, run in unfinished if count]
     click.echo("; ".join(told))
     for name, values in (found.hparams | found.provenance).items():
         click.echo(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")

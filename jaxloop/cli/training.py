@@ -221,8 +221,10 @@ def _tell(summary: "Summary") -> None:
         f"{summary.member_steps_per_second:,.0f} member-steps/s"
     )
     if summary.signal:
-        done = f"{summary.share_done:.0%} of the steps are done and saved"
-        click.echo(f"interrupted: {done}; `resume` goes on from there")
+        done = (
+            "what is done is" if is_loop else f"{summary.share_done:.0%} of the steps are done and"
+        )  # a loop's total is not known
+        click.echo(f"interrupted: {done} saved; `resume` goes on from there")
     run = shlex.quote(summary.run)
     reads = ["report", "tb", "ledger" if is_loop else "best"]
     verbs = ["resume"] if summary.signal else reads if summary.best else ["show"]

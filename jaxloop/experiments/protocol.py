@@ -38,6 +38,7 @@ CONFIRMATION, TRIED, OF_A_ROUND, AUDIT = 1_000_000, 2_000_000_000, 10_000, 4_000
 class _Loop:
     plan: LoopPlan
     incumbent: Config
+    round: int = 0  # the last that has ended
     known: list[Known] = field(default_factory=list)
     recycled: float = 0.0
     experiments: int = 0
@@ -153,6 +154,7 @@ def _confirmed(loop: _Loop, number: int, proposed: Sequence[Proposal], found: Se
     loop.recycled = spending.recycled(of_round, len(successes), len(promoted))
     if successes:
         loop.incumbent = max(successes, key=lambda success: success[0])[1]
+    loop.round = number
     yield Note(
         {
             "kind": "round",
@@ -262,7 +264,7 @@ def _audit(loop: _Loop) -> Requests:
         return
     seeds = list(range(AUDIT, AUDIT + plan.audit_seeds))
     configs = [plan.baseline, loop.incumbent]
-    values = yield from _trained(loop, Train("audit", plan.rounds, configs, seeds, "test"))
+    values = yield from _trained(loop, Train("audit", loop.round, configs, seeds, "test"))
     verdict = judge(values[1], values[0], plan.criteria, level=plan.spending.alpha, is_last=True)
     yield Note(
         {

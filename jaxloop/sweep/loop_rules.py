@@ -40,10 +40,12 @@ def _broken_rungs(document: Document, loop: LoopSection, source_map: SourceMap) 
     if loop.rungs != sorted(set(loop.rungs)):
         yield source_map.say(path, f"needs ascending shares of a training's steps, got {loop.rungs}")
     for share in loop.rungs:
-        chunks = share * run.steps / run.evaluate_every
+        step = share * run.steps
+        chunks = step / run.evaluate_every
         if round(chunks) < 1 or abs(chunks - round(chunks)) > 1e-6:
-            rule = f"{share:g} of {run.steps} steps is step {share * run.steps:g}, where no chunk ends"
-            yield source_map.say(path, f"{rule}: evaluate_every = {run.evaluate_every} needs to divide it")
+            rule = f"{share:g} of {run.steps} steps is step {step:g}, where no chunk ends"
+            rule += f": `run.evaluate_every` needs to divide it, got {run.evaluate_every}"
+            yield source_map.say(path, f"{rule}; `rungs = []` stops nobody")
 
 
 def _broken_proposer(document: Document, loop: LoopSection, source_map: SourceMap) -> Iterator[str]:

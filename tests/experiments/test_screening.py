@@ -113,7 +113,9 @@ def test_a_plan_counts_what_rungs_save(file):
 
 
 def test_where_no_chunk_ends_a_rung_is_refused(file):
-    says = "loop.rungs: 0.25 of 40 steps is step 10, where no chunk ends: evaluate_every = 20 needs to divide it"
+    says = (
+        "loop.rungs: 0.25 of 40 steps is step 10, where no chunk ends: .* to divide it, got 20; `rungs = .* nobody"
+    )
     with pytest.raises(SweepError, match=says):
         api.planned(file, ("loop.rungs=[0.25, 0.5]",))
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.loops import LOOP
+from helpers.loops import CASES, LOOP
 from helpers.stopping import Stopped, crash_at
 
 import jaxloop
@@ -111,3 +111,21 @@ def test_a_crash_names_the_member_that_diverged_first(run):
         member = loaded.members[record["crashed"]["member"]]
         assert (member.status, member.step) == ("diverged", record["crashed"]["step"])
         assert member.hparams["seed"] in record["seeds"]
+
+
+def test_a_try_stays_in_the_case_of_the_incumbent(tmp_path):
+    """The first case is adamw; the second, sgd, has a momentum that the first has not."""
+    (tmp_path / "loop.toml").write_text(CASES.replace("rounds = 2", "rounds = 0"))
+    jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run").close()
+    tried = jaxloop.attempt(tmp_path / "run", ("learning_rate=7e-4", "width=9"), "a rate of the case's own axis")
+    assert tried["changed"] == {"learning_rate": 7e-4, "width": 9}
+    assert tried["config"]["optimizer"] == "adamw"
+    with jaxloop.load(tmp_path / "run") as run:
+        rates = [member.hparams["learning_rate"] for member in run.members]
+    assert rates.count(7e-4) == tried["n"]
+    for changed in ("momentum=0.3", 'optimizer="sgd"'):
+        with pytest.raises(SweepError, match="the incumbent is of case `adamw`, which does not vary it"):
+            jaxloop.attempt(tmp_path / "run", (changed,), "of another case")
+    for changed, says in (("learning_rate=-1.0", "learning_rate"), ("learnin_rate=1e-3", "did you mean")):
+        with pytest.raises(SweepError, match=says):
+            jaxloop.attempt(tmp_path / "run", (changed,), "wrong")
