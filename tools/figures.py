@@ -141,7 +141,7 @@ def loop(path: str) -> None:
         level -= of_round[0]["effect"] if of_round else 0.0
         steps.append((record["experiments"], level))
     left.step(*zip(*steps, strict=True), where="post", color="black", lw=1.5, label="incumbent")
-    low = min(record["screening_mean"] for record in experiments)
+    low = min(level, *(record["screening_mean"] for record in experiments))
     left.set(title=f"{len(experiments)} proposals, screened", xlabel="proposal", ylabel="validation loss")
     left.set_ylim(low - 0.02, low + 0.5)
     left.legend(loc="upper right", fontsize=8)
