@@ -87,7 +87,7 @@ def _values(run: Run, ready: Ready, changed: tuple[str, ...]) -> dict[str, Any]:
     """Return the values that a try sets, checked as those of a sweep are.
 
     Raises:
-      SweepError: the incumbent's case fixes one of the hparams, or has it not.
+      SweepError: the incumbent's case fixes one of the hparams, or does not have it.
     """
     from jaxloop.experiments import codes, space
 

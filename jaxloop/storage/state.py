@@ -37,7 +37,7 @@ class RunState:
         if self.host is None:
             return self.status
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.last_written))
-        return f"{self.status} on {self.host} as of {when} (cannot be told from here)"
+        return f"{self.status} on {self.host} as of {when} (cannot be checked from here)"
 
     def json(self) -> dict[str, Any]:
         return {

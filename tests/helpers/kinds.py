@@ -10,6 +10,6 @@ KINDS = {  # with what makes them short
     "lbfgs": ("axes.l2={values=[1e-2, 1e-1]}",),
     "neural_ode": (),
     "own_optimizer": (),
-    "ppo_cartpole": ("run.steps=4", "run.evaluate_every=2"),
+    "ppo_cartpole": (),
     "sam": (),
 }

@@ -50,7 +50,7 @@ def test_what_another_host_began_to_train_cannot_be_told_from_here(whole, tmp_pa
             copy = shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns(run_folder.LOCK))
             (run / run_folder.OWNER).write_text(json.dumps({**json.loads(owner), "host": "node-a"}))
             assert re.fullmatch(
-                r"running on node-a as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(cannot be told from here\)",
+                r"running on node-a as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(cannot be checked from here\)",
                 state(store).in_words(),
             )
             assert (state(store).json()["status"], state(store).json()["host"]) == ("running", "node-a")

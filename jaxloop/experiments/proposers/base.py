@@ -68,7 +68,7 @@ def proposals(
     seed: int,
     baseline: Config | None = None,
 ) -> list[Proposal]:
-    """Return proposals that differ from each other and from all that is known; fewer where there are no more.
+    """Return proposals that differ from each other and from all known configs; fewer if there are no more.
 
     Args:
       baseline: which is not proposed either; None where the incumbent is still the baseline.

@@ -193,12 +193,12 @@ def _line(progress: "Progress", ledger: list[dict[str, Any]]) -> str:
     begun = [record for record in ledger if record["kind"] == "stage"]
     speed = f"{rate:,.0f} member-steps/s  " if rate else ""
     if begun:  # a loop's total is not known in advance
-        told = f"round {begun[-1]['round']}, {begun[-1]['stage']}  {speed}"
+        head = f"round {begun[-1]['round']}, {begun[-1]['stage']}  {speed}"
     else:
         left = f"{progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
-        told = f"{progress.share_done:4.0%}  {speed}{left}"
+        head = f"{progress.share_done:4.0%}  {speed}{left}"
     return (
-        f"{told}running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
+        f"{head}running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
         f"{scheduled(counts)}waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
     )
 

@@ -15,9 +15,7 @@ from jaxloop.sweep.sweep import Sweep
 from jaxloop.training.scheduler import Decisions, Measured
 from jaxloop.training.schedulers.objective import WORST, objective
 
-REDUCTION = (
-    3  # of so many configs at a rung one is promoted, and a rung has as many times the steps of the one before
-)
+REDUCTION = 3  # of so many configs at a rung one is promoted; each rung has as many times the steps of the last
 
 
 @dataclass
