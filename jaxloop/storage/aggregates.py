@@ -191,7 +191,7 @@ class _Writer:
 
 def _quantiles(values: np.ndarray, mode: str | None) -> dict[str, np.ndarray]:
     """Return the quantiles over members of (members, points) values, and the best of each where that is known."""
-    found = {name: np.nanquantile(values, share, axis=0) for name, share in QUANTILES.items()}
+    found = dict(zip(QUANTILES, np.nanquantile(values, [*QUANTILES.values()], axis=0), strict=True))
     if mode:
         found["best"] = np.nanmax(values, axis=0) if mode == "max" else np.nanmin(values, axis=0)
     return found

@@ -84,8 +84,7 @@ class Database(facts.Facts):
             create table members(number integer primary key, id text unique not null, config text not null,
               hparams text not null, folder text not null, status text not null, step integer not null,
               admitted integer, retired integer, finished text);
-            create table curves(member integer, step integer, turn integer, primary key(member, step))
-              without rowid;
+            create table curves(member integer, step integer, turn integer, primary key(member, step));
             create index members_retired on members(retired);
             commit;"""
         )

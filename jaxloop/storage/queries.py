@@ -89,15 +89,14 @@ class Queries(Database):
         """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
         self.require_metric(metric)
         with self.snapshot():
-            steps = self.steps().tolist()
+            steps = self.steps()
             ((count,),) = self._rows("select count(*) from members")
             column = quoted(metric)
             rows = self._rows(f"select member, step, {column} from curves where {column} is not null")
         values = np.full((count, len(steps)), np.nan, np.float32)
-        place = {step: i for i, step in enumerate(steps)}
-        for member, step, value in rows:
-            values[member, place[step]] = value
-        return np.asarray(steps, np.int64), values
+        found = np.array(rows, np.float64).reshape(-1, 3)
+        values[found[:, 0].astype(int), np.searchsorted(steps, found[:, 1])] = found[:, 2]
+        return steps, values
 
     def require_metric(self, metric: str) -> None:
         """Make sure that a run measures a metric, in numbers.
@@ -163,7 +162,8 @@ class Queries(Database):
         names = self.metric_names()
         columns = ", ".join(["step", *map(quoted, names)])
         rows = self._rows(
-            f"select {columns} from curves where member = ?1 and turn <= coalesce(?2, turn)", (number, turn)
+            f"select {columns} from curves where member = ?1 and turn <= coalesce(?2, turn) order by step",
+            (number, turn),
         )
         return {
             (name, step): value

@@ -7,11 +7,12 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from crc32c import crc32c
 
 from jaxloop.errors import DamagedError
 from jaxloop.storage import array_events
@@ -21,7 +22,6 @@ from jaxloop.sweep.catalog import REPLICATES
 with absent("torch"):  # which tensorboardX loads where it is installed: a second of every start
     from tensorboardX.proto import api_pb2, event_pb2, plugin_hparams_pb2
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-    from tensorboardX.record_writer import masked_crc32c
 
 LABEL_BYTES = 120  # of a folder's name, of which file systems allow 255
 MARKERS = np.array([0x11111111, 0x22222222], np.uint32).view(np.float32).tolist()  # floats that share no byte
@@ -42,7 +42,7 @@ class Events:
         self.write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def write(self, event: event_pb2.Event) -> None:
-        self.pending += next(_records([event.SerializeToString()]))
+        self.pending += _records(np.frombuffer(event.SerializeToString(), np.uint8)[None])[0]
 
     def flush(self) -> None:
         if self.pending:
@@ -51,15 +51,38 @@ class Events:
             self.pending.clear()
 
 
-def _records(events: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield serialized events of one length as records of a file: length, event, and a checksum after each."""
-    length = struct.pack("<Q", len(events[0]))
-    header = length + _checksum(length)
-    return (header + event + _checksum(event) for event in events)
+def _records(events: np.ndarray) -> list[bytes]:
+    """Return serialized events as records of a file: length, event, and a checksum after each.
+
+    Args:
+      events: (N, length) uint8.
+    """
+    length = struct.pack("<Q", events.shape[1])
+    header, content = length + _checksum(length), memoryview(events.tobytes())
+    checksums = _masked(np.array([crc32c(event) for event in _rows(content, events.shape[1])]))
+    records = np.hstack(
+        [
+            np.tile(np.frombuffer(header, np.uint8), (len(events), 1)),
+            events,
+            checksums[:, None].view(np.uint8),
+        ]
+    )
+    return list(_rows(records.tobytes(), records.shape[1]))
+
+
+def _masked(checksums: np.ndarray) -> np.ndarray:
+    """Return CRC-32C checksums as records have them, little-endian uint32: rotated by 15 bits, plus a constant."""
+    found = checksums.astype("<u4")
+    return (found >> np.uint32(15) | found << np.uint32(17)) + np.uint32(0xA282EAD8)
 
 
 def _checksum(data: bytes) -> bytes:
-    return struct.pack("<I", masked_crc32c(data))
+    return _masked(np.array([crc32c(data)])).tobytes()
+
+
+def _rows(content: Any, length: int) -> Iterator[Any]:
+    """Yield the parts of so many bytes."""
+    return (content[start : start + length] for start in range(0, len(content), length))
 
 
 def scalar_records(steps: np.ndarray, metrics: Mapping[str, np.ndarray]) -> list[bytes]:
@@ -75,14 +98,17 @@ def scalar_records(steps: np.ndarray, metrics: Mapping[str, np.ndarray]) -> list
     names = np.array(list(metrics))
     values = np.stack([np.asarray(column, "<f4") for column in metrics.values()], axis=1)
     measured = ~np.isnan(values)
-    kinds, kind_of = np.unique(np.column_stack([steps, measured]), axis=0, return_inverse=True)
+    kinds: dict[bytes, list[int]] = {}
+    keys = np.column_stack([steps, measured])
+    for row, key in enumerate(_rows(keys.tobytes(), keys[0].nbytes) if len(keys) else ()):
+        kinds.setdefault(key, []).append(row)
     records, now = [b""] * len(values), time.time()
-    for number, (step, *has) in enumerate(kinds.tolist()):
-        rows, columns = np.flatnonzero(kind_of.ravel() == number), np.flatnonzero(has)
-        one, other = (_template(step, now, names[columns].tolist(), marker) for marker in MARKERS)
+    for rows in kinds.values():
+        has, step = measured[rows[0]], int(steps[rows[0]])
+        one, other = (_template(step, now, names[has].tolist(), marker) for marker in MARKERS)
         events = np.tile(one, (len(rows), 1))
-        events[:, one != other] = np.ascontiguousarray(values[np.ix_(rows, columns)]).view(np.uint8)
-        for row, record in zip(rows.tolist(), _records([event.tobytes() for event in events]), strict=True):
+        events[:, one != other] = np.ascontiguousarray(values[rows][:, has]).view(np.uint8)
+        for row, record in zip(rows, _records(events), strict=True):
             records[row] = record
     return records
 
@@ -197,10 +223,10 @@ def _events(path: Path) -> Iterator[tuple[event_pb2.Event, int]]:
     while offset + 12 <= len(data):
         header, (length,) = data[offset : offset + 8], struct.unpack_from("<Q", data, offset)
         start, end = offset + 12, offset + 12 + length + 4
-        whole = struct.unpack_from("<I", data, offset + 8)[0] == masked_crc32c(header)
+        whole = data[offset + 8 : start] == _checksum(header)
         if whole and end > len(data):
             return
-        if not whole or struct.unpack_from("<I", data, end - 4)[0] != masked_crc32c(data[start : end - 4]):
+        if not whole or data[end - 4 : end] != _checksum(data[start : end - 4]):
             raise DamagedError(
                 f"{path}: the event at byte {offset} is not what was written: its CRC-32C is another"
             )

@@ -79,7 +79,8 @@ class Recorder:
         self.uncommitted, self.committed_at = [], time.monotonic()
         if turn.parts is not None:
             checkpoints.keep_only(self.run, {previous["turn"], turn.number} if turn.parts else ())
-            self.aggregates.refresh(self.store)
+            if self.store.trains:  # else `end` is about to write them
+                self.aggregates.refresh(self.store)
 
     def end(self) -> None:
         """Write what TensorBoard shows of all members together; a full disk costs that alone."""

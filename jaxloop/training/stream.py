@@ -1,6 +1,8 @@
 """A program's members on their way through its slots: who sits, what a turn gave, who leaves. No disk here."""
 
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +17,7 @@ from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import extension, joins, processes, retire
 from jaxloop.training.feed import Feed
 from jaxloop.training.parked import Parked
-from jaxloop.training.scheduler import Join, Measured, Scheduler, decide
+from jaxloop.training.scheduler import Join, Measured, RunToBudget, Scheduler, decide
 from jaxloop.training.turn import Turn
 
 
@@ -30,6 +32,17 @@ class Members(NamedTuple):
     waiting: list[int]
     begun: dict[int, int]
     paused: list[int]
+
+
+class InFlight(NamedTuple):
+    """A turn that devices compute.
+
+    record: what it measures, (M,) each.
+    admitted: members that start in it.
+    """
+
+    record: dict[str, jax.Array]
+    admitted: list[int]
 
 
 class Stream:
@@ -75,13 +88,16 @@ class Stream:
         self.state = program.empty()
         self.hparams = self._columns()
         self.nobody = program.place(np.zeros(program.capacity, bool))
-        self.freed_early = False
-        self.admitted: list[int] = []
-        self.record: Any = None
+        self.freed_early = self.thinned = False
+        self.in_flight: deque[InFlight] = deque()
 
     def begin(self) -> bool:
-        """Admit waiting members into free slots and dispatch a turn. Return False if no member is active."""
-        newly = self.slots.admit()
+        """Admit waiting members and dispatch a turn, unless one runs ahead. Return False if nobody is active."""
+        if self.in_flight:
+            return bool(len(self.slots.seated))
+        if self.thinned and not self.slots.waiting:
+            self._regroup()
+        newly, self.thinned = self.slots.admit(), False
         if not len(self.slots.seated):
             return False
         fresh = self.nobody
@@ -90,28 +106,47 @@ class Stream:
         if newly.any():
             self._go_on(newly)
             fresh = self.program.place(newly[self.own])
-        self.admitted = self.slots.members[newly].tolist()
+        self._dispatch(fresh, self.slots.members[newly].tolist())
+        return True
+
+    def run_ahead(self) -> None:
+        """Dispatch the turn after the one in flight if what that measures will not change who takes part.
+
+        Who diverges or is done in it stands still in the turn ahead: the state is that with which the member ended.
+        """
+        seated, chunk = self.slots.seated, self.sweep.document.run.evaluate_every
+        nobody_ends = (self.slots.steps[seated] + chunk < self.slots.columns["steps"][seated]).all()
+        is_alone = processes.count() == 1 and self.task.data.source is None
+        if nobody_ends and not self.thinned and is_alone and isinstance(self.scheduler, RunToBudget):
+            self._dispatch(self.nobody, [])
+
+    def _dispatch(self, fresh: Any, admitted: list[int]) -> None:
         own, columns = self.own, {name: column[self.own] for name, column in self.slots.columns.items()}
         seated = np.flatnonzero(self.slots.members[own] != IDLE)
         where, data = self.feed.chunk(columns, self.slots.steps[own], seated)
         hparams = {**self.hparams, **self.program.place(where)}
-        self.state, self.record = self.feed.program.advance(hparams, self.state, fresh, data)
-        return True
+        self.state, record = self.feed.program.advance(hparams, self.state, fresh, data)
+        self.in_flight.append(InFlight(record, admitted))
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop reading ahead, and wait for a turn that runs ahead."""
         self.feed.close()
+        with suppress(Exception):  # what stopped the stream is raised already
+            jax.block_until_ready(list(self.in_flight))
 
     def wait(self) -> None:
-        """Wait until this process's devices have computed the turn."""
-        jax.block_until_ready(self.record)
+        """Wait until this process's devices have computed the first turn in flight."""
+        jax.block_until_ready(self.in_flight[0].record)
 
-    def end(self) -> dict[str, np.ndarray]:
-        """Wait for the turn and return what it measured in the slots of all processes."""
-        return processes.gathered(self.record)
+    @property
+    def is_ahead(self) -> bool:
+        """Whether devices are past the last turn that was read: the state with which that ended is gone."""
+        return bool(self.in_flight)
 
-    def turn(self, number: int, record: dict[str, np.ndarray]) -> Turn:
-        """Read a turn's record: who has a new point, who ends, pauses or joins; free the slots of these."""
+    def turn(self, number: int) -> Turn:
+        """Read the first turn in flight: who has a new point, ends, pauses or joins; free the slots of these."""
+        flown = self.in_flight.popleft()
+        record: dict[str, np.ndarray] = processes.gathered(flown.record)
         slots, seated = self.slots, self.slots.seated
         before, own = slots.steps[seated], (seated >= self.own.start) & (seated < self.own.stop)
         measured = self._measured(record, seated)
@@ -133,15 +168,14 @@ class Stream:
         states = self._states(seated[leaving & ~stopped & ~measured.diverged])
         slots.free(seated[leaving | pausing])
         self.freed_early = bool((stopped | pausing).any())  # else the program would go on with them
-        if (leaving | pausing).any() and not slots.waiting:
-            self._regroup()
+        self.thinned |= bool((leaving | pausing).any())
         self.paused -= set(held_until_now)
         kinds = np.where(measured.diverged, Status.DIVERGED, np.where(stopped, Status.STOPPED, Status.FINISHED))
         leavers = {int(members[at]): Status(kinds[at]) for at in np.flatnonzero(leaving)}
         going_on, self.going_on = self.going_on, []
         return Turn(
             number=number,
-            admitted=self.admitted,
+            admitted=flown.admitted,
             members=members,
             own=own,
             steps=steps,

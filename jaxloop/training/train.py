@@ -1,5 +1,6 @@
 """The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
 
+import math
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ from jaxloop.training.summary import Summary
 from jaxloop.training.turn import Turn
 
 BEST_TOLD = 8  # configs in a run's summary
+# Seconds: a turn of so few may begin before the last one was read, so that a GPU need not wait for the host.
+SHORT_TURN = 0.5
 
 
 def train(
@@ -191,25 +194,29 @@ class _Training:
     def _turns(self, stream: Stream, index: int) -> None:
         """Turn a program until nobody is left in its slots, or a signal comes."""
         pending: Turn | None = None
-        started, before = time.perf_counter(), self.seconds
+        started, before, seconds = time.perf_counter(), self.seconds, math.inf
 
         def count_seconds() -> None:
             self.seconds = before + time.perf_counter() - started
 
         while not self.signal and stream.begin():
             begun = time.monotonic()
+            if self._may_run_ahead(seconds):
+                stream.run_ahead()
             try:
                 if pending:
                     self._write(pending, index)
             finally:  # a failed write must not end the process while its devices compute: that crashes
                 stream.wait()
-            record = stream.end()
             self.turn += 1
-            pending = self._with_new_members(stream.turn(self.turn, record))
+            pending = self._with_new_members(stream.turn(self.turn))
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
             count_seconds()
-            self.signal, due = self._votes(time.monotonic() - begun)
+            seconds = time.monotonic() - begun
+            if stream.is_ahead and not pending.settled:
+                continue
+            self.signal, due = self._votes(seconds)
             at_once = self.signal or pending.settled or due == Due.AT_ONCE
             if at_once or due == Due.BESIDE:
                 self.checkpoint_policy.taken(self.turn)
@@ -219,6 +226,17 @@ class _Training:
                 self._write(pending, index)
                 pending = None
             count_seconds()
+
+    def _may_run_ahead(self, turn_seconds: float) -> bool:
+        """Return whether devices may begin the next turn before the host has seen the one in flight.
+
+        A checkpoint, and so a signal, needs the state with which a turn ends.
+
+        Args:
+          turn_seconds: that the last turn took.
+        """
+        is_due = self.checkpoint_policy.due(self.turn + 1, 2 * turn_seconds) != Due.NOT_YET
+        return turn_seconds < SHORT_TURN and not is_due and self.interrupt.signal is None
 
     def _with_new_members(self, turn: Turn) -> Turn:
         """Return a turn with what is to be recorded of members that join; those without a program get one."""
