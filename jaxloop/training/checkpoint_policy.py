@@ -44,3 +44,7 @@ class CheckpointPolicy:
         if since + (2 if beside else 1) * one <= interval:
             return Due.NOT_YET
         return Due.BESIDE if beside else Due.AT_ONCE
+
+    def is_far(self, turn: int, turn_seconds: float) -> bool:
+        """Return whether none will be due after a turn that devices have begun, if it takes so many seconds."""
+        return self.due(turn, 2 * turn_seconds) == Due.NOT_YET

@@ -14,7 +14,7 @@ from jaxloop.core.task import Task
 from jaxloop.storage.records import Status
 from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
-from jaxloop.training import extension, joins, processes, retire
+from jaxloop.training import extension, joins, measurement, processes, retire
 from jaxloop.training.feed import Feed
 from jaxloop.training.parked import Parked
 from jaxloop.training.scheduler import Join, Measured, RunToBudget, Scheduler, decide
@@ -112,7 +112,7 @@ class Stream:
     def run_ahead(self) -> None:
         """Dispatch the turn after the one in flight if what that measures will not change who takes part.
 
-        Who diverges or is done in it stands still in the turn ahead: the state is that with which the member ended.
+        Who diverges or is done in it stands still in the turn ahead, with the state in which the member ended.
         """
         seated, chunk = self.slots.seated, self.sweep.document.run.evaluate_every
         nobody_ends = (self.slots.steps[seated] + chunk < self.slots.columns["steps"][seated]).all()
@@ -149,7 +149,7 @@ class Stream:
         record: dict[str, np.ndarray] = processes.gathered(flown.record)
         slots, seated = self.slots, self.slots.seated
         before, own = slots.steps[seated], (seated >= self.own.start) & (seated < self.own.stop)
-        measured = self._measured(record, seated)
+        measured = measurement.measured(record, slots, self.program.metrics, self.sweep.members, self.paused)
         members, steps = measured.members, measured.steps
         slots.steps[seated] = steps
         decisions = decide(self.scheduler, measured)
@@ -182,7 +182,7 @@ class Stream:
             taken=int((steps - before).sum()),
             given_up=given_up,
             metrics=dict(measured.metrics),
-            arrays={name: _array(name, record[name][seated], steps == before) for name in self.program.arrays},
+            arrays=measurement.arrays(record, seated, steps == before, self.program.arrays),
             leavers=leavers | dict.fromkeys(held_until_now, Status.STOPPED),
             folders=folders,
             finals=finals,
@@ -193,21 +193,6 @@ class Stream:
             records=decisions.records,
             settled=not slots.waiting and not len(slots.seated),
         )
-
-    def _measured(self, record: dict[str, np.ndarray], seated: np.ndarray) -> Measured:
-        """Return what the turn measured of those who sit, before their steps are set."""
-        members, steps = self.slots.members[seated], record["step"][seated].astype(np.int64)
-        diverged = record["diverged"][seated]
-        # those that diverged at once have this point recorded already
-        stood = (steps == self.slots.steps[seated]) & (steps > 0)
-        metrics = {
-            name: np.where(stood & (not name.startswith(("train/", "test/"))), np.nan, record[name][seated])
-            for name in self.program.metrics
-        }
-        done = record["done"][seated]
-        budgets = np.array([self.sweep.members[member]["steps"] for member in members])
-        goes_on = ~diverged & ~done & (steps < budgets)
-        return Measured(members, steps, metrics, diverged, goes_on, sorted(self.paused), self.sweep.members)
 
     def _budgets(self, members: np.ndarray) -> int:
         """Return the steps that some members would take in all."""
@@ -324,10 +309,3 @@ class Stream:
             first, rows = np.zeros(len(paused), int), np.arange(len(paused))
             groups.append(retire.Leavers(held.members, first, rows, held.state))
         return groups
-
-
-def _array(name: str, values: np.ndarray, stood: np.ndarray) -> np.ndarray:
-    """Return a measured array of those who sit; NaN where a member that stood has it recorded already."""
-    if not stood.any() or name.startswith(("train/", "test/")):
-        return values
-    return np.where(stood.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)

@@ -1,10 +1,14 @@
 """How a run has ended, or been interrupted: what `population --json` prints."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from jaxloop.storage.ranking import RankedConfig
+from jaxloop.storage.ranking import RankedConfig, with_finite_mean
+from jaxloop.storage.records import Status
+from jaxloop.storage.store import Store
 
+BEST_TOLD = 8  # configs
 NOT_TOLD = ("signal",)  # in JSON: the exit code says it
 
 
@@ -58,3 +62,39 @@ class Summary:
         """Return what `run.json` keeps of it."""
         left_out = (*NOT_TOLD, "best")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+
+
+def summarized(
+    store: Store,
+    ranked: Sequence[RankedConfig],
+    totals: Mapping[str, float],
+    *,
+    signal: int | None,
+    **of_process: Any,
+) -> Summary:
+    """Return the summary of a run as its store is now.
+
+    Args:
+      ranked: its configs.
+      totals: the `seconds` and `member_steps` of its training.
+      signal: as in `Summary`.
+      **of_process: the fields that the store does not know.
+    """
+    counts, seconds = store.counts(), totals["seconds"]
+    return Summary(
+        status="interrupted" if signal else "finished",
+        members=sum(counts.values()),
+        finished=counts[Status.FINISHED],
+        stopped=counts[Status.STOPPED],
+        paused=counts[Status.PAUSED],
+        diverged=counts[Status.DIVERGED],
+        capacity=store.capacity,
+        group_size=store.group_size,
+        metric=store.metric,
+        varied=store.varied,
+        seconds=round(seconds, 3),
+        member_steps_per_second=round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
+        best=with_finite_mean(ranked)[:BEST_TOLD],
+        signal=signal,
+        **of_process,
+    )

@@ -16,7 +16,7 @@ from jaxloop.core.task import Task
 from jaxloop.errors import is_out_of_device_memory
 from jaxloop.storage import checkpoints, lock, ranking
 from jaxloop.storage.facts import Shards
-from jaxloop.storage.records import ENDED, NewMember, Status
+from jaxloop.storage.records import ENDED, NewMember
 from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
@@ -31,11 +31,10 @@ from jaxloop.training.recorder import Recorder
 from jaxloop.training.scheduler import Measured, RunToBudget, Scheduler, SchedulerOf, decide
 from jaxloop.training.signals import Interrupt
 from jaxloop.training.stream import Stream
-from jaxloop.training.summary import Summary
+from jaxloop.training.summary import Summary, summarized
 from jaxloop.training.turn import Turn
 
-BEST_TOLD = 8  # configs in a run's summary
-# Seconds: a turn of so few may begin before the last one was read, so that a GPU need not wait for the host.
+# Seconds: a turn of so few may begin before the last one is read, so that a GPU need not wait for the host.
 SHORT_TURN = 0.5
 
 
@@ -201,7 +200,8 @@ class _Training:
 
         while not self.signal and stream.begin():
             begun = time.monotonic()
-            if self._may_run_ahead(seconds):
+            is_far = self.checkpoint_policy.is_far(self.turn + 1, seconds)
+            if seconds < SHORT_TURN and is_far and not self.interrupt.signal:
                 stream.run_ahead()
             try:
                 if pending:
@@ -226,17 +226,6 @@ class _Training:
                 self._write(pending, index)
                 pending = None
             count_seconds()
-
-    def _may_run_ahead(self, turn_seconds: float) -> bool:
-        """Return whether devices may begin the next turn before the host has seen the one in flight.
-
-        A checkpoint, and so a signal, needs the state with which a turn ends.
-
-        Args:
-          turn_seconds: that the last turn took.
-        """
-        is_due = self.checkpoint_policy.due(self.turn + 1, 2 * turn_seconds) != Due.NOT_YET
-        return turn_seconds < SHORT_TURN and not is_due and self.interrupt.signal is None
 
     def _with_new_members(self, turn: Turn) -> Turn:
         """Return a turn with what is to be recorded of members that join; those without a program get one."""
@@ -284,7 +273,7 @@ class _Training:
         """Finish the run's records."""
         if not self.remaining_member_steps:
             self.signal = None  # it came when nothing was left to interrupt
-        ranked, counts = ranking.ranked(self.store), self.store.counts()
+        ranked = ranking.ranked(self.store)
         if processes.leads() and not self.signal:
             self.notes += ranking.not_finite(ranked, self.store.metric)
             self.notes += diagnosis.notes(self.sweep, self.task, self.store)
@@ -292,28 +281,17 @@ class _Training:
             self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         totals = self._totals()
-        seconds = totals["seconds"]
-        summary = Summary(
+        summary = summarized(
+            self.store,
+            ranked,
+            totals,
             run=str(self.run),
-            status="interrupted" if self.signal else "finished",
-            members=sum(counts.values()),
-            finished=counts[Status.FINISHED],
-            stopped=counts[Status.STOPPED],
-            paused=counts[Status.PAUSED],
-            diverged=counts[Status.DIVERGED],
             programs=len(self.programs.buckets),
-            capacity=self.store.capacity,
-            group_size=self.store.group_size,
             devices=self.mesh.size * processes.count(),
             processes=processes.count(),
-            metric=self.store.metric,
-            varied=self.sweep.varied,
             notes=self.notes,
             share_done=self._progress(len(self.programs.buckets)).share_done,
             compile_seconds=round(self.programs.compile_seconds, 3),
-            seconds=round(seconds, 3),
-            member_steps_per_second=round(totals["member_steps"] / seconds, 1) if seconds else 0.0,
-            best=ranking.with_finite_mean(ranked)[:BEST_TOLD],
             signal=self.signal,
         )
         if processes.leads():

@@ -19,9 +19,8 @@ class Tpe:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         distribution = optuna.distributions.FloatDistribution(0.0, 1.0)
         distributions: dict[str, Any] = dict.fromkeys(space.axes, distribution)
-        sampler = optuna.samplers.TPESampler(
-            n_startup_trials=STARTUP, multivariate=True, constant_liar=True, seed=seed
-        )
+        # each axis by itself: in eight at once, its kernels are too wide to find anything (benchmarks/LOG.md)
+        sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, constant_liar=True, seed=seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for each in known:
             study.add_trial(
@@ -35,11 +34,15 @@ class Tpe:
 
 
 def _outcome(known: Known) -> dict[str, Any]:
-    """Return the state and value of a trial. Pruned ones rank below complete ones, the earlier the lower."""
+    """Return the state and value of a trial.
+
+    Pruned ones rank below complete ones, the earlier the lower. Those without a value, which diverged or have yet to
+    be tried, rank lowest: from a failed trial the sampler would learn nothing.
+    """
     from optuna.trial import TrialState
 
     if known.value is None:
-        return {"state": TrialState.FAIL}
+        return {"state": TrialState.PRUNED}
     if known.stopped_at is None:
         return {"state": TrialState.COMPLETE, "value": known.value}
     return {"state": TrialState.PRUNED, "intermediate_values": {known.stopped_at: known.value}}
