@@ -17,8 +17,13 @@ def member_mesh(count: int | None = None) -> jax.sharding.Mesh:
     return jax.sharding.Mesh(devices, ("member",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
+def platform(mesh: jax.sharding.Mesh) -> str:
+    """Return "cpu", "gpu" or "tpu"."""
+    return mesh.devices.flat[0].platform
+
+
 def on_cpu(mesh: jax.sharding.Mesh) -> bool:
-    return mesh.devices.flat[0].platform == "cpu"
+    return platform(mesh) == "cpu"
 
 
 def largest_group(slots: int, devices: int, *, cpu: bool) -> int:

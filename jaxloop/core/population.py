@@ -195,23 +195,22 @@ def spread(turn: Advance, mesh: Mesh) -> Advance:
     )
 
 
-def jitted(turn: Advance, mesh: Mesh, *, short_products: bool, deterministic: bool = False) -> Any:
-    """Return the turn as one compiled program that updates the state in place.
-
-    Args:
-      short_products: whether the products of a member's step are short; see `products`.
-      deterministic: on a GPU, by kernels alone that compute the same bits each time; elsewhere all are.
-    """
-    platform = mesh.devices.flat[0].platform
-    options = compiler_options(platform, short_products=short_products, deterministic=deterministic)
+def jitted(turn: Advance, options: dict[str, Any]) -> Any:
+    """Return the turn as a program to compile with these options, that updates the state in place."""
     return jax.jit(turn, donate_argnums=1, compiler_options=options)
 
 
-def compiler_options(platform: str, *, short_products: bool, deterministic: bool) -> dict[str, Any] | None:
-    """XLA's options on a platform: "cpu", "gpu" or "tpu"."""
+def compiler_options(platform: str, *, short_products: bool, deterministic: bool = False) -> dict[str, Any]:
+    """Return XLA's options.
+
+    Args:
+      platform: "cpu", "gpu" or "tpu".
+      short_products: whether the products of a member's step are short; see `products`.
+      deterministic: on a GPU, by kernels alone that compute the same bits each time; elsewhere all are.
+    """
     if platform == "cpu":
         return EXACT_ON_CPU | PRODUCTS_BY_YNNPACK if short_products else EXACT_ON_CPU
-    return DETERMINISTIC_ON_GPU if platform == "gpu" and deterministic else None
+    return DETERMINISTIC_ON_GPU if platform == "gpu" and deterministic else {}
 
 
 def over_slots(state: TrainState, capacity: int, mesh: Mesh) -> TrainState:

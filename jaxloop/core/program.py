@@ -20,6 +20,7 @@ from jaxloop.core.population import (
     SHARED,
     Advance,
     by_size_class,
+    compiler_options,
     fitted,
     grouped,
     jitted,
@@ -38,6 +39,7 @@ from jaxloop.core.shapes import (
     in_chunks,
     is_elementwise,
     learner_of,
+    once,
     one_member,
     params_shapes,
     resident,
@@ -205,25 +207,26 @@ def _compiled(
     data = data_shapes(sweep, task, bucket, feed_rows)
     arguments = _arguments(state, bucket, task, counts.capacity, mesh, data)
     layout = feed_layout(sweep, task, bucket)
-    turns = [_turn(in_chunks(sweep, task, part, layout), state, mesh, data) for part in bucket.size_classes]
-    advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
-    turn = jitted(
-        advance,
-        mesh,
-        short_products=has_short_products(sweep, task, bucket),
-        deterministic=sweep.document.population.deterministic,
+    document, short = sweep.document, has_short_products(sweep, task, bucket)
+    options = compiler_options(
+        devices.platform(mesh), short_products=short, deterministic=document.population.deterministic
     )
-    lowered = turn.lower(*arguments)
-    try:
-        executable = lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        if not is_out_of_device_memory(error):
-            raise
-        raise ResourceError(
-            f"{counts.capacity} slots do not fit on the device: lower population.capacity"
-        ) from None
+
+    def turn() -> tuple[Any, dict[str, Any]]:
+        turns = [_turn(in_chunks(sweep, task, part, layout), state, mesh, data) for part in bucket.size_classes]
+        advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
+        return _executable(jitted(advance, options), arguments)
+
+    # all that the turn follows from, but for the task
+    key = (
+        "turn",
+        (bucket.program, *(part.program for part in bucket.classes)),
+        (document.run.evaluate_every, document.evaluate.model_dump_json(), document.checkpoint.best),
+        (layout, feed_rows, counts, mesh, tuple(options.items())),
+    )
+    executable, record = once(task, key, turn)
     sizes = executable.memory_analysis()
-    measured = {name: leaf for name, leaf in lowered.out_info[1].items() if name not in FACTS}
+    measured = {name: leaf for name, leaf in record.items() if name not in FACTS}
     return CompiledProgram(
         bucket=bucket,
         mesh=mesh,
@@ -243,6 +246,22 @@ def _compiled(
         feed_rows=feed_rows,
         recompiled=lambda rows: _compiled(sweep, task, bucket, mesh, state, counts, rows),
     )
+
+
+def _executable(turn: Any, arguments: tuple) -> tuple[Any, dict[str, Any]]:
+    """Return a compiled turn, and the record that it gives, as shapes.
+
+    Raises:
+      ResourceError: the compiler says that it cannot fit.
+    """
+    lowered = turn.lower(*arguments)
+    try:
+        return lowered.compile(), lowered.out_info[1]
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_device_memory(error):
+            raise
+        slots = len(jax.tree.leaves(arguments)[0])
+        raise ResourceError(f"{slots} slots do not fit on the device: lower population.capacity") from None
 
 
 def room(rows: int) -> int:

@@ -30,7 +30,7 @@ TIMES_TOUCHED = 30.0
 Found = TypeVar("Found")
 
 
-def _once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
+def once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
     """Return what was found for the task and key before: tracing is most of the time before a program compiles."""
     if key not in task.traced:
         task.traced[key] = found()
@@ -42,7 +42,7 @@ def params_shapes(task: Task, bucket: Bucket) -> Any:
     found = initial_shapes(task, bucket)
     if task.stateful_loss:
         return found[0]
-    return _once(
+    return once(
         task, ("params", bucket.program), lambda: jax.eval_shape(task.params or (lambda state: state), found)
     )
 
@@ -55,7 +55,7 @@ def initial_shapes(task: Task, bucket: Bucket) -> Any:
             lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
         )
 
-    return _once(task, ("init", bucket.program), shapes)
+    return once(task, ("init", bucket.program), shapes)
 
 
 def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
@@ -77,7 +77,7 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
 def _first_row(task: Task) -> dict[str, np.ndarray]:
     source = task.data.source
     assert source is not None, "callers have checked that there is one"
-    rows = _once(task, "first row", lambda: source.rows(np.zeros(1, np.int64)))
+    rows = once(task, "first row", lambda: source.rows(np.zeros(1, np.int64)))
     return {name: np.asarray(array) for name, array in rows.items()}
 
 
@@ -161,7 +161,7 @@ def final_shapes(task: Task, bucket: Bucket, *, best: bool) -> dict[Final, Any]:
         state = trains.init(threefry(0), bucket.hparams(traced))
         return trains.params(state), trains.extra(state)
 
-    params, extra = _once(task, ("finals", bucket.program), lambda: jax.eval_shape(parts, _scalars(bucket)))
+    params, extra = once(task, ("finals", bucket.program), lambda: jax.eval_shape(parts, _scalars(bucket)))
     if task.update is None:
         params = params_shapes(task, bucket)
     found: dict[Final, Any] = {"params": params, "state": extra}
@@ -186,7 +186,7 @@ def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
     def costs() -> Any:
         return _traced_step(sweep, task, bucket).lower().cost_analysis() or {}
 
-    return float(_once(task, ("costs", bucket.program), costs).get(what, 0.0))
+    return float(once(task, ("costs", bucket.program), costs).get(what, 0.0))
 
 
 def has_short_products(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
@@ -195,7 +195,7 @@ def has_short_products(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
     def found() -> bool:
         return products.are_short(_traced_step(sweep, task, bucket).jaxpr)
 
-    return _once(task, ("products", bucket.program), found)
+    return once(task, ("products", bucket.program), found)
 
 
 def _traced_step(sweep: Sweep, task: Task, bucket: Bucket) -> Any:
@@ -224,12 +224,12 @@ def one_member(
 
         return member(task, trains, whole, batch, keeps_best=keeps_best, feed=layout)
 
-    return _once(task, ("member", bucket.program, batch, keeps_best, layout), found), columns(task, bucket)
+    return once(task, ("member", bucket.program, batch, keeps_best, layout), found), columns(task, bucket)
 
 
 def hparams_read(task: Task, bucket: Bucket) -> set[str]:
     """Return the names of the hparams that a member's functions have read in all traces so far."""
-    return _once(task, ("read", bucket.program), set)
+    return once(task, ("read", bucket.program), set)
 
 
 def columns(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
@@ -266,7 +266,7 @@ def learner_of(task: Task, bucket: Bucket) -> Learner:
         state = jax.eval_shape(lambda traced: trains.init(threefry(0), bucket.hparams(traced)), _scalars(bucket))
         return with_raw_keys(trains, state)
 
-    return _once(task, ("learner", bucket.program), found)
+    return once(task, ("learner", bucket.program), found)
 
 
 def is_elementwise(task: Task, bucket: Bucket) -> bool:

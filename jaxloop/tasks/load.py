@@ -3,7 +3,9 @@
 import hashlib
 import importlib.util
 import inspect
+import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,28 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
     if not isinstance(make, Task) and (rule := _unbound(make, options)):
         raise SweepError(f"{name}: {rule}")
     try:
-        task = make if isinstance(make, Task) else make(**options)
+        if name in catalog.DATA and not _paths(options):  # of files, the content may be another now
+            task = _shipped(name, json.dumps(options, sort_keys=True, default=repr))
+        else:
+            task = make if isinstance(make, Task) else make(**options)
     except (Exception, SystemExit) as error:  # the user's code: say what it raised, and where
         raise SweepError(f"{name}: {told(error)}") from error
     if not isinstance(task, Task):
         raise SweepError(f"{name} needs to be a jaxloop.Task or a function that returns one, got {type(task)}")
     _check_hparams(name, task)
     return task
+
+
+@cache
+def _shipped(name: str, options: str) -> Task:
+    """Return a task that ships, the same one each time: a process then traces its functions once.
+
+    Args:
+      options: as JSON.
+    """
+    from jaxloop import tasks
+
+    return getattr(tasks, name)(**json.loads(options))
 
 
 def _check_hparams(name: str, task: Task) -> None:

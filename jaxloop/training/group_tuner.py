@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxloop.core import devices
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import chunked
-from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
+from jaxloop.core.population import MEMBER, compiler_options, grouped, jitted, kept_apart, populated, spread
 from jaxloop.core.program import shared
 from jaxloop.core.shapes import has_short_products, one_member, resident, step_flops
 from jaxloop.core.task import Task
@@ -58,7 +58,8 @@ class Step:
         self.data = shared(task, bucket, mesh)
         self.state = jax.device_put(jax.jit(program.init)(self.hparams), by_slot)
         short = has_short_products(sweep, task, bucket)
-        advance = jitted(spread(grouped(turn, group_size), mesh), mesh, short_products=short)
+        options = compiler_options(devices.platform(mesh), short_products=short)
+        advance = jitted(spread(grouped(turn, group_size), mesh), options)
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
         self.compile_seconds = time.perf_counter() - started

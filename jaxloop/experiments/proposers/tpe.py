@@ -36,8 +36,8 @@ class Tpe:
 def _outcome(known: Known) -> dict[str, Any]:
     """Return the state and value of a trial.
 
-    Pruned ones rank below complete ones, the earlier the lower. Those without a value, which diverged or have yet to
-    be tried, rank lowest: from a failed trial the sampler would learn nothing.
+    Pruned ones rank below complete ones, the earlier the lower. Those without a value, which diverged or have yet
+    to be tried, rank lowest: from a failed trial the sampler would learn nothing.
     """
     from optuna.trial import TrialState
 
