@@ -208,6 +208,7 @@ def _compiled(
     arguments = _arguments(state, bucket, task, counts.capacity, mesh, data)
     layout = feed_layout(sweep, task, bucket)
     document, short = sweep.document, has_short_products(sweep, task, bucket)
+    best = document.checkpoint.best
     options = compiler_options(
         devices.platform(mesh), short_products=short, deterministic=document.population.deterministic
     )
@@ -221,7 +222,7 @@ def _compiled(
     key = (
         "turn",
         (bucket.program, *(part.program for part in bucket.classes)),
-        (document.run.evaluate_every, document.evaluate.model_dump_json(), document.checkpoint.best),
+        (document.run.evaluate_every, document.evaluate.batch_size, best, best and document.mode_of(best)),
         (layout, feed_rows, counts, mesh, tuple(options.items())),
     )
     executable, record = once(task, key, turn)

@@ -1,0 +1,78 @@
+"""A process compiles a program once, and another one wherever it would compute something else."""
+
+import pytest
+from conftest import TINY
+
+import jaxloop
+from jaxloop.core import devices, program
+from jaxloop.core.bucket import undivided
+from jaxloop.sweep import sweep
+from jaxloop.tasks import digits
+from jaxloop.tasks.load import load
+
+SMALL = ("hparams.width=4", "hparams.depth=1", "population.capacity=4")
+
+
+@pytest.fixture
+def compiled(monkeypatch, compiled_quickly):
+    """Return how many programs a sweep's buckets compiled, of one task."""
+    turns, task = [], digits()
+    real = program._executable
+    monkeypatch.setattr(program, "_executable", lambda *arguments: turns.append(1) or real(*arguments))
+
+    def count(*overrides):
+        del turns[:]
+        swept = sweep.parse(TINY, (*SMALL, *overrides))
+        for bucket in undivided(swept):
+            program.compiled(swept, task, bucket, devices.member_mesh())
+        return len(turns)
+
+    return count
+
+
+def test_what_is_traced_needs_no_other_program(compiled):
+    assert compiled() == 1
+    assert compiled() == 0
+    assert compiled("axes.learning_rate={values=[0.5, 0.2, 0.1]}", "run.steps=100", "hparams.b1=0.8") == 0
+    assert compiled("evaluate.metric=validation/accuracy", "checkpoint.every=60") == 0
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "run.evaluate_every=10",
+        "evaluate.batch_size=100",
+        "checkpoint.best=validation/loss",
+        "checkpoint.best=validation/accuracy",
+        "hparams.batch_size=16",
+        "hparams.optimizer=sgd",
+        "hparams.width=5",
+        "axes.width={values=[4, 8]}",
+        "hparams.dropout=0.1",
+        "hparams.ema_decay=0.9",
+        "hparams.precision=bfloat16",
+        "population.capacity=8",
+        "population.group_size=1",
+    ],
+)
+def test_what_changes_a_program_has_it_compiled_anew(compiled, override):
+    compiled()
+    assert compiled(override) == 1
+
+
+def test_tasks_that_ship_are_one_in_a_process_unless_files_may_have_changed(tmp_path):
+    def task(**options):
+        return load("digits", tmp_path, options)
+
+    assert task() is task()
+    assert task(seed=1) is not task()
+    (tmp_path / "words.txt").write_text("to be or not to be " * 200)
+    text = [load("text", tmp_path, {"path": "words.txt"}) for _ in range(2)]
+    assert text[0] is not text[1]
+
+
+def test_a_second_run_in_a_process_has_the_bits_of_the_first(tmp_path):
+    first, second = (jaxloop.run(sweep.parse(TINY, SMALL), out=tmp_path / name) for name in ("first", "second"))
+    assert second.summary.compile_seconds < first.summary.compile_seconds
+    for member in range(6):
+        assert first.store.points(member) == second.store.points(member)
