@@ -12,6 +12,7 @@ from jaxloop.core.bucket import Bucket
 from jaxloop.core.padding import by_path
 from jaxloop.core.prng import threefry
 from jaxloop.core.raw_keys import is_key
+from jaxloop.core.shapes import once
 from jaxloop.core.task import Task
 from jaxloop.core.tracing import TAKES, BrokenError, check_arguments, kind, place, traced
 
@@ -20,16 +21,22 @@ EXAMPLES = 8  # that metrics are traced with
 
 
 def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str, Any]) -> Iterator[str]:
-    """Yield the first rule that a task's functions break for a bucket's members, if any.
+    """Yield the first rule that a task's functions break for a bucket's members, if any; found out once a process.
 
     Args:
       example: one member's traced hparams, as values.
       batch: one training batch, as shapes.
     """
-    try:
-        _Contract(task, bucket, example, batch).check()
-    except BrokenError as error:
-        yield str(error)
+
+    def rule() -> str | None:
+        try:
+            _Contract(task, bucket, example, batch).check()
+        except BrokenError as error:
+            return str(error)
+        return None
+
+    if found := once(task, ("contract", bucket.program), rule):
+        yield found
 
 
 @dataclass(frozen=True)

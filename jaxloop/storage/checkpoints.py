@@ -193,17 +193,28 @@ def save_finals(folder: Path, finals: Finals) -> None:
     _save_members(folder, finals.members, {**finals.trees})
 
 
-def restore_final(folder: Path, number: int, what: Final, like: Any) -> Any:
-    """Return one of a member's final trees as host arrays, in `like`'s structure.
+class FinalReader:
+    """Reads final trees; of members that share a folder and are read one after the other, all at once."""
 
-    Raises:
-      DamagedError: the folder cannot be read, or the member is not in it.
-    """
-    saved = _restored(folder, {**MEMBERS, what: like}, "these final parameters")
-    rows = np.flatnonzero(saved["members"] == number)
-    if len(rows) != 1:
-        raise DamagedError(f"{folder}: needs to hold member {number} once, holds members {saved['members']}")
-    return jax.tree.map(lambda leaf: leaf[rows[0]], saved[what])
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._saved: dict[Final, Any] = {}
+
+    def restore(self, folder: Path, number: int, what: Final, like: Any) -> Any:
+        """Return one of a member's final trees as host arrays, in `like`'s structure.
+
+        Raises:
+          DamagedError: the folder cannot be read, or the member is not in it.
+        """
+        if folder != self._folder:
+            self._folder, self._saved = folder, {}
+        if what not in self._saved:
+            self._saved[what] = _restored(folder, {**MEMBERS, what: like}, "these final parameters")
+        saved = self._saved[what]
+        rows = np.flatnonzero(saved["members"] == number)
+        if len(rows) != 1:
+            raise DamagedError(f"{folder}: needs to hold member {number} once, holds members {saved['members']}")
+        return jax.tree.map(lambda leaf: leaf[rows[0]], saved[what])
 
 
 def members(folder: Path) -> list[int]:

@@ -15,8 +15,19 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 
 
-def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: Final = "params") -> Any:
+def final(
+    run: Path,
+    sweep: Sweep,
+    task: Task,
+    store: Store,
+    number: int,
+    what: Final = "params",
+    reader: checkpoints.FinalReader | None = None,
+) -> Any:
     """Return what a retired member ended with, as host arrays in the task's own structure.
+
+    Args:
+      reader: that has read others of the run's members.
 
     Raises:
       NotFoundError: the member has not ended, or its parameters were not kept.
@@ -29,7 +40,8 @@ def final(run: Path, sweep: Sweep, task: Task, store: Store, number: int, what: 
     own = own_folder(run, member, what)
     if member.final_folder is not None:
         try:
-            return checkpoints.restore_final(run / member.final_folder, number, what, like)
+            reader = reader or checkpoints.FinalReader()
+            return reader.restore(run / member.final_folder, number, what, like)
         except DamagedError:
             if not seal.is_sealed(own):
                 raise

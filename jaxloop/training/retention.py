@@ -30,15 +30,16 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[RankedC
     """
     wanted = sweep.document.checkpoint.keep
     numbers = _best(wanted, ranked)
-    notes = []
-    for number in numbers:
-        (member,) = store.members("number = ?", (number,))
+    best = [member for member in store.members() if member.number in set(numbers)]
+    notes, reader = [], checkpoints.FinalReader()
+    for member in sorted(best, key=lambda member: member.final_folder or ""):  # each folder is read once
+        number = member.number
         for what in ends_with(store.final_kinds, sweep.members[number]):
             own = own_folder(run, member, what)
             # without a folder of its own: new, or another was better before the run grew
             if member.final_folder and not seal.is_sealed(own):
                 try:
-                    params = final(run, sweep, task, store, number, what)
+                    params = final(run, sweep, task, store, number, what, reader)
                 except DamagedError as error:
                     notes.append(f"member {number} gets no checkpoint of its own: {error}")
                 else:
