@@ -40,7 +40,7 @@ class Screening(NamedTuple):
         return f"screened on {self.screen_seeds}{at}"
 
 
-SCREENINGS = (Screening([1, 1, 2], []), Screening([1, 1], [0.25, 0.5]), Screening([1], [0.25, 0.5]))
+SCREENINGS = (Screening([1, 1, 2], []), Screening([1], []), Screening([1], [0.25, 0.5]))
 
 
 class Size(NamedTuple):
@@ -136,7 +136,7 @@ def main() -> None:
 
 
 def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    size = Size(2, 12, 4, 20) if arguments.quick else Size(10, 256, 16, 2000)
+    size = Size(2, 12, 4, 20) if arguments.quick else Size(10, 256, 32, 2000)
     proposers = ["evolution"] if arguments.quick else arguments.proposers
     searches = {"random search": random_searches(size, folder / "random")}
     print(f"random search: {size.repeats} x {size.trainings} trainings", flush=True)

@@ -70,8 +70,9 @@ def ls(folder: Path, as_json: bool) -> None:
         shown = [name for name in COUNTED if state.counts[name] or name in ALWAYS]
         counts = "  ".join(f"{state.counts[name]} {name}" for name in shown)
         best = "-" if each.best is None else f"{each.best:.4f}"
+        share = "" if each.share_done is None else f" {each.share_done:.0%}"
         click.echo(
-            f"{state.run}  {each.written()}  {state.in_words()} {each.share_done:.0%}  {duration(each.seconds)}  "
+            f"{state.run}  {each.written()}  {state.in_words()}{share}  {duration(each.seconds)}  "
             f"{each.task}  {state.metric} {best}  {sum(state.counts.values())} members  {counts}"
         )
 

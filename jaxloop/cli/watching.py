@@ -53,22 +53,32 @@ def watch(run: Path, every: float, *, once: bool) -> None:
 def rendered(store: Store, seen: Overview | None = None) -> Group:
     """Return the panel: progress, the loop's standing, the best configs, a curve and a heatmap."""
     seen = seen or overview(store)
+    words = {} if seen.state.status == "running" else {"running": "unfinished"}
+    counts = "  ".join(f"{words.get(name, name)} {count}" for name, count in seen.state.counts.items() if count)
+    configs = with_finite_mean(ranked(store, so_far=store.trains))
+    parts: list[RenderableType] = [
+        _bar(store.name, seen.share_done),
+        Text(f"{seen.state.in_words()}  {duration(seen.seconds)}  {counts}"),
+    ]
+    parts += [Text(line) for line in standing(store.ledger())]
+    if configs:
+        parts.append(best_table(configs[:5], store.varied, store.metric))
+        parts += [Text(drawn) for drawn in (_curve(store), _heatmap(store, configs)) if drawn]
+    return Group(*parts)
+
+
+def _bar(name: str, share_done: float | None) -> RenderableType:
+    """Return a bar of the steps done; of a loop that goes on, whose end nobody knows, the name alone."""
+    if share_done is None:
+        return Text(name)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(40),
         TextColumn("{task.percentage:>3.0f}%"),
     )
     bar = Bar(*columns)
-    bar.add_task(store.name, total=1000, completed=round(1000 * seen.share_done))
-    words = {} if seen.state.status == "running" else {"running": "unfinished"}
-    counts = "  ".join(f"{words.get(name, name)} {count}" for name, count in seen.state.counts.items() if count)
-    configs = with_finite_mean(ranked(store, so_far=store.trains))
-    parts: list[RenderableType] = [bar, Text(f"{seen.state.in_words()}  {duration(seen.seconds)}  {counts}")]
-    parts += [Text(line) for line in standing(store.ledger())]
-    if configs:
-        parts.append(best_table(configs[:5], store.varied, store.metric))
-        parts += [Text(drawn) for drawn in (_curve(store), _heatmap(store, configs)) if drawn]
-    return Group(*parts)
+    bar.add_task(name, total=1000, completed=round(1000 * share_done))
+    return bar
 
 
 def _curve(store: Store) -> str:

@@ -17,14 +17,14 @@ class Overview:
       state: where it stands.
       task: that it trains, as the sweep names it.
       seconds: of training so far.
-      share_done: of the steps that its members take, as far as that is known.
+      share_done: of the steps that its members take; None of a loop that goes on, whose members have yet to join.
       best: mean of the metric of the best config, of members as they are now; None if none is finite.
     """
 
     state: RunState
     task: str
     seconds: float
-    share_done: float
+    share_done: float | None
     best: float | None
 
     def written(self) -> str:
@@ -45,11 +45,12 @@ class Overview:
 def overview(store: Store) -> Overview:
     """Return a run at a glance; every member is read."""
     done, left = store.member_steps_done_and_left()
+    goes_on = bool(store.ledger()) and store.status != "finished"
     ranking = ranked(store, so_far=store.trains)
     return Overview(
         state=state(store),
         task=store.task(),
         seconds=store.seconds,
-        share_done=done / max(1, done + left),
+        share_done=None if goes_on else done / max(1, done + left),
         best=ranking[0].mean if ranking else None,
     )

@@ -15,6 +15,7 @@ from jaxloop.errors import SweepError
 from jaxloop.experiments.verdict import Criteria, judge
 from jaxloop.readers.terminal.ledger import standing
 from jaxloop.readers.verify import verify
+from jaxloop.storage.overview import overview
 from jaxloop.training import plan
 
 
@@ -101,7 +102,10 @@ def test_a_loop_that_crashes_resumes_to_the_same_ledger(turn, looped, tmp_path):
     (tmp_path / "loop.toml").write_text(LOOP)
     with pytest.raises(Stopped):
         jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run", observe=crash_at(turn))
+    with jaxloop.load(tmp_path / "run") as stopped:
+        assert overview(stopped.store).share_done is None or not stopped.ledger
     resumed = jaxloop.resume(tmp_path / "run")
+    assert overview(resumed.store).share_done == 1
     assert json.dumps(resumed.ledger) == json.dumps(looped.ledger)
     assert [(m.id, m.metrics) for m in resumed.members] == [(m.id, m.metrics) for m in looped.members]
     assert verify(resumed.path)["problems"] == []
