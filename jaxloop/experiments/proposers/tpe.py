@@ -17,7 +17,7 @@ class Tpe:
     """Each proposal is the best by a model of a random half of what is known, one axis at a time.
 
     With one model of everything, half of all searches stayed with the value of a listed axis that did well first,
-    such as a depth of 1 (benchmarks/LOG.md). Models of halves disagree where little is known, and try more than one.
+    such as a depth of 1 (benchmarks/LOG.md). Models of halves disagree where little is known, and try others too.
     """
 
     def configs(self, space: Space, known: Sequence[Known], incumbent: Config, seed: int) -> Iterator[Config]:
