@@ -28,6 +28,10 @@ def test_make_targets_exist():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
+def test_it_is_short():
+    assert len(README.splitlines()) <= 250
+
+
 def served(folder, words):
     """What a server says until it is interrupted, once it answers."""
     command = [BIN / "jaxloop", *words, "--port", "0"]
