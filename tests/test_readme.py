@@ -29,7 +29,7 @@ def test_make_targets_exist():
 
 
 def test_it_is_short():
-    assert len(README.splitlines()) <= 250
+    assert len(README.read_text().splitlines()) <= 250
 
 
 def served(folder, words):
