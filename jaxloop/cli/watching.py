@@ -68,7 +68,7 @@ def rendered(store: Store, seen: Overview | None = None) -> Group:
 
 
 def _bar(name: str, share_done: float | None) -> RenderableType:
-    """Return a bar of the steps done; of a loop that goes on, whose end nobody knows, the name alone."""
+    """Return a progress bar, or just the name of a loop that goes on, whose end is unknown."""
     if share_done is None:
         return Text(name)
     columns = (

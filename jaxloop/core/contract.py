@@ -21,7 +21,7 @@ EXAMPLES = 8  # that metrics are traced with
 
 
 def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str, Any]) -> Iterator[str]:
-    """Yield the first rule that a task's functions break for a bucket's members, if any; found out once a process.
+    """Yield the first rule that a task's functions break for a bucket's members, if any; each is checked once.
 
     Args:
       example: one member's traced hparams, as values.

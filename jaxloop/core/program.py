@@ -3,60 +3,34 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
-from jaxloop.core.bucket import SIZE_CLASS, Bucket
-from jaxloop.core.chunk import Program
+from jaxloop.core.bucket import Bucket
+from jaxloop.core.executable import SlotCounts, executable
 from jaxloop.core.learner import Learner
 from jaxloop.core.member import DRAWN_BY, TrainState
 from jaxloop.core.population import (
     FACTS,
     MEMBER,
     SHARED,
-    Advance,
-    by_size_class,
-    compiler_options,
-    fitted,
-    grouped,
-    jitted,
-    kept_apart,
-    over_slots,
-    populated,
-    rested,
-    spread,
-    streamed,
 )
 from jaxloop.core.shapes import (
-    columns,
-    data_shapes,
-    feed_layout,
-    has_short_products,
-    in_chunks,
     is_elementwise,
     learner_of,
-    once,
-    one_member,
     params_shapes,
     resident,
     working_set,
 )
 from jaxloop.core.task import Task
-from jaxloop.errors import ResourceError, is_out_of_device_memory
+from jaxloop.errors import ResourceError
 from jaxloop.sweep.sweep import Sweep
 
 Tuned = Callable[[int, int], int]
-
-
-class SlotCounts(NamedTuple):
-    """How many members a program trains at a time, and how many of them share a group."""
-
-    capacity: int
-    group_size: int
 
 
 @dataclass(frozen=True)
@@ -157,16 +131,14 @@ def compiled(
     Raises:
       ResourceError: the program does not fit on a device.
     """
-    one, hparams = one_member(sweep, task, bucket)
-    state = jax.eval_shape(one.init, hparams)
     chosen = limits.capacity is not None or sweep.document.population.capacity != "auto"
     narrowest = limits.group_size or smallest_group(sweep)
     counts = slot_counts(sweep, task, bucket, mesh, limits)
     if chosen:
-        return _compiled(sweep, task, bucket, mesh, state, counts)
+        return _compiled(sweep, task, bucket, mesh, counts)
     while True:
         try:
-            program = _compiled(sweep, task, bucket, mesh, state, counts)
+            program = _compiled(sweep, task, bucket, mesh, counts)
             if program.memory_bytes <= limits.memory_bytes:
                 return program
             share = limits.memory_bytes / program.memory_bytes
@@ -186,13 +158,7 @@ def smallest_group(sweep: Sweep) -> int:
 
 
 def _compiled(
-    sweep: Sweep,
-    task: Task,
-    bucket: Bucket,
-    mesh: Mesh,
-    state: TrainState,
-    counts: SlotCounts,
-    feed_rows: int | None = None,
+    sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, counts: SlotCounts, feed_rows: int | None = None
 ) -> CompiledProgram:
     """Return the turn of so many slots as an executable.
 
@@ -204,37 +170,16 @@ def _compiled(
     """
     if feed_rows is None:
         feed_rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
-    data = data_shapes(sweep, task, bucket, feed_rows)
-    arguments = _arguments(state, bucket, task, counts.capacity, mesh, data)
-    layout = feed_layout(sweep, task, bucket)
-    document, short = sweep.document, has_short_products(sweep, task, bucket)
-    best = document.checkpoint.best
-    options = compiler_options(
-        devices.platform(mesh), short_products=short, deterministic=document.population.deterministic
-    )
-
-    def turn() -> tuple[Any, dict[str, Any]]:
-        turns = [_turn(in_chunks(sweep, task, part, layout), state, mesh, data) for part in bucket.size_classes]
-        advance = spread(grouped(rested(by_size_class(turns)), counts.group_size), mesh)
-        return _executable(jitted(advance, options), arguments)
-
-    # all that the turn follows from, but for the task
-    key = (
-        "turn",
-        (bucket.program, *(part.program for part in bucket.classes)),
-        (document.run.evaluate_every, document.evaluate.batch_size, best, best and document.mode_of(best)),
-        (layout, feed_rows, counts, mesh, tuple(options.items())),
-    )
-    executable, record = once(task, key, turn)
-    sizes = executable.memory_analysis()
+    advance, state, record = executable(sweep, task, bucket, mesh, counts, feed_rows)
+    sizes = advance.memory_analysis()
     measured = {name: leaf for name, leaf in record.items() if name not in FACTS}
     return CompiledProgram(
         bucket=bucket,
         mesh=mesh,
         capacity=counts.capacity,
         group_size=counts.group_size,
-        advance=executable,
-        state=arguments[1],
+        advance=advance,
+        state=state,
         params=[params_shapes(task, part) for part in bucket.size_classes],
         is_flat=is_elementwise(task, bucket),
         learner=learner_of(task, bucket),
@@ -245,24 +190,8 @@ def _compiled(
         - sizes.alias_size_in_bytes
         + sizes.temp_size_in_bytes,
         feed_rows=feed_rows,
-        recompiled=lambda rows: _compiled(sweep, task, bucket, mesh, state, counts, rows),
+        recompiled=lambda rows: _compiled(sweep, task, bucket, mesh, counts, rows),
     )
-
-
-def _executable(turn: Any, arguments: tuple) -> tuple[Any, dict[str, Any]]:
-    """Return a compiled turn, and the record that it gives, as shapes.
-
-    Raises:
-      ResourceError: the compiler says that it cannot fit.
-    """
-    lowered = turn.lower(*arguments)
-    try:
-        return lowered.compile(), lowered.out_info[1]
-    except jax.errors.JaxRuntimeError as error:
-        if not is_out_of_device_memory(error):
-            raise
-        slots = len(jax.tree.leaves(arguments)[0])
-        raise ResourceError(f"{slots} slots do not fit on the device: lower population.capacity") from None
 
 
 def room(rows: int) -> int:
@@ -274,19 +203,6 @@ def distinct_batches(sweep: Sweep, bucket: Bucket) -> int:
     """Return how many of a bucket's members see batches of their own, while all take the same steps."""
     members = [sweep.members[number] for number in bucket.numbers]
     return len({tuple(member.get(name) for name in DRAWN_BY) for member in members})
-
-
-def _turn(size_class: tuple[Program, Any], largest: TrainState, mesh: Mesh, data: Any) -> Advance:
-    """Return one turn of a group of one size class, in slots that hold the `largest` state.
-
-    Args:
-      size_class: a member's program, and its traced hparams as shapes.
-    """
-    program, hparams = size_class
-    own = jax.eval_shape(program.init, hparams)
-    if own != largest:
-        program = fitted(program, own, largest)
-    return streamed(populated(kept_apart(program, hparams, largest, data, cpu=devices.on_cpu(mesh))))
 
 
 def slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: SlotLimits) -> SlotCounts:
@@ -306,16 +222,3 @@ def slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: Sl
         first = devices.choose_group_size(working_set(sweep, task, bucket), most) if cpu else most
         group_size = limits.tuned(first, most)
     return SlotCounts(devices.capacity(slots, group_size, mesh.size), group_size)
-
-
-def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh, data: Any) -> tuple:
-    """Return the turn's arguments (hparams, state, fresh, data) as shapes with shardings."""
-    by_slot, on_all = NamedSharding(mesh, MEMBER), NamedSharding(mesh, SHARED)
-
-    def column(dtype: Any) -> Any:
-        return jax.ShapeDtypeStruct((capacity,), dtype, sharding=by_slot)
-
-    own = {name: leaf.dtype for name, leaf in columns(task, bucket).items()}
-    hparams = {name: column(dtype) for name, dtype in {**own, SIZE_CLASS: np.int32}.items()}
-    data = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_all), data)
-    return hparams, over_slots(state, capacity, mesh), column(np.bool_), data

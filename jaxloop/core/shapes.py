@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 
 
 def once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
-    """Return what was found for the task and key before: tracing is most of the time before a program compiles."""
+    """Memoize `found()` by task and key: tracing is most of the time before a program compiles."""
     if key not in task.traced:
         task.traced[key] = found()
     return task.traced[key]

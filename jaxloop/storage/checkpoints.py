@@ -194,7 +194,7 @@ def save_finals(folder: Path, finals: Finals) -> None:
 
 
 class FinalReader:
-    """Reads final trees; of members that share a folder and are read one after the other, all at once."""
+    """Restores final trees, keeping the last folder, so that members that share it are read at once."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None

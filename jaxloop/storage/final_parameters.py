@@ -27,7 +27,7 @@ def final(
     """Return what a retired member ended with, as host arrays in the task's own structure.
 
     Args:
-      reader: that has read others of the run's members.
+      reader: reused for other members, so that a folder that they share is restored once.
 
     Raises:
       NotFoundError: the member has not ended, or its parameters were not kept.

@@ -72,8 +72,8 @@ def _records(events: np.ndarray) -> list[bytes]:
 
 def _masked(checksums: np.ndarray) -> np.ndarray:
     """Return CRC-32C checksums as records have them, little-endian uint32: rotated by 15 bits, plus a constant."""
-    found = checksums.astype("<u4")
-    return (found >> np.uint32(15) | found << np.uint32(17)) + np.uint32(0xA282EAD8)
+    found = checksums.astype(np.uint32)
+    return ((found >> np.uint32(15) | found << np.uint32(17)) + np.uint32(0xA282EAD8)).astype("<u4")
 
 
 def _checksum(data: bytes) -> bytes:
@@ -81,7 +81,7 @@ def _checksum(data: bytes) -> bytes:
 
 
 def _rows(content: Any, length: int) -> Iterator[Any]:
-    """Yield the parts of so many bytes."""
+    """Yield consecutive slices of `length` bytes."""
     return (content[start : start + length] for start in range(0, len(content), length))
 
 

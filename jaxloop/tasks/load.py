@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import json
 import sys
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
     if not isinstance(make, Task) and (rule := _unbound(make, options)):
         raise SweepError(f"{name}: {rule}")
     try:
-        if name in catalog.DATA and not _paths(options):  # of files, the content may be another now
-            task = _shipped(name, json.dumps(options, sort_keys=True, default=repr))
+        if name in catalog.DATA and not _paths(options):  # a file's content may have changed
+            task = _shipped(name, json.dumps(options, sort_keys=True))
         else:
             task = make if isinstance(make, Task) else make(**options)
     except (Exception, SystemExit) as error:  # the user's code: say what it raised, and where
@@ -50,7 +50,7 @@ def load(name: str, folder: Path, options: dict[str, Any]) -> Task:
     return task
 
 
-@cache
+@lru_cache(maxsize=8)
 def _shipped(name: str, options: str) -> Task:
     """Return a task that ships, the same one each time: a process then traces its functions once.
 

@@ -46,5 +46,5 @@ class CheckpointPolicy:
         return Due.BESIDE if beside else Due.AT_ONCE
 
     def is_far(self, turn: int, turn_seconds: float) -> bool:
-        """Return whether none will be due after a turn that devices have begun, if it takes so many seconds."""
+        """Return whether no checkpoint will be due when the turn in flight ends, if it takes so many seconds."""
         return self.due(turn, 2 * turn_seconds) == Due.NOT_YET

@@ -1,4 +1,4 @@
-"""What a turn's record says of the members that sit in the slots; nothing twice of those that stood still."""
+"""Reads a turn's record for the seated members, without the points that are recorded already."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any

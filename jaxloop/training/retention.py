@@ -30,7 +30,8 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[RankedC
     """
     wanted = sweep.document.checkpoint.keep
     numbers = _best(wanted, ranked)
-    best = [member for member in store.members() if member.number in set(numbers)]
+    wanted_numbers = set(numbers)
+    best = [member for member in store.members() if member.number in wanted_numbers]
     notes, reader = [], checkpoints.FinalReader()
     for member in sorted(best, key=lambda member: member.final_folder or ""):  # each folder is read once
         number = member.number

@@ -35,9 +35,9 @@ class Members(NamedTuple):
 
 
 class InFlight(NamedTuple):
-    """A turn that devices compute.
+    """A turn that was dispatched and has not been read yet.
 
-    record: what it measures, (M,) each.
+    record: what it measures, (M, ...) each.
     admitted: members that start in it.
     """
 
@@ -92,9 +92,9 @@ class Stream:
         self.in_flight: deque[InFlight] = deque()
 
     def begin(self) -> bool:
-        """Admit waiting members and dispatch a turn, unless one runs ahead. Return False if nobody is active."""
-        if self.in_flight:
-            return bool(len(self.slots.seated))
+        """Admit waiting members and dispatch a turn, unless one is in flight. Return False if nobody is left."""
+        if self.in_flight:  # those that wait are admitted after it
+            return bool(len(self.slots.seated) or self.slots.waiting)
         if self.thinned and not self.slots.waiting:
             self._regroup()
         newly, self.thinned = self.slots.admit(), False
@@ -110,14 +110,14 @@ class Stream:
         return True
 
     def run_ahead(self) -> None:
-        """Dispatch the turn after the one in flight if what that measures will not change who takes part.
+        """Dispatch one more turn behind the one in flight, unless what that measures could change who trains.
 
-        Who diverges or is done in it stands still in the turn ahead, with the state in which the member ended.
+        A member that diverges or is done in the first takes no step in the second.
         """
         seated, chunk = self.slots.seated, self.sweep.document.run.evaluate_every
         nobody_ends = (self.slots.steps[seated] + chunk < self.slots.columns["steps"][seated]).all()
         is_alone = processes.count() == 1 and self.task.data.source is None
-        if nobody_ends and not self.thinned and is_alone and isinstance(self.scheduler, RunToBudget):
+        if nobody_ends and not self.thinned and is_alone and type(self.scheduler) is RunToBudget:
             self._dispatch(self.nobody, [])
 
     def _dispatch(self, fresh: Any, admitted: list[int]) -> None:
@@ -140,7 +140,7 @@ class Stream:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether devices are past the last turn that was read: the state with which that ended is gone."""
+        """Whether a later turn is dispatched already: it was given the state after the last one that was read."""
         return bool(self.in_flight)
 
     def turn(self, number: int) -> Turn:

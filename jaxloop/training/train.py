@@ -34,7 +34,7 @@ from jaxloop.training.stream import Stream
 from jaxloop.training.summary import Summary, summarized
 from jaxloop.training.turn import Turn
 
-# Seconds: a turn of so few may begin before the last one is read, so that a GPU need not wait for the host.
+# In seconds. After a shorter turn the next is dispatched before this one is read, so that a GPU does not wait.
 SHORT_TURN = 0.5
 
 

@@ -14,7 +14,7 @@ from jax import lax
 
 import jaxloop
 from jaxloop import api
-from jaxloop.core import population, program
+from jaxloop.core import executable, population
 from jaxloop.core.independence import MATRIX_BY_MATRIX, unmerged
 from jaxloop.core.population import EXACT_ON_CPU, PRODUCTS_BY_YNNPACK
 from jaxloop.sweep import sweep
@@ -275,7 +275,7 @@ def test_a_user_s_constant_is_multiplied_apart(folder, monkeypatch):
     """The task that shows each last bit: without the cure, clones of one member differ."""
     if ISAS != [""] or "avx2" not in CPU.read_text():
         pytest.skip("this CPU's products give every lane equal bits even when merged: nothing to show")
-    monkeypatch.setattr(program, "kept_apart", lambda program, *shapes, cpu: program)
+    monkeypatch.setattr(executable, "kept_apart", lambda program, *shapes, cpu: program)
     merged = clones.trained(of_clones("own/constant", folder, 50), 2)
     with pytest.raises(AssertionError):
         clones.assert_equal_bits(merged, merged)
@@ -296,8 +296,8 @@ def test_every_member_of_a_run_replays_to_its_bits(tmp_path):
 @pytest.mark.slow
 def test_a_function_that_converts_its_closures_compiles_for_an_accelerator_too(tmp_path, monkeypatch):
     """There members are not kept apart, but their functions are traced ahead as on CPU."""
-    real = program.kept_apart
-    monkeypatch.setattr(program, "kept_apart", lambda *args, cpu: real(*args, cpu=False))
+    real = executable.kept_apart
+    monkeypatch.setattr(executable, "kept_apart", lambda *args, cpu: real(*args, cpu=False))
     run = jaxloop.run(
         SWEEPS / "neural_ode.toml", out=tmp_path / "run", overrides=("run.steps=2", "run.evaluate_every=1")
     )

@@ -1,10 +1,10 @@
-"""A process compiles a program once, and another one wherever it would compute something else."""
+"""A program is compiled once a process, and again only when something that it depends on changes."""
 
 import pytest
 from conftest import TINY
 
 import jaxloop
-from jaxloop.core import devices, program
+from jaxloop.core import devices, executable, program
 from jaxloop.core.bucket import undivided
 from jaxloop.sweep import sweep
 from jaxloop.tasks import digits
@@ -17,8 +17,8 @@ SMALL = ("hparams.width=4", "hparams.depth=1", "population.capacity=4")
 def compiled(monkeypatch, compiled_quickly):
     """Return how many programs a sweep's buckets compiled, of one task."""
     turns, task = [], digits()
-    real = program._executable
-    monkeypatch.setattr(program, "_executable", lambda *arguments: turns.append(1) or real(*arguments))
+    real = executable._compiled
+    monkeypatch.setattr(executable, "_compiled", lambda *arguments: turns.append(1) or real(*arguments))
 
     def count(*overrides):
         del turns[:]

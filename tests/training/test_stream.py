@@ -98,3 +98,23 @@ def test_a_member_that_waits_gets_the_slot_of_one_that_diverged(tmp_path, ahead)
     assert turns[4] == (7, 7)
     assert turns[5] == (9, 28), "the turn ahead was the eighth"
     assert sum(ahead) > 10
+
+
+@pytest.mark.slow
+def test_where_all_diverge_while_a_turn_is_ahead_those_that_wait_are_trained(tmp_path, ahead):
+    """The turn in which they diverged is recorded, though nobody is left in the next."""
+    overrides = (
+        *QUEUED,
+        "population.sampler=zip",
+        "axes.learning_rate={values=[0.01, 0.01, 0.01, 0.01, 1e30, 1e30, 1e30, 1e30, 0.03, 0.03]}",
+        "axes.steps={values=[60, 60, 60, 60, 60, 60, 60, 60, 60, 60]}",
+        "axes.seed={values=[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]}",
+    )
+    with jaxloop.run(sweep.parse(TINY, overrides), out=tmp_path / "run") as run:
+        assert [str(member.status) for member in run.members] == ["finished"] * 4 + ["diverged"] * 4 + [
+            "finished"
+        ] * 2
+        assert [len(run.store.steps(number)) for number in range(10)] == [6] * 4 + [1] * 4 + [6] * 2
+        assert run.summary.share_done == 1
+    assert sum(ahead) > 6
+    assert verify(tmp_path / "run")["problems"] == []
