@@ -117,7 +117,9 @@ def _compiled(turn: Any, arguments: tuple) -> Executable:
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_device_memory(error):
             raise
-        raise ResourceError(f"{fresh.shape[0]} slots do not fit on the device: lower population.capacity") from None
+        raise ResourceError(
+            f"{fresh.shape[0]} slots do not fit on the device: lower population.capacity"
+        ) from None
 
 
 def _arguments(state: TrainState, bucket: Bucket, task: Task, capacity: int, mesh: Mesh, data: Any) -> tuple:
