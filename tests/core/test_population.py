@@ -193,7 +193,8 @@ def test_one_program_is_compiled_and_nothing_after_the_first_turn(tmp_path, capl
         def observe(_):
             turns.append(sum("Finished XLA compilation" in record.getMessage() for record in caplog.records))
 
-        swept = sweep.parse(SWEEP, ("population.capacity=16",))
+        # a width that no other test has: this process may have compiled the program of another already
+        swept = sweep.parse(SWEEP, ("population.capacity=16", "hparams.width=13"))
         jaxloop.run(swept, out=tmp_path / "run", observe=observe)
     programs = [r for r in caplog.records if "Finished XLA compilation of jit(advance)" in r.getMessage()]
     assert len(programs) == 1
