@@ -69,13 +69,17 @@ def test_a_signal_waits_for_the_turn_ahead_and_loses_nothing(tmp_path, ahead):
     with jaxloop.run(swept, out=tmp_path / "whole") as run:
         expected, whole = content(run)
 
+    sent = []
+
     def interrupt(progress):
-        if sum(ahead) == 5 and progress.share_done < 0.9:
+        if sum(ahead) == 5 and not sent:  # a second one would end the process at once
+            sent.append(progress.share_done)
             signal.raise_signal(signal.SIGTERM)
 
     del ahead[:]
     stopped = jaxloop.run(swept, out=tmp_path / "stopped", observe=interrupt)
     assert stopped.summary.status == "interrupted"
+    assert stopped.summary.share_done > sent[0], "the turns in flight count"
     stopped.close()
     with jaxloop.resume(tmp_path / "stopped") as run:
         found, parameters = content(run)
