@@ -15,8 +15,9 @@ from workload import WORKLOADS
 
 from jaxloop.core import devices, size_classes
 from jaxloop.core.chunk import chunked
-from jaxloop.core.population import MEMBER, compiler_options, grouped, jitted, kept_apart, populated, spread
-from jaxloop.core.shapes import has_short_products, one_member, resident
+from jaxloop.core.executable import options_of
+from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
+from jaxloop.core.shapes import one_member, resident
 from jaxloop.core.task import Hparams
 from jaxloop.training import group_tuner, host
 
@@ -40,9 +41,7 @@ class Evaluation(group_tuner.Step):
 
         by_slot = jax.sharding.NamedSharding(mesh, MEMBER)
         fresh = jax.device_put(np.zeros(self.members, bool), by_slot)
-        short = has_short_products(sweep, task, bucket)
-        options = compiler_options(devices.platform(mesh), short_products=short)
-        advance = jitted(spread(grouped(turn, width), mesh), options)
+        advance = jitted(spread(grouped(turn, width), mesh), options_of(sweep, task, bucket, mesh))
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
         self.advance = lambda state: executable(self.hparams, state, fresh, self.data)
         self.rate()

@@ -65,11 +65,7 @@ def executable(
       ResourceError: the compiler says that it cannot fit.
     """
     document, best = sweep.document, sweep.document.checkpoint.best
-    options = compiler_options(
-        devices.platform(mesh),
-        short_products=has_short_products(sweep, task, bucket),
-        deterministic=document.population.deterministic,
-    )
+    options = options_of(sweep, task, bucket, mesh)
     layout = feed_layout(sweep, task, bucket)
 
     def found() -> Executable:
@@ -92,6 +88,15 @@ def executable(
     return compiled
 
 
+def options_of(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh) -> dict[str, Any]:
+    """Return XLA's options for a bucket's turn."""
+    return compiler_options(
+        devices.platform(mesh),
+        short_products=has_short_products(sweep, task, bucket),
+        deterministic=sweep.document.population.deterministic,
+    )
+
+
 def _turn(size_class: tuple[Program, Any], largest: TrainState, mesh: Mesh, data: Any) -> Advance:
     """Return one turn of a group of one size class, in slots that hold the `largest` state.
 
@@ -111,7 +116,8 @@ def _compiled(turn: Any, arguments: tuple) -> Executable:
     Raises:
       ResourceError: the compiler says that it cannot fit.
     """
-    lowered, (_, state, fresh, _) = turn.lower(*arguments), arguments
+    _, state, fresh, _ = arguments
+    lowered = turn.lower(*arguments)
     try:
         return Executable(lowered.compile(), state, lowered.out_info[1])
     except jax.errors.JaxRuntimeError as error:

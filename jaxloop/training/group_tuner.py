@@ -18,9 +18,10 @@ from jax.sharding import Mesh, NamedSharding
 from jaxloop.core import devices
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import chunked
-from jaxloop.core.population import MEMBER, compiler_options, grouped, jitted, kept_apart, populated, spread
+from jaxloop.core.executable import options_of
+from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
 from jaxloop.core.program import shared
-from jaxloop.core.shapes import has_short_products, one_member, resident, step_flops
+from jaxloop.core.shapes import one_member, resident, step_flops
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training.provenance import processor
@@ -57,9 +58,7 @@ class Step:
         self.hparams, fresh = jax.device_put((hparams, np.zeros(self.members, bool)), by_slot)
         self.data = shared(task, bucket, mesh)
         self.state = jax.device_put(jax.jit(program.init)(self.hparams), by_slot)
-        short = has_short_products(sweep, task, bucket)
-        options = compiler_options(devices.platform(mesh), short_products=short)
-        advance = jitted(spread(grouped(turn, group_size), mesh), options)
+        advance = jitted(spread(grouped(turn, group_size), mesh), options_of(sweep, task, bucket, mesh))
         started = time.perf_counter()
         executable = advance.lower(self.hparams, self.state, fresh, self.data).compile()
         self.compile_seconds = time.perf_counter() - started

@@ -29,9 +29,8 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[RankedC
       What could not be kept, or not be deleted, and why.
     """
     wanted = sweep.document.checkpoint.keep
-    numbers = _best(wanted, ranked)
-    wanted_numbers = set(numbers)
-    best = [member for member in store.members() if member.number in wanted_numbers]
+    numbers = set(_best(wanted, ranked))
+    best = [member for member in store.members() if member.number in numbers]
     notes, reader = [], checkpoints.FinalReader()
     for member in sorted(best, key=lambda member: member.final_folder or ""):  # each folder is read once
         number = member.number
@@ -48,7 +47,7 @@ def keep(run: Path, sweep: Sweep, task: Task, store: Store, ranked: list[RankedC
     if wanted.startswith("best:") and len(configs := with_finite_mean(ranked)) < min(int(wanted[5:]), len(ranked)):
         notes.append(f"only {len(configs)} configs have a finite mean: `keep` deletes no final parameters")
     elif wanted != "all":
-        notes += _drop_all_but(run, store, set(numbers))
+        notes += _drop_all_but(run, store, numbers)
     else:
         _drop_orphans(run, store)
     return notes

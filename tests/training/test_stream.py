@@ -41,6 +41,12 @@ def ahead(monkeypatch):
     return counted
 
 
+def in_two_waves(**axes):
+    """A sweep whose first members fill the slots and whose others wait, by the values of each."""
+    values = (f"axes.{name}={{values={list(each)}}}" for name, each in axes.items())
+    return sweep.parse(TINY, (*QUEUED, "population.sampler=zip", *values))
+
+
 def content(run):
     """Everything that a run has measured, how its members ended, and what they ended with."""
     members = [(member.id, member.status, member.step, run.store.points(member.number)) for member in run.members]
@@ -90,14 +96,8 @@ def test_a_signal_waits_for_the_turn_ahead_and_loses_nothing(tmp_path, ahead):
 @pytest.mark.slow
 def test_a_member_that_waits_gets_the_slot_of_one_that_diverged(tmp_path, ahead):
     """Though a turn had begun ahead, and nobody's budget ends."""
-    overrides = (
-        *QUEUED,
-        "population.sampler=zip",
-        "axes.learning_rate={values=[0.01, 0.02, 0.03, 0.04, 1e30, 0.05]}",
-        "axes.steps={values=[60, 600, 600, 600, 600, 200]}",
-        "axes.seed={values=[0, 0, 0, 0, 0, 0]}",
-    )
-    with jaxloop.run(sweep.parse(TINY, overrides), out=tmp_path / "run") as run:
+    rates, steps = [0.01, 0.02, 0.03, 0.04, 1e30, 0.05], [60, 600, 600, 600, 600, 200]
+    with jaxloop.run(in_two_waves(learning_rate=rates, steps=steps, seed=[0] * 6), out=tmp_path / "run") as run:
         turns = run.store.turns()
     assert turns[4] == (7, 7)
     assert turns[5] == (9, 28), "the turn ahead was the eighth"
@@ -107,17 +107,10 @@ def test_a_member_that_waits_gets_the_slot_of_one_that_diverged(tmp_path, ahead)
 @pytest.mark.slow
 def test_where_all_diverge_while_a_turn_is_ahead_those_that_wait_are_trained(tmp_path, ahead):
     """The turn in which they diverged is recorded, though nobody is left in the next."""
-    overrides = (
-        *QUEUED,
-        "population.sampler=zip",
-        "axes.learning_rate={values=[0.01, 0.01, 0.01, 0.01, 1e30, 1e30, 1e30, 1e30, 0.03, 0.03]}",
-        "axes.steps={values=[60, 60, 60, 60, 60, 60, 60, 60, 60, 60]}",
-        "axes.seed={values=[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]}",
-    )
-    with jaxloop.run(sweep.parse(TINY, overrides), out=tmp_path / "run") as run:
-        assert [str(member.status) for member in run.members] == ["finished"] * 4 + ["diverged"] * 4 + [
-            "finished"
-        ] * 2
+    rates, seeds = [0.01] * 4 + [1e30] * 4 + [0.03] * 2, [0, 1, 2, 3] * 2 + [0, 1]
+    statuses = ["finished"] * 4 + ["diverged"] * 4 + ["finished"] * 2
+    with jaxloop.run(in_two_waves(learning_rate=rates, steps=[60] * 10, seed=seeds), out=tmp_path / "run") as run:
+        assert [str(member.status) for member in run.members] == statuses
         assert [len(run.store.steps(number)) for number in range(10)] == [6] * 4 + [1] * 4 + [6] * 2
         assert run.summary.share_done == 1
     assert sum(ahead) > 6

@@ -68,7 +68,7 @@ def proposals(
     seed: int,
     baseline: Config | None = None,
 ) -> list[Proposal]:
-    """Return proposals that differ from each other and from all known configs; fewer if there are no more.
+    """Return up to `count` proposals, all distinct and none of them known already.
 
     Args:
       baseline: which is not proposed either; None where the incumbent is still the baseline.
