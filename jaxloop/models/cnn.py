@@ -16,7 +16,7 @@ STRIDE, PAD, KERNEL, FIRST_KERNEL_1D = 2, 1, 3, 5  # as published with MNIST-1D 
 class CNN(nnx.Module):
     """`conv_layers` strided convolutions of `channels` each, then one affine map of all that is left."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs | None) -> None:
         *space, features = shape
         channels, inputs, convs = hparams["channels"], Size(features, features), []
         for number in range(hparams["conv_layers"]):

@@ -15,7 +15,7 @@ from jaxloop.models.mup import Role
 class Recurrent(nnx.Module):
     """A GRU, in both directions if `bidirectional`, then one affine map of its states at all times."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs | None) -> None:
         length, *features = shape
         width, scale = hparams["width"], hparams["init_scale"]
         directions = 2 if hparams["bidirectional"] else 1

@@ -98,10 +98,20 @@ def dropout(x: jax.Array, rate: Any, key: jax.Array | None) -> jax.Array:
     return jnp.where(uniform(key, x.shape) >= rate, x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
-def drawn(key: jax.Array, sizes: Sequence[Size], stddev: Any, active: jax.Array | bool = True) -> jax.Array:
-    """Draw a parameter of these sizes with a standard deviation; zero in the padding, all zero if not active."""
-    values = stddev * truncated_normal(key, [size.max for size in sizes])
+def drawn(key: jax.Array | None, sizes: Sequence[Size], stddev: Any, active: jax.Array | bool = True) -> jax.Array:
+    """Draw a parameter of these sizes with a standard deviation.
+
+    It is zero in the padding, and all zero if not active, or without a key.
+    """
+    shape = [size.max for size in sizes]
+    if key is None:
+        return jnp.zeros(shape)
+    values = stddev * truncated_normal(key, shape)
     return jnp.where(active, masked(values, sizes), 0.0)
+
+
+def _key(rngs: nnx.Rngs | None) -> jax.Array | None:
+    return None if rngs is None else rngs.params()
 
 
 class Dense(nnx.Module):
@@ -118,14 +128,14 @@ class Dense(nnx.Module):
         inputs: Sequence[Size],
         outputs: Sequence[Size],
         *,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None,
         scale: Any = 1.0,
         bias: bool = True,
         active: jax.Array | bool = True,
     ) -> None:
         stddev = scale / jnp.sqrt(jnp.asarray(true_product(inputs), jnp.float32))
         self.inputs = len(inputs)
-        self.kernel = nnx.Param(drawn(rngs.params(), [*inputs, *outputs], stddev, active))
+        self.kernel = nnx.Param(drawn(_key(rngs), [*inputs, *outputs], stddev, active))
         self.bias = nnx.Param(jnp.zeros([size.max for size in outputs])) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -148,7 +158,7 @@ class Conv(nnx.Module):
         kernel: int,
         stride: int,
         pad: int,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None,
         scale: Any = 1.0,
     ) -> None:
         self.space, self.stride, self.pad = space, stride, pad
@@ -180,8 +190,8 @@ class Norm(nnx.Module):
 class Embedding(nnx.Module):
     """A vector for each of `count` symbols: (...) integers to (..., size)."""
 
-    def __init__(self, count: int, size: Size, *, rngs: nnx.Rngs, stddev: Any) -> None:
-        self.table = nnx.Param(drawn(rngs.params(), [fixed(count), size], stddev))
+    def __init__(self, count: int, size: Size, *, rngs: nnx.Rngs | None, stddev: Any) -> None:
+        self.table = nnx.Param(drawn(_key(rngs), [fixed(count), size], stddev))
 
     def __call__(self, symbols: jax.Array) -> jax.Array:
         return self.table[...][symbols]
@@ -205,7 +215,14 @@ class Attention(nnx.Module):
     """Multi-head self-attention (Vaswani et al. 2017) without biases; heads and their width may be padded."""
 
     def __init__(
-        self, width: Size, heads: Size, head_width: Size, *, rngs: nnx.Rngs, scale: Any = 1.0, active: Any = True
+        self,
+        width: Size,
+        heads: Size,
+        head_width: Size,
+        *,
+        rngs: nnx.Rngs | None,
+        scale: Any = 1.0,
+        active: Any = True,
     ) -> None:
         def project(inputs: Any, outputs: Any) -> Any:
             return Dense(inputs, outputs, rngs=rngs, scale=scale, bias=False, active=active)
@@ -234,7 +251,7 @@ class Attention(nnx.Module):
 class GRU(nnx.Module):
     """A gated recurrent layer (Cho et al. 2014, in the form of PyTorch and cuDNN): (B, T, F) to (B, T, width)."""
 
-    def __init__(self, inputs: Size, width: Size, *, rngs: nnx.Rngs, scale: Any = 1.0) -> None:
+    def __init__(self, inputs: Size, width: Size, *, rngs: nnx.Rngs | None, scale: Any = 1.0) -> None:
         self.inputs = Dense([inputs], [fixed(3), width], rngs=rngs, scale=scale)
         self.recurrent = Dense([width], [fixed(3), width], rngs=rngs, scale=scale)
 

@@ -16,7 +16,7 @@ from jaxloop.models.mup import Role
 class Linear(nnx.Module):
     """One affine map from features to outputs."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs | None) -> None:
         features = fixed(math.prod(shape))
         self.out = Dense([features], [fixed(outputs)], rngs=rngs, scale=hparams["init_scale"])
 
@@ -31,7 +31,7 @@ class Linear(nnx.Module):
 class MLP(nnx.Module):
     """`depth` hidden layers of `width`; with `residual`, every hidden layer after the first adds its input."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs | None) -> None:
         width, depth, scale = hparams["width"], hparams["depth"], hparams["init_scale"]
         sizes = [fixed(math.prod(shape))] + [width] * depth.max
         out_scale = scale * jnp.sqrt(mup.width_factor(hparams))

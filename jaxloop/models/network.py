@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxloop.core.prng import threefry
 from jaxloop.core.task import Hparams, Params
 from jaxloop.models import mup
 from jaxloop.models.cnn import CNN
@@ -17,9 +16,14 @@ from jaxloop.models.transformer import Decoder, SequenceClassifier
 
 
 class Model(Protocol):
-    """A network as a class: built for inputs of a shape, without the batch axis, and so many outputs."""
+    """A network as a class: built for inputs of a shape, without the batch axis, and so many outputs.
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None: ...
+    Without `rngs` its parameters are of the right shapes, and nothing is drawn.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs | None
+    ) -> None: ...
 
     def __call__(self, x: jax.Array, hparams: Hparams, key: jax.Array | None) -> jax.Array:
         """Return outputs of a batch; `key` is for dropout, and none is drawn without it."""
@@ -58,14 +62,14 @@ class Network(NamedTuple):
 def network(models: Mapping[str, type[Model]], shape: tuple[int, ...], outputs: int) -> Network:
     """Return the functions of whichever of `models` a member has."""
 
-    def build(hparams: Hparams, rngs: nnx.Rngs) -> Any:
+    def build(hparams: Hparams, rngs: nnx.Rngs | None) -> Any:
         return models[hparams["model"]](shape, outputs, hparams, rngs=rngs)
 
     def init(key: jax.Array, hparams: Hparams) -> Any:
         return nnx.to_pure_dict(nnx.state(build(hparams, nnx.Rngs(params=key)), nnx.Param))
 
     def apply(params: Any, x: jax.Array, hparams: Hparams, key: jax.Array | None = None) -> Any:
-        abstract = nnx.eval_shape(lambda: build(hparams, nnx.Rngs(params=threefry(0))))
+        abstract = nnx.eval_shape(lambda: build(hparams, None))
         graph, state = nnx.split(abstract, nnx.Param)
         nnx.replace_by_pure_dict(state, params)
         if jnp.issubdtype(x.dtype, jnp.floating):

@@ -17,7 +17,7 @@ EMBEDDING_STDDEV = 0.02  # GPT-2's
 class Block(nnx.Module):
     """Attention and a two-layer MLP, each behind a norm and added to its input."""
 
-    def __init__(self, hparams: Hparams, *, rngs: nnx.Rngs, active: Any) -> None:
+    def __init__(self, hparams: Hparams, *, rngs: nnx.Rngs | None, active: Any) -> None:
         width, scale, centered = hparams["width"], hparams["init_scale"], hparams["norm"] == "layer"
         self.norms = nnx.List(Norm(width, centered=centered, active=active) for _ in range(2))
         self.attention = Attention(
@@ -45,7 +45,7 @@ class Block(nnx.Module):
 class Stack(nnx.Module):
     """`depth` blocks and a norm behind them."""
 
-    def __init__(self, length: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, length: int, hparams: Hparams, *, rngs: nnx.Rngs | None) -> None:
         width, depth = hparams["width"], hparams["depth"]
         self.norm = Norm(width, centered=hparams["norm"] == "layer")
         if hparams["positions"] == "learned":
@@ -69,7 +69,7 @@ class Stack(nnx.Module):
 class SequenceClassifier(nnx.Module):
     """Reads a sequence, (B, T, features), and classifies the mean of its last states."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs | None) -> None:
         length, *features = shape
         width, scale = hparams["width"], hparams["init_scale"]
         self.reads = Dense([*map(fixed, features)], [width], rngs=rngs, scale=scale)
@@ -89,7 +89,7 @@ class SequenceClassifier(nnx.Module):
 class Decoder(nnx.Module):
     """Predicts after each of T symbols the next: (B, T) integers to (B, T, outputs)."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int, hparams: Hparams, *, rngs: nnx.Rngs | None) -> None:
         width = hparams["width"]
         self.symbols = Embedding(outputs, width, rngs=rngs, stddev=EMBEDDING_STDDEV * hparams["init_scale"])
         if not hparams["tied"]:
