@@ -1,39 +1,22 @@
-"""Orbax, behind three needs: resume a population, keep final parameters, export one member.
+"""Checkpoints, for three needs: resume a population, keep final parameters, export one member.
 
 Every folder is sealed with digests when it is whole, and compared with them before anything of it is restored.
 """
 
-import logging
 import shutil
-from collections.abc import Collection, Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint._src.serialization import type_handlers as numpy_handlers
 
 from jaxloop.core.finals import Final
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.storage import format_5, run_folder, seal
+from jaxloop.storage import format_5, run_folder, seal, trees
 from jaxloop.storage.snapshot import Finals, Snapshot, joined, steps_of
 
 MEMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
-
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
-
-
-def _checkpointer() -> ocp.Checkpointer:
-    """Of this process alone: where there are several, each writes folders of its own."""
-    process = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(process, {process}, f"process-{process}")
-    # to compress took five times as long, on cores that train, for a tenth of the bytes (benchmarks/LOG.md)
-    handler = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def refuse_patterns(folder: Path) -> None:
@@ -48,33 +31,16 @@ def refuse_patterns(folder: Path) -> None:
         )
 
 
-def _write(folder: Path, tree: Any) -> None:
-    """Write a tree to a folder, which counts once it is sealed; what is there already is replaced."""
-    with _checkpointer() as checkpointer, _numpy_arrays_written():
-        checkpointer.save(folder.absolute(), ocp.args.PyTreeSave(tree), force=True)
-
-
-def _save_members(folder: Path, numbers: np.ndarray, trees: dict[str, Any]) -> None:
+def _save_members(folder: Path, numbers: np.ndarray, of_members: dict[str, Any]) -> None:
     """Commit some members' trees after reading their numbers back: orbax may write nothing without an error.
 
     Raises:
       DamagedError: they are others.
     """
-    _write(folder, {"members": numbers, **trees})
-    if _read(folder, MEMBERS, "what was just written")["members"].tolist() != numbers.tolist():
+    trees.write(folder, {"members": numbers, **of_members})
+    if trees.read(folder, MEMBERS, "what was just written")["members"].tolist() != numbers.tolist():
         raise DamagedError(f"{folder}: orbax did not write what it was given")
     seal.seal(folder)
-
-
-@contextmanager
-def _numpy_arrays_written() -> Iterator[None]:
-    """Have orbax write NumPy arrays in this process, whichever it is.
-
-    orbax 0.12 takes them for copies of the first process's: others write none, and report success.
-    """
-    seen = SimpleNamespace(**{**vars(numpy_handlers.multihost), "process_index": lambda: 0})
-    with mock.patch.object(numpy_handlers, "multihost", seen):
-        yield
 
 
 def _restored(folder: Path, like: Any, what: str) -> Any:
@@ -84,30 +50,7 @@ def _restored(folder: Path, like: Any, what: str) -> Any:
       DamagedError: a file is not what was written, or orbax does not find in it what `like` names.
     """
     seal.compare(folder)
-    return _read(folder, like, what)
-
-
-def _read(folder: Path, like: Any, what: str) -> Any:
-    arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-    try:
-        with _checkpointer() as checkpointer:
-            restore = ocp.args.PyTreeRestore(like, arrays, partial_restore=True)
-            return checkpointer.restore(folder.absolute(), restore)
-    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
-        raise DamagedError(f"{folder}: {what} cannot be restored: {error}") from error
-
-
-def _names(folder: Path) -> Collection[str]:
-    """Return the names in the state that a checkpoint holds.
-
-    Raises:
-      DamagedError: orbax does not find them.
-    """
-    try:
-        with _checkpointer() as checkpointer:
-            return checkpointer.metadata(folder.absolute()).item_metadata.tree["state"].keys()  # pyright: ignore
-    except Exception as error:  # orbax raises many kinds; each means that the checkpoint is not usable
-        raise DamagedError(f"{folder}: this checkpoint cannot be restored: {error}") from error
+    return trees.read(folder, like, what)
 
 
 def save_population(run: Path, turn: int, part: int, snapshot: Snapshot) -> None:
@@ -157,9 +100,9 @@ def restore_population(run: Path, turn: int, parts: list[int], like: Any) -> Sna
 
 def _restored_part(path: Path, like: Any) -> Snapshot:
     seal.compare(path)
-    is_old = format_5.is_old(_names(path))
+    is_old = format_5.is_old(trees.names(path, "state"))
     wanted = format_5.as_then(like) if is_old else like
-    saved = _read(path, {"state": wanted, **MEMBERS}, "this checkpoint")
+    saved = trees.read(path, {"state": wanted, **MEMBERS}, "this checkpoint")
     if is_old:
         saved["state"] = format_5.as_now(saved["state"])
     found = [leaf.shape for leaf in jax.tree.leaves(saved["state"])]
@@ -228,7 +171,7 @@ def members(folder: Path) -> list[int]:
 
 def save_one(folder: Path, params: Any) -> None:
     """Commit one member's parameters as a checkpoint of their own."""
-    _write(folder, params)
+    trees.write(folder, params)
     seal.seal(folder)
 
 

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from jaxloop.errors import PeerError, SweepError
@@ -175,6 +174,8 @@ def leave(code: int) -> NoReturn:
 def barrier(name: str) -> None:
     """Wait until every process is here."""
     if count() > 1:
+        import orbax.checkpoint as ocp  # slow to load
+
         with _peers():
             ocp.multihost.get_barrier_sync_fn()(key=f"{name} {next(_barriers)}", timeout_ms=BARRIER_MS)
 
