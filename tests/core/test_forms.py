@@ -162,6 +162,7 @@ def test_what_a_sweep_cannot_ask_of_such_a_task_is_refused(tmp_path, override, s
     assert says in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizers", ['hparams.optimizer="own"', 'axes.optimizer={values=["own","sgd"]}'])
 def test_own_optimizers_are_named_on_the_command_line_too(jaxloop_command, optimizers):
     done = jaxloop_command("plan", ROOT / "sweeps" / "own_optimizer.toml", "--set", optimizers)

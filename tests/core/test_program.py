@@ -14,17 +14,17 @@ SMALL = ("hparams.width=4", "hparams.depth=1", "population.capacity=4")
 
 
 @pytest.fixture
-def compiled(monkeypatch, compiled_quickly):
-    """Return how many programs a sweep's buckets compiled, of one task."""
-    turns, task = [], digits()
-    real = executable._compiled
-    monkeypatch.setattr(executable, "_compiled", lambda *arguments: turns.append(1) or real(*arguments))
+def compiled(monkeypatch):
+    """Return how many programs a sweep's buckets would have compiled, of one task."""
+    turns, task, mesh = [], digits(), devices.member_mesh()
+    monkeypatch.setattr(executable, "_compiled", lambda *arguments: turns.append(arguments))
 
     def count(*overrides):
         del turns[:]
         swept = sweep.parse(TINY, (*SMALL, *overrides))
         for bucket in undivided(swept):
-            program.compiled(swept, task, bucket, devices.member_mesh())
+            counts = program.slot_counts(swept, task, bucket, mesh, program.SlotLimits())
+            executable.executable(swept, task, bucket, mesh, counts, feed_rows=1)
         return len(turns)
 
     return count
@@ -71,6 +71,7 @@ def test_tasks_that_ship_are_one_in_a_process_unless_files_may_have_changed(tmp_
     assert text[0] is not text[1]
 
 
+@pytest.mark.slow
 def test_a_second_run_in_a_process_compiles_nothing_and_has_the_same_bits(tmp_path, monkeypatch):
     swept = sweep.parse(TINY, SMALL)
     first = jaxloop.run(swept, out=tmp_path / "first")

@@ -100,6 +100,7 @@ def expected(params, x, y):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [7, 1000])
 def test_metrics_of_a_split_are_those_of_all_its_examples_at_once(tmp_path, batch_size):
     run = jaxloop.run(written(tmp_path), out=tmp_path / "run", overrides=(f"evaluate.batch_size={batch_size}",))

@@ -47,6 +47,7 @@ def test_of_a_sweep_it_says_how_many_configs_are_alike(tmp_path):
     assert of_kind(found, "importance")[0].facts == {"configs": 7}
 
 
+@pytest.mark.slow
 def test_gaps_dead_hparams_and_a_plateau_are_told(tmp_path):
     """Two values of an axis are proposed of three; `end_factor` does nothing where the schedule is constant."""
     text = (

@@ -51,6 +51,7 @@ def attempt(folder, task="right.py", **options):
     return jaxloop.attempt(folder / "run", (), "a bias", task=f"{folder / task}:task", **options)
 
 
+@pytest.mark.slow
 def test_the_better_code_is_a_success_on_paired_seeds(loop):
     record = attempt(loop)
     assert (record["verdict"], record["n"]) == ("success", 4)

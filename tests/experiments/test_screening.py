@@ -126,6 +126,7 @@ def two_programs(file):
     return jaxloop.loop(file.parent / "cases.toml", out=file.parent / "cases", overrides=RACED)
 
 
+@pytest.mark.slow
 def test_configs_compete_within_their_program(two_programs):
     curves, steps = two_programs.curves("validation/loss"), two_programs.steps().tolist()
     experiments = [record for record in records(two_programs, "experiment") if record["round"] == 1]

@@ -59,6 +59,7 @@ def test_a_page_has_the_numbers_of_the_store(whole, page):
         assert "test/accuracy" not in run["curves"]  # of one point
 
 
+@pytest.mark.slow
 def test_tables_frames_and_pages_agree(whole, page, tmp_path, jaxloop_command):
     (run,) = data(page)["runs"]
     with jaxloop.load(whole) as loaded:

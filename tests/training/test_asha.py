@@ -29,6 +29,7 @@ def by_rate(run):
     return found
 
 
+@pytest.mark.slow
 def test_with_room_for_all_asha_promotes_who_halving_would(tmp_path):
     runs = [trained(tmp_path / name, f"population.scheduler={name}") for name in ("asha", "halving")]
     assert state(runs[0]) == state(runs[1])

@@ -234,6 +234,7 @@ def test_each_member_gets_the_fewest_of_more_steps(swept, tmp_path):
     assert {was[member.number]: member.step for member in run.members} == {20: 60, 40: 80}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "overrides", "reason"),
     [
@@ -253,6 +254,7 @@ def test_members_that_cannot_train_on_are_refused_with_the_reason(more, override
     assert jaxloop.load(path).store.content() == before
 
 
+@pytest.mark.slow
 def test_a_task_that_reads_its_steps_keeps_no_states(tmp_path):
     (tmp_path / "own.py").write_text(
         "import dataclasses\nfrom jaxloop.tasks import digits\nplain = digits()\n"
