@@ -71,6 +71,11 @@ class Space:
         value = interpolate(self.axes[name], fraction, self.whole[name])
         return value if self.whole[name] else float(value)
 
+    def point(self, name: str, index: int) -> Any:
+        """Return one of the separate values of a dimension."""
+        value = listed(self.axes[name])[index]
+        return value if self.whole[name] else float(value)
+
     def points(self, name: str) -> list[Any]:
         """Return the values of a dimension, in order; of a continuous one, its `num` points."""
         return [value if self.whole[name] else float(value) for value in points(self.axes[name], self.whole[name])]
