@@ -47,6 +47,12 @@ def test_public_names_are_listed_and_there_is_one_version():
         assert getattr(jaxloop, name).__doc__, name
 
 
+def test_orbax_is_loaded_by_what_reads_or_writes_a_checkpoint_alone():
+    """It takes as long as half of JAX; `plan` and most readers need none."""
+    code = "import sys, jaxloop.api; print([name for name in sys.modules if name.startswith('orbax')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_in_an_environment_of_its_own(tmp_path, monkeypatch):
     """Its dependencies are those of the environment that builds it."""

@@ -1,8 +1,6 @@
 """A program's members on their way through its slots: who sits, what a turn gave, who leaves. No disk here."""
 
-from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +14,7 @@ from jaxloop.storage.snapshot import Snapshot, joined
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import extension, joins, measurement, processes, retire
 from jaxloop.training.feed import Feed
+from jaxloop.training.flight import Flight
 from jaxloop.training.parked import Parked
 from jaxloop.training.scheduler import Join, Measured, RunToBudget, Scheduler, decide
 from jaxloop.training.turn import Turn
@@ -32,17 +31,6 @@ class Members(NamedTuple):
     waiting: list[int]
     begun: dict[int, int]
     paused: list[int]
-
-
-class InFlight(NamedTuple):
-    """A turn that was dispatched and has not been read yet.
-
-    record: what it measures, (M, ...) each.
-    admitted: members that start in it.
-    """
-
-    record: dict[str, jax.Array]
-    admitted: list[int]
 
 
 class Stream:
@@ -67,7 +55,7 @@ class Stream:
         scheduler: Scheduler,
     ) -> None:
         self.sweep, self.task, self.program = sweep, task, program
-        self.feed = Feed(sweep, task, program, data)
+        self.flight = Flight(Feed(sweep, task, program, data))
         self.keeps_states = extension.keeps_states(sweep, task, program.bucket)
         self.scheduler, self.parked = scheduler, Parked(resumed)
         self.paused = set(members.paused)
@@ -85,15 +73,13 @@ class Stream:
             self._seat_again(decide(scheduler, measured).resume)
         self.first = program.capacity * processes.index()
         self.own = slice(self.first, self.first + program.capacity)
-        self.state = program.empty()
         self.hparams = self._columns()
         self.nobody = program.place(np.zeros(program.capacity, bool))
         self.freed_early = self.thinned = False
-        self.in_flight: deque[InFlight] = deque()
 
     def begin(self) -> bool:
         """Admit waiting members and dispatch a turn, unless one is in flight. Return False if nobody is left."""
-        if self.in_flight:  # those that wait are admitted after it
+        if self.flight.turns:  # those that wait are admitted after it
             return bool(len(self.slots.seated) or self.slots.waiting)
         if self.thinned and not self.slots.waiting:
             self._regroup()
@@ -123,29 +109,12 @@ class Stream:
     def _dispatch(self, fresh: Any, admitted: list[int]) -> None:
         own, columns = self.own, {name: column[self.own] for name, column in self.slots.columns.items()}
         seated = np.flatnonzero(self.slots.members[own] != IDLE)
-        where, data = self.feed.chunk(columns, self.slots.steps[own], seated)
-        hparams = {**self.hparams, **self.program.place(where)}
-        self.state, record = self.feed.program.advance(hparams, self.state, fresh, data)
-        self.in_flight.append(InFlight(record, admitted))
-
-    def close(self) -> None:
-        """Stop reading ahead, and wait for a turn that runs ahead."""
-        self.feed.close()
-        with suppress(Exception):  # what stopped the stream is raised already
-            jax.block_until_ready(list(self.in_flight))
-
-    def wait(self) -> None:
-        """Wait until this process's devices have computed the first turn in flight."""
-        jax.block_until_ready(self.in_flight[0].record)
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether a later turn is dispatched already: it was given the state after the last one that was read."""
-        return bool(self.in_flight)
+        where, data = self.flight.feed.chunk(columns, self.slots.steps[own], seated)
+        self.flight.dispatch({**self.hparams, **self.program.place(where)}, fresh, data, admitted)
 
     def turn(self, number: int) -> Turn:
         """Read the first turn in flight: who has a new point, ends, pauses or joins; free the slots of these."""
-        flown = self.in_flight.popleft()
+        flown = self.flight.read()
         record: dict[str, np.ndarray] = processes.gathered(flown.record)
         slots, seated = self.slots, self.slots.seated
         before, own = slots.steps[seated], (seated >= self.own.start) & (seated < self.own.stop)
@@ -238,7 +207,7 @@ class Stream:
     def _park(self, slots: np.ndarray, members: np.ndarray) -> None:
         """Hold the states in some slots for these members, (K,) each."""
         if len(slots):
-            state = jax.tree.map(lambda leaf: np.array(leaf[slots]), processes.gathered(self.state))
+            state = jax.tree.map(lambda leaf: np.array(leaf[slots]), processes.gathered(self.flight.state))
             self.parked.add(Snapshot(members, state))
 
     def _seat_again(self, members: Sequence[int]) -> None:
@@ -256,7 +225,7 @@ class Stream:
         """Return this process's shard of a checkpoint, if it has one."""
         seated = self.slots.seated
         own = seated[(seated >= self.own.start) & (seated < self.own.stop)]
-        found = [Snapshot(self.slots.members[self.own], jax.device_get(self.state) if len(own) else None)]
+        found = [Snapshot(self.slots.members[self.own], jax.device_get(self.flight.state) if len(own) else None)]
         if len(own) < self.program.capacity:  # else no second copy
             found = [found[0].rows(own - self.first)]
         if processes.leads() and (parked := self.parked.snapshot()):
@@ -268,7 +237,7 @@ class Stream:
         own = slots[(slots >= self.own.start) & (slots < self.own.stop)]
         if not len(own) or not self.keeps_states:
             return None
-        return Snapshot(self.slots.members[self.own], jax.device_get(self.state)).rows(own - self.first)
+        return Snapshot(self.slots.members[self.own], jax.device_get(self.flight.state)).rows(own - self.first)
 
     def _columns(self) -> dict[str, jax.Array]:
         return self.program.place({name: column[self.own] for name, column in self.slots.columns.items()})
@@ -290,7 +259,7 @@ class Stream:
             changed[slots] = row[here]
             return changed
 
-        self.state = self.program.place(jax.tree.map(put, jax.device_get(self.state), rows.state))
+        self.flight.state = self.program.place(jax.tree.map(put, jax.device_get(self.flight.state), rows.state))
 
     def _leavers(self, slots: np.ndarray, paused: list[int]) -> list[retire.Leavers]:
         """Return where the states of leavers are.
@@ -303,7 +272,7 @@ class Stream:
         if len(slots):
             owners = slots // self.program.capacity
             rows = slots - owners * self.program.capacity
-            groups.append(retire.Leavers(self.slots.members[slots], owners, rows, self.state))
+            groups.append(retire.Leavers(self.slots.members[slots], owners, rows, self.flight.state))
         if paused:
             held = self.parked.take(paused)
             first, rows = np.zeros(len(paused), int), np.arange(len(paused))

@@ -186,9 +186,10 @@ class _Training:
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), program.state)
             resumed = extension.restored(self.run, self.checkpoint, members.begun, like)
             check_members(resumed, members.begun, f"{self.run}: turn {self.checkpoint['turn']}")
-        with closing(Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)) as stream:
+        stream = Stream(self.sweep, self.task, program, data, members, resumed, self.scheduler)
+        with closing(stream.flight):
             self._turns(stream, index)
-        self.programs.keep(index, stream.feed.program)
+        self.programs.keep(index, stream.flight.feed.program)
 
     def _turns(self, stream: Stream, index: int) -> None:
         """Turn a program until nobody is left in its slots, or a signal comes."""
@@ -207,14 +208,14 @@ class _Training:
                 if pending:
                     self._write(pending, index)
             finally:  # a failed write must not end the process while its devices compute: that crashes
-                stream.wait()
+                stream.flight.wait()
             self.turn += 1
             pending = self._with_new_members(stream.turn(self.turn))
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
             count_seconds()
             seconds = time.monotonic() - begun
-            if stream.is_ahead and not pending.settled:
+            if stream.flight.turns and not pending.settled:  # its state is the next turn's by now
                 continue
             self.signal, due = self._votes(seconds)
             at_once = self.signal or pending.settled or due == Due.AT_ONCE

@@ -33,8 +33,8 @@ def ahead(monkeypatch):
 
     def run_ahead(stream, run_ahead=Stream.run_ahead):
         run_ahead(stream)
-        assert len(stream.in_flight) <= 2
-        counted.append(len(stream.in_flight) - 1)
+        assert len(stream.flight.turns) <= 2
+        counted.append(len(stream.flight.turns) - 1)
 
     monkeypatch.setattr(Stream, "run_ahead", run_ahead)
     monkeypatch.setattr(train, "SHORT_TURN", math.inf)
