@@ -10,17 +10,18 @@ import sys
 
 
 def propose(known):
-    """Give each axis in turn another value, away from what has failed already."""
+    """Give each axis in turn another value; what is known already, the loop refuses."""
     draws = random.Random(known["round"])
     for number in range(known["count"]):
         name = list(known["space"])[number % len(known["space"])]
         axis, now = known["space"][name], known["incumbent"][name]
-        if "values" in axis:
-            value = draws.choice(axis["values"])
-        else:
+        if "log" in axis or "linear" in axis:
             low, high = axis.get("log") or axis["linear"]
-            value = min(high, max(low, now * 10 ** draws.uniform(-1, 1)))
-            value = round(value) if isinstance(low, int) else value
+            new = now * 10 ** draws.uniform(-1, 1) if "log" in axis else draws.uniform(low, high)
+            value = min(high, max(low, round(new) if isinstance(low, int) else new))
+        else:
+            values = axis.get("values") or range(*axis["range"])
+            value = draws.choice([other for other in values if other != now])
         yield {"config": {name: value}, "hypothesis": f"{name} = {value} is better than {now}"}
 
 

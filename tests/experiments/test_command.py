@@ -1,6 +1,7 @@
 """A program that proposes: its answers are checked, and what is wrong with them is recorded once and clearly."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -100,6 +101,25 @@ def test_the_shipped_program_proposes_for_a_whole_loop(tmp_path):
     assert all("tried already" in why for record in refused for why in record["why"])
     hypotheses = [record["hypothesis"] for record in run.ledger if record["kind"] == "experiment"]
     assert all(hypothesis.endswith("is better than " + hypothesis.split()[-1]) for hypothesis in hypotheses)
+
+
+def test_the_shipped_program_varies_axes_of_every_form():
+    space = {
+        "learning_rate": {"log": [1e-5, 1e-1]},
+        "width": {"log": [4, 64]},
+        "momentum": {"linear": [0.0, 0.95]},
+        "warmup_steps": {"range": [0, 401, 100]},
+        "activation": {"values": ["relu", "tanh"]},
+    }
+    incumbent = {"learning_rate": 1e-3, "width": 16, "momentum": 0.0, "warmup_steps": 0, "activation": "relu"}
+    asked = json.dumps({"space": space, "incumbent": incumbent, "round": 1, "count": 10})
+    program = [sys.executable, ROOT / "sweeps" / "tasks" / "propose.py"]
+    answer = subprocess.run(program, input=asked, capture_output=True, text=True, check=True).stdout
+    configs = [proposal["config"] for proposal in json.loads(answer)["proposals"]]
+    assert [name for config in configs for name in config] == [*space, *space]
+    for name, value in (item for config in configs for item in config.items()):
+        assert value != incumbent[name]
+        assert value in {"warmup_steps": range(0, 401, 100), "activation": ["tanh"]}.get(name, [value])
 
 
 @pytest.mark.slow
