@@ -26,8 +26,11 @@ KEYS = {  # a figure that each must give
 }
 
 
-# Quick forms compile for longer than they run: without LLVM's optimizations that takes a third less.
-QUICKLY = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+# Quick forms spend more time compiling than running; without LLVM's optimizations, compiling takes a third less.
+QUICKLY = {
+    **os.environ,
+    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0",
+}
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def executable(
         "turn",
         (bucket.program, *(part.program for part in bucket.classes)),
         (document.run.evaluate_every, document.evaluate.batch_size, best, best and document.mode_of(best)),
-        (layout, feed_rows, counts, mesh, tuple(options.items())),
+        (layout, layout and feed_rows, counts, mesh, tuple(options.items())),
     )
     compiled = once(task, key, found)
     for old in [known for known in task.traced if known[0] == "turn"][:-KEPT]:

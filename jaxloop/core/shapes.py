@@ -51,9 +51,8 @@ def initial_shapes(task: Task, bucket: Bucket) -> Any:
     """Return the shapes of what the task's `init` gives one member."""
 
     def shapes() -> Any:
-        return jax.eval_shape(
-            lambda key, traced: task.init(key, bucket.hparams(traced)), threefry(0), _scalars(bucket)
-        )
+        key = jax.eval_shape(lambda: threefry(0))
+        return jax.eval_shape(lambda key, traced: task.init(key, bucket.hparams(traced)), key, _scalars(bucket))
 
     return once(task, ("init", bucket.program), shapes)
 

@@ -71,8 +71,8 @@ class Space:
         value = interpolate(self.axes[name], fraction, self.whole[name])
         return value if self.whole[name] else float(value)
 
-    def point(self, name: str, index: int) -> Any:
-        """Return one of the separate values of a dimension."""
+    def value_at(self, name: str, index: int) -> Any:
+        """Return the value at `index` on a dimension of separate values."""
         value = listed(self.axes[name])[index]
         return value if self.whole[name] else float(value)
 

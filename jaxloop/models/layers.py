@@ -101,7 +101,7 @@ def dropout(x: jax.Array, rate: Any, key: jax.Array | None) -> jax.Array:
 def drawn(key: jax.Array | None, sizes: Sequence[Size], stddev: Any, active: jax.Array | bool = True) -> jax.Array:
     """Draw a parameter of these sizes with a standard deviation.
 
-    It is zero in the padding, and all zero if not active, or without a key.
+    Zero in the padding; all zero if `active` is false or `key` is None.
     """
     shape = [size.max for size in sizes]
     if key is None:

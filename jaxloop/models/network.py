@@ -18,7 +18,7 @@ from jaxloop.models.transformer import Decoder, SequenceClassifier
 class Model(Protocol):
     """A network as a class: built for inputs of a shape, without the batch axis, and so many outputs.
 
-    Without `rngs` its parameters are of the right shapes, and nothing is drawn.
+    With `rngs=None`, parameters have the right shapes, but nothing is drawn.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """One tree of arrays in one folder, as orbax writes and reads it.
 
-Orbax takes as long to load as half of JAX, so that only what writes or reads a tree loads it.
+Importing orbax takes half as long as importing JAX, so it is imported only where a tree is written or read.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from jaxloop.errors import DamagedError
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
-
 
 def write(folder: Path, tree: Any) -> None:
-    """Write a tree to a folder; what is there already is replaced."""
+    """Write a tree of host arrays to a folder; what is there already is replaced."""
     import orbax.checkpoint as ocp
 
     with _checkpointer() as checkpointer, _numpy_arrays_written():
@@ -36,7 +34,8 @@ def read(folder: Path, like: Any, what: str) -> Any:
     """Return the part of a folder's tree that `like` names, as host arrays in its structure.
 
     Args:
-      what: the tree is, for the message.
+      like: a tree of arrays or shapes, with the names that are wanted.
+      what: the tree's name in the error message.
 
     Raises:
       DamagedError: orbax does not find it.
@@ -66,9 +65,10 @@ def names(folder: Path, branch: str) -> Collection[str]:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Return one of this process alone: where there are several, each writes folders of its own."""
+    """Return a checkpointer for this process alone: where there are several, each writes folders of its own."""
     import orbax.checkpoint as ocp
 
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
     process = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(process, {process}, f"process-{process}")
     # to compress took five times as long, on cores that train, for a tenth of the bytes (benchmarks/LOG.md)

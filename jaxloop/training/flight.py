@@ -24,7 +24,7 @@ class Flight:
     """The turns that were dispatched and have not been read, and the state after the last of them.
 
     Attributes:
-      state: of all of this process's slots, (M, ...) each; the next turn takes over its memory.
+      state: of this process's slots, each leaf (M, ...); donated to the next turn.
       turns: in the order in which they are read.
     """
 
@@ -37,8 +37,13 @@ class Flight:
         self.state, record = self.feed.program.advance(hparams, self.state, fresh, data)
         self.turns.append(Dispatched(record, admitted))
 
-    def read(self) -> Dispatched:
-        """Remove the first turn; what it measures is there once the devices are done with it."""
+    @property
+    def is_ahead(self) -> bool:
+        """Whether a turn is in flight, so that the state is already the one after it."""
+        return bool(self.turns)
+
+    def pop(self) -> Dispatched:
+        """Remove and return the first turn; its record may still be computing."""
         return self.turns.popleft()
 
     def wait(self) -> None:
@@ -46,7 +51,7 @@ class Flight:
         jax.block_until_ready(self.turns[0].record)
 
     def close(self) -> None:
-        """Stop reading ahead, and wait for the turns that nobody will read."""
+        """Stop reading ahead, and wait for the unread turns."""
         self.feed.close()
         with suppress(Exception):  # what stopped the run is raised already
             jax.block_until_ready(list(self.turns))

@@ -79,7 +79,7 @@ class Stream:
 
     def begin(self) -> bool:
         """Admit waiting members and dispatch a turn, unless one is in flight. Return False if nobody is left."""
-        if self.flight.turns:  # those that wait are admitted after it
+        if self.flight.is_ahead:  # those that wait are admitted after it
             return bool(len(self.slots.seated) or self.slots.waiting)
         if self.thinned and not self.slots.waiting:
             self._regroup()
@@ -114,7 +114,7 @@ class Stream:
 
     def turn(self, number: int) -> Turn:
         """Read the first turn in flight: who has a new point, ends, pauses or joins; free the slots of these."""
-        flown = self.flight.read()
+        flown = self.flight.pop()
         record: dict[str, np.ndarray] = processes.gathered(flown.record)
         slots, seated = self.slots, self.slots.seated
         before, own = slots.steps[seated], (seated >= self.own.start) & (seated < self.own.stop)

@@ -215,7 +215,7 @@ class _Training:
             self.remaining_member_steps -= pending.taken + pending.given_up
             count_seconds()
             seconds = time.monotonic() - begun
-            if stream.flight.turns and not pending.settled:  # its state is the next turn's by now
+            if stream.flight.is_ahead and not pending.settled:
                 continue
             self.signal, due = self._votes(seconds)
             at_once = self.signal or pending.settled or due == Due.AT_ONCE

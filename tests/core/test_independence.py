@@ -29,7 +29,7 @@ ISAS = ["", "AVX2"] if CPU.exists() and "avx512f" in CPU.read_text() else [""]
 
 
 def options(isa):
-    """XLA's options as users have them, even where quick tests compile with fewer optimizations."""
+    """XLA's options as users have them, even where quick tests compile without LLVM's optimizations."""
     optimized = {**EXACT_ON_CPU, "xla_backend_optimization_level": 3}
     return {**optimized, "xla_cpu_max_isa": isa} if isa else optimized
 

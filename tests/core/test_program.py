@@ -15,17 +15,18 @@ SMALL = ("hparams.width=4", "hparams.depth=1", "population.capacity=4")
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """Return how many programs a sweep's buckets would have compiled, of one task."""
-    turns, task, mesh = [], digits(), devices.member_mesh()
-    monkeypatch.setattr(executable, "_compiled", lambda *arguments: turns.append(arguments))
+    """Counts the programs that a sweep's buckets would compile, all of one task."""
+    calls, task, mesh = [], digits(), devices.member_mesh()
+    monkeypatch.setattr(executable, "_compiled", lambda *arguments: calls.append(arguments))
 
     def count(*overrides):
-        del turns[:]
+        del calls[:]
         swept = sweep.parse(TINY, (*SMALL, *overrides))
         for bucket in undivided(swept):
             counts = program.slot_counts(swept, task, bucket, mesh, program.SlotLimits())
-            executable.executable(swept, task, bucket, mesh, counts, feed_rows=1)
-        return len(turns)
+            rows = program.room(min(counts.capacity, program.distinct_batches(swept, bucket)))
+            executable.executable(swept, task, bucket, mesh, counts, rows)
+        return len(calls)
 
     return count
 
@@ -34,7 +35,7 @@ def test_what_is_traced_needs_no_other_program(compiled):
     assert compiled() == 1
     assert compiled() == 0
     assert compiled("axes.learning_rate={values=[0.5, 0.2, 0.1]}", "run.steps=100", "hparams.b1=0.8") == 0
-    assert compiled("evaluate.metric=validation/accuracy", "checkpoint.every=60") == 0
+    assert compiled("evaluate.metric=validation/accuracy", "checkpoint.every=60", "axes.seed.count=4") == 0
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ def records(run, kind):
     return [record for record in run.ledger if record["kind"] == kind]
 
 
-@pytest.mark.slow
 def test_a_loop_finds_a_better_config_and_audits_it(looped):
     kinds = [record["kind"] for record in looped.ledger if record["kind"] not in ("experiment", "stage")]
     assert kinds == [

@@ -10,6 +10,7 @@ from helpers.loops import CASES, LOOP
 from jaxloop.experiments import space
 from jaxloop.experiments.proposers.base import Known
 from jaxloop.experiments.proposers.evolution import Evolution
+from jaxloop.experiments.proposers.random import Random
 from jaxloop.experiments.proposers.tpe import Tpe
 from jaxloop.sweep import sweep
 from jaxloop.sweep.axes import Axis
@@ -47,24 +48,41 @@ def test_a_stopped_config_is_no_example_however_good_its_last_value(proposer, st
     assert sum(abs(place - wanted) < 0.3 for place in places) > sum(abs(place - other) < 0.3 for place in places)
 
 
-def test_tpe_takes_listed_values_each_by_itself_and_proposes_some_at_random():
-    pytest.importorskip("optuna")
+@pytest.fixture
+def letters():
+    """A space of eight letters and a number, and 120 configs of it."""
     searched = space.Space(
         {"x": Axis(values=list("abcdefgh")), "y": Axis(linear=(0.0, 1.0))}, {"x": True, "y": False}
     )
     draws = random.Random(0)
-    configs = [searched.config({"x": draws.random(), "y": draws.random()}) for _ in range(120)]
-    tried = [Known(config, float(config["x"] == "d") + draws.random() / 100) for config in configs]
-    tried.append(Known({"x": "z", "y": 0.5}, 2.0))  # what a try compared may be no value of the axis
-    proposed = Counter(
-        config["x"] for config in itertools.islice(Tpe().configs(searched, tried, configs[0], 0), 80)
-    )
-    assert proposed["d"] > 30
-    assert (proposed["c"] + proposed["e"]) / 2 < 2 * sum(proposed[x] for x in "abfgh") / 5  # no more than others
+    return searched, [searched.config({"x": draws.random(), "y": draws.random()}) for _ in range(120)]
 
 
-def test_tpe_learns_of_an_axis_of_a_case_from_that_case_alone():
+def proposed(searched, tried, count=160):
     pytest.importorskip("optuna")
+    return list(itertools.islice(Tpe().configs(searched, tried, tried[0].config, seed=0), count))
+
+
+def test_tpe_takes_listed_values_as_categories(letters):
+    searched, configs = letters
+    tried = [Known(config, float(config["x"] == "d") + config["y"] / 100) for config in configs]
+    tried.append(Known({"x": "z", "y": 0.5}, 2.0))  # what a try compared may be no value of the axis
+    counts = Counter(config["x"] for config in proposed(searched, tried))
+    assert counts["d"] > 60
+    assert (counts["c"] + counts["e"]) / 2 < 1.5 * sum(counts[x] for x in "abfgh") / 5  # no more than others
+
+
+def test_tpe_proposes_some_configs_at_random_and_others_than_random_does(letters):
+    searched, configs = letters
+    tried = [Known(config, float(config["x"] == "d") - abs(config["y"] - 0.5)) for config in configs]
+    found = proposed(searched, tried)
+    far = sum(config["x"] != "d" and abs(config["y"] - 0.5) > 0.25 for config in found)
+    assert far > 22  # the model alone gives 14 to 18, and all at random would be 70
+    at_random = itertools.islice(Random().configs(searched, tried, configs[0], seed=0), 160)
+    assert not [config for config in at_random if config in found]
+
+
+def test_tpe_ignores_configs_of_other_cases_on_an_axis_of_one_case():
     searched = space.of(sweep.parse(CASES))
     draws = random.Random(0)
     configs = [searched.config({name: draws.random() for name in searched.axes}) for _ in range(120)]
@@ -72,10 +90,10 @@ def test_tpe_learns_of_an_axis_of_a_case_from_that_case_alone():
         Known(config, 1.0 if config["optimizer"] == "sgd" else -abs(place(searched, config) - HIGH))
         for config in configs
     ]
-    found = itertools.islice(Tpe().configs(searched, tried, configs[0], 0), 120)
-    places = [place(searched, config) for config in found if config["optimizer"] == "adamw"]
-    assert len(places) > 4
-    assert sum(0.4 < at < 0.6 for at in places) < len(places) / 2  # where an axis is half-way for want of a value
+    found = [config for config in proposed(searched, tried) if config["optimizer"] == "adamw"]
+    assert len(found) > 4
+    half_way = [0.4 < place(searched, config) < 0.6 for config in found]  # where those of other cases would be
+    assert sum(half_way) < len(found) / 2
 
 
 def place(searched, config):

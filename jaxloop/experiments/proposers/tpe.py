@@ -1,28 +1,26 @@
 """Tree-structured Parzen estimators (Bergstra et al. 2011), as Optuna has them; an extra.
 
-As in BOHB (Falkner et al. 2018), some configs are drawn at random: without them a search may stay for good where
-its first good configs were. How greedy it is was chosen by simulation (benchmarks/LOG.md).
+Some configs are drawn at random, an idea from BOHB (Falkner et al. 2018): without them a search may stay for good
+where its first good configs were. How greedy it is was chosen by simulation (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
 
-import itertools
+import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxloop.errors import SweepError
 from jaxloop.experiments.proposers.base import Known
-from jaxloop.experiments.proposers.random import Random
-from jaxloop.experiments.space import CASE, Config, Space
+from jaxloop.experiments.space import Config, Space
 from jaxloop.sweep.axes import listed
 
 if TYPE_CHECKING:
-    from optuna import Trial
     from optuna.distributions import BaseDistribution
 
-STARTUP = 32  # configs drawn at random before there is a model
-RANDOM_EVERY = 4  # of those after them, one in so many is
-CANDIDATES = 4  # drawn like the good ones; the one least like the others is proposed
+STARTUP = 32  # configs before there is a model
+RANDOM_SHARE = 0.25  # of all proposals
+CANDIDATES = 4  # per axis, sampled from the model of good configs; the one with the best density ratio is proposed
 
 
 class Tpe:
@@ -39,24 +37,22 @@ class Tpe:
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for each in known:
             places = _places(space, each.config)
-            of_them = {name: distributions[name] for name in places}
-            study.add_trial(optuna.trial.create_trial(params=places, distributions=of_them, **_outcome(each)))
-        at_random = Random().configs(space, known, incumbent, seed)
-        for number in itertools.count():
-            if number % RANDOM_EVERY == RANDOM_EVERY - 1:
-                yield next(at_random)
-                continue
-            trial = study.ask()
-            values = {CASE: _suggested(trial, space, CASE)} if CASE in space.axes else {}
-            names = space.dimensions(values.get(CASE))
-            yield space.config_of(values | {name: _suggested(trial, space, name) for name in names})
+            present = {name: distributions[name] for name in places}
+            study.add_trial(optuna.trial.create_trial(params=places, distributions=present, **_outcome(each)))
+        draws = random.Random(f"tpe {seed}")  # not those of the proposer "random"
+        while True:
+            if draws.random() < RANDOM_SHARE:
+                yield space.config({name: draws.random() for name in space.axes})
+            else:
+                places = study.ask(distributions).params
+                yield space.config_of({name: _value(space, name, place) for name, place in places.items()})
 
 
 def _distribution(space: Space, name: str) -> BaseDistribution:
-    """Return how a dimension is modeled: listed values each by itself, all others by their neighbours as well.
+    """Return Optuna's distribution for a dimension: categorical for listed values, else numeric.
 
-    Separate values are numbered: densities over fractions of an axis would differ most between two values, where
-    nothing was ever tried.
+    Separate values are numbered. As fractions of the axis they would have densities between them, where nothing is
+    ever tried, and ratios of densities are largest there.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -67,7 +63,7 @@ def _distribution(space: Space, name: str) -> BaseDistribution:
 
 
 def _places(space: Space, config: Config) -> dict[str, float | int]:
-    """Return where a config is along each dimension that it has a part in; a try may have values of no axis."""
+    """Return a config's coordinates, without dimensions that it lacks and values, of a try, that no axis has."""
     found: dict[str, float | int] = {}
     for name, value in space.values(config).items():
         if space.is_continuous(name):
@@ -77,14 +73,9 @@ def _places(space: Space, config: Config) -> dict[str, float | int]:
     return found
 
 
-def _suggested(trial: Trial, space: Space, name: str) -> Any:
-    """Return the value that the sampler suggests along a dimension."""
-    if space.is_continuous(name):
-        return space.at(name, trial.suggest_float(name, 0.0, 1.0))
-    count = len(listed(space.axes[name]))
-    if space.is_listed(name):
-        return space.point(name, trial.suggest_categorical(name, range(count)))
-    return space.point(name, trial.suggest_int(name, 0, count - 1))
+def _value(space: Space, name: str, place: float | int) -> Any:
+    """Return the value at a coordinate."""
+    return space.at(name, place) if space.is_continuous(name) else space.value_at(name, int(place))
 
 
 def _outcome(known: Known) -> dict[str, Any]:
