@@ -16,7 +16,7 @@ from jax.experimental import checkify
 from jaxloop.core.bucket import Bucket, undivided
 from jaxloop.core.data import spread_over
 from jaxloop.core.member import length
-from jaxloop.core.prng import threefry
+from jaxloop.core.prng import key_shape, threefry
 from jaxloop.core.raw_keys import is_key
 from jaxloop.core.shapes import batch_shapes, hparams_read, initial_shapes, measured_shapes
 from jaxloop.core.task import Task
@@ -109,7 +109,7 @@ def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
     """Check the task's functions by tracing them, and the data's extreme values by running one batch."""
     hparams = bucket.hparams(bucket.columns(sweep.members[bucket.numbers[0]]))
     initial, batch = initial_shapes(task, bucket), batch_shapes(task, bucket)
-    key = jax.eval_shape(lambda: threefry(0))
+    key = key_shape()
 
     def init(key: jax.Array) -> Any:
         return task.init(key, hparams)

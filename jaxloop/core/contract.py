@@ -10,7 +10,7 @@ import optax
 
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.padding import by_path
-from jaxloop.core.prng import threefry
+from jaxloop.core.prng import key_shape
 from jaxloop.core.raw_keys import is_key
 from jaxloop.core.shapes import once
 from jaxloop.core.task import Task
@@ -70,7 +70,7 @@ class _Contract:
 
     def _initial(self) -> Any:
         """Return what `init` gives, as shapes."""
-        initial = self._traced("init", self.task.init, self._key())
+        initial = self._traced("init", self.task.init, key_shape())
         for path, leaf in jax.tree_util.tree_flatten_with_path(initial)[0]:
             if is_key(leaf) and str(leaf.dtype) != "key<fry>":
                 rule = f"gives PRNG keys of {leaf.dtype} in state{jax.tree_util.keystr(path)}"
@@ -98,7 +98,7 @@ class _Contract:
 
     def _check_stateless_loss(self, function: Callable, params: Any) -> None:
         self._check_params(params)
-        arguments = (params, self.batch, self._key())
+        arguments = (params, self.batch, key_shape())
         found = self._traced("loss", function, *arguments)
         self._check_loss("loss", function, found, "(scalar, {metric: value})")
         self._check_values("loss", function, found, arguments, lambda found: found[1])
@@ -109,7 +109,7 @@ class _Contract:
             self._break("init", self.task.init, f"{rule}, got {kind(initial)}")
         params, state = initial
         self._check_params(params)
-        arguments = (params, state, self.batch, self._key(), _step())
+        arguments = (params, state, self.batch, key_shape(), _step())
         found = self._traced("stateful_loss", function, *arguments)
         form = "(scalar, (state, {metric: value}))"
         self._check_loss("stateful_loss", function, found, form)
@@ -123,7 +123,7 @@ class _Contract:
     def _check_update(self, function: Callable, initial: Any) -> None:
         if self.task.params:
             self._traced("params", self.task.params, initial)
-        arguments = (initial, self.batch, self._key(), _step())
+        arguments = (initial, self.batch, key_shape(), _step())
         found = self._traced("update", function, *arguments)
         if not (isinstance(found, tuple) and len(found) == 2):
             self._break("update", function, f"needs to return (state, {{metric: value}}), got {kind(found)}")
@@ -220,9 +220,6 @@ class _Contract:
 
     def _break(self, name: str, function: Callable, rule: str) -> NoReturn:
         raise BrokenError(f"{place(function)}`{name}` {rule}")
-
-    def _key(self) -> Any:
-        return jax.eval_shape(lambda: threefry(0))
 
     def _traced(self, name: str, function: Callable, *args: Any) -> Any:
         return traced(name, function, self.bucket, self.example, *args)

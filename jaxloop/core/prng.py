@@ -12,6 +12,11 @@ def threefry(seed: jax.Array | int) -> jax.Array:
     return jax.random.key(seed, impl="threefry2x32")
 
 
+def key_shape() -> jax.ShapeDtypeStruct:
+    """Return a threefry key as a shape, for tracing: no key is computed."""
+    return jax.eval_shape(lambda: threefry(0))
+
+
 class KeyStream(IntEnum):
     """Independent key streams of a seed."""
 

@@ -15,7 +15,7 @@ from jaxloop.core.learner import Learner, learner
 from jaxloop.core.member import FEED_ROW, FEED_START, FeedLayout, TrainingRun, as_size, member
 from jaxloop.core.noting import NotingHparams
 from jaxloop.core.optimizer import Layout, Shape
-from jaxloop.core.prng import threefry
+from jaxloop.core.prng import key_shape, threefry
 from jaxloop.core.raw_keys import with_raw_keys
 from jaxloop.core.task import Hparams, Task
 from jaxloop.sweep.optimizers import OWN, SHAPE_AWARE
@@ -51,8 +51,9 @@ def initial_shapes(task: Task, bucket: Bucket) -> Any:
     """Return the shapes of what the task's `init` gives one member."""
 
     def shapes() -> Any:
-        key = jax.eval_shape(lambda: threefry(0))
-        return jax.eval_shape(lambda key, traced: task.init(key, bucket.hparams(traced)), key, _scalars(bucket))
+        return jax.eval_shape(
+            lambda key, traced: task.init(key, bucket.hparams(traced)), key_shape(), _scalars(bucket)
+        )
 
     return once(task, ("init", bucket.program), shapes)
 
