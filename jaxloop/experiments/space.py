@@ -68,17 +68,15 @@ class Space:
 
     def at(self, name: str, fraction: float) -> Any:
         """Return the value a fraction (0 to 1) of the way along one dimension."""
-        value = interpolate(self.axes[name], fraction, self.whole[name])
-        return value if self.whole[name] else float(value)
+        return self._typed(name, interpolate(self.axes[name], fraction, self.whole[name]))
 
     def value_at(self, name: str, index: int) -> Any:
         """Return the value at `index` on a dimension of separate values."""
-        value = listed(self.axes[name])[index]
-        return value if self.whole[name] else float(value)
+        return self._typed(name, listed(self.axes[name])[index])
 
     def points(self, name: str) -> list[Any]:
         """Return the values of a dimension, in order; of a continuous one, its `num` points."""
-        return [value if self.whole[name] else float(value) for value in points(self.axes[name], self.whole[name])]
+        return [self._typed(name, value) for value in points(self.axes[name], self.whole[name])]
 
     def is_listed(self, name: str) -> bool:
         """Return whether an axis lists its values, so that neighbours on it need not be alike."""
@@ -87,6 +85,10 @@ class Space:
     def is_continuous(self, name: str) -> bool:
         """Return whether an axis has two ends, and any value between them."""
         return not listed(self.axes[name])
+
+    def _typed(self, name: str, value: Any) -> Any:
+        """Return a value of a dimension as its hparam has it: integers of a float's axis are floats."""
+        return value if self.whole[name] else float(value)
 
     def _parts(self, name: str) -> tuple[str | None, str | None]:
         """Return the case that a dimension belongs to, if it is one's own, and its hparam, if it has one."""
