@@ -53,11 +53,13 @@ def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, compile: boo
 @contextmanager
 def _without_collecting() -> Iterator[None]:
     """Collect no garbage meanwhile: loading JAX and tracing make little of it, and looking for it took a tenth."""
+    was_collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_collecting:
+            gc.enable()
 
 
 @click.command()
