@@ -65,7 +65,7 @@ def names(folder: Path, branch: str) -> Collection[str]:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Return a checkpointer for this process alone: where there are several, each writes folders of its own."""
+    """Return a checkpointer for this process alone; with several processes, each writes its own folders."""
     import orbax.checkpoint as ocp
 
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax logs, it raises as well
