@@ -110,15 +110,30 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def main() -> None:
-    parser = measure.parser(str(__doc__).splitlines()[0])
-    parser.add_argument("--proposers", nargs="+", default=["random", "sobol", "evolution", "tpe"])
-    arguments = parser.parse_args()
-    rows = list(_rows(arguments))
+def compared(
+    proposer: str, curves: Sequence[Sequence[tuple[float, float]]], targets: Sequence[float], trainings: int
+) -> dict[str, Any]:
+    """Say and return how many of random search's trainings a proposer's searches need to match its ends."""
+    shares = [share(curve, target, trainings) for curve, target in zip(curves, targets, strict=True)]
+    low, high = median_interval(shares)
+    median = statistics.median(shares)
+    print(f"{proposer:10} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
+    return {"proposer": proposer, "median": median, "low": low, "high": high, "shares": shares}
+
+
+def publish(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    """Draw the medians where a chart is asked for, and publish the rows."""
     if arguments.chart:
         names, medians = [row["proposer"] for row in rows], [row["median"] for row in rows]
         measure.bars(arguments.chart, names, {"median": medians}, "share of random search's trainings", "linear")
     measure.publish({"rows": rows}, arguments.json)
+
+
+def main() -> None:
+    parser = measure.parser(str(__doc__).splitlines()[0])
+    parser.add_argument("--proposers", nargs="+", default=["random", "sobol", "evolution", "tpe"])
+    arguments = parser.parse_args()
+    publish(list(_rows(arguments)), arguments)
 
 
 def _rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -128,12 +143,8 @@ def _rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     tables = [Table(dataset) for dataset in datasets]
     targets = {(t, r): random_search(table, r)[-1][1] for t, table in enumerate(tables) for r in range(repeats)}
     for proposer in arguments.proposers:
-        curves = {(t, r): list(searched(tables[t], proposer, r)) for t, r in targets}
-        shares = [share(curves[of], target, TRAININGS) for of, target in targets.items()]
-        low, high = median_interval(shares)
-        median = statistics.median(shares)
-        print(f"{proposer:10} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
-        yield {"proposer": proposer, "median": median, "low": low, "high": high, "shares": shares}
+        curves = [list(searched(tables[t], proposer, r)) for t, r in targets]
+        yield compared(proposer, curves, list(targets.values()), TRAININGS)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,31 @@
 """Trainings that a loop needs to find what random search does, on the space of `sweeps/loop_mnist1d.toml`.
 
-Random search trains every config on one seed; the loop screens by halving, over seeds or over steps, and confirms
-at one look of two pairs. What counts is the mean loss, on seeds that neither saw, of the config that each would
-choose.
+Random search trains every config on one seed, as does the loop, which stops the worse half at each rung and
+confirms at one look of two pairs. What counts is the mean loss, on seeds that neither saw, of the config that each
+would choose.
 """
 
 import argparse
-import itertools
-import statistics
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import measure
 import numpy as np
 import tomli_w
-from search import median_interval, share
+from search import compared, publish
 
 import jaxloop
 from jaxloop.sweep import sweep
 
 LOOP = Path(__file__).parent.parent / "sweeps" / "loop_mnist1d.toml"
+PROPOSERS = ("tpe", "{ evolution = 0.5, random = 0.5 }", "{ tpe = 0.34, evolution = 0.33, random = 0.33 }")
 FRESH_SEED, FRESH_SEEDS = 1000, 8  # of what counts
 
 Hparams = dict[str, Any]
 Choices = list[tuple[float, Hparams]]  # whole trainings, and the config that a search would choose after them
-
-
-class Screening(NamedTuple):
-    """How a loop screens: see [loop]."""
-
-    screen_seeds: list[int]
-    rungs: list[float]
-
-    def __str__(self) -> str:
-        at = f", halved at {self.rungs} of its steps" if self.rungs else ""
-        return f"screened on {self.screen_seeds}{at}"
-
-
-SCREENINGS = (Screening([1, 1, 2], []), Screening([1], []), Screening([1], [0.25, 0.5]))
 
 
 class Size(NamedTuple):
@@ -85,8 +70,12 @@ def random_searches(size: Size, folder: Path) -> list[Choices]:
     return searches
 
 
-def loop_search(proposer: str, screening: Screening, seed: int, size: Size, folder: Path) -> Choices:
-    """The config with the best screening mean, of those screened longest, after each round of a loop."""
+def loop_search(proposer: str, seed: int, size: Size, folder: Path) -> Choices:
+    """The config with the best screening mean, of those that no rung stopped, after each round of a loop.
+
+    Args:
+      proposer: as in [loop], in TOML.
+    """
     settings = (
         f"run.steps={size.steps}",
         f"run.evaluate_every={size.steps // 4}",
@@ -96,18 +85,16 @@ def loop_search(proposer: str, screening: Screening, seed: int, size: Size, fold
         "loop.rounds=100",
         f"loop.budget.member_steps={size.trainings * size.steps}",
         "loop.promote=1",
-        f"loop.screen_seeds={screening.screen_seeds}",
-        f"loop.rungs={screening.rungs}",
         "loop.floor_seeds=4",
         "loop.audit_seeds=2",
         "verdict.looks=[2]",  # the fewest trainings that confirming can take
         "verdict.shares=[1.0]",
     )
-    best, choices = ((False, 0, -np.inf), {}), []
+    best, choices = ((False, -np.inf), {}), []
     with jaxloop.loop(LOOP, out=folder, overrides=settings) as run:
         for record in run.ledger:
             if record["kind"] == "experiment" and np.isfinite(record["screening_mean"]):
-                rank = ("stopped_at" not in record, record["screening_seeds"], -record["screening_mean"])
+                rank = ("stopped_at" not in record, -record["screening_mean"])
                 best = max(best, (rank, record["config"]), key=lambda each: each[0])
             elif record["kind"] == "round":
                 choices.append((record["member_steps"] / size.steps, best[1]))
@@ -125,28 +112,22 @@ def means(configs: Sequence[Hparams], size: Size, folder: Path) -> list[float]:
 
 def main() -> None:
     parser = measure.parser(str(__doc__).splitlines()[0])
-    parser.add_argument("--proposers", nargs="+", default=["tpe", "evolution"])
+    parser.add_argument("--proposers", nargs="+", default=PROPOSERS, metavar="TOML", help="as in [loop]")
+    parser.add_argument("--trainings", type=int, default=512, metavar="N", help="of each search")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = _rows(arguments, Path(folder))
-    if arguments.chart:
-        names, medians = [row["proposer"] for row in rows], [row["median"] for row in rows]
-        measure.bars(arguments.chart, names, {"median": medians}, "share of random search's trainings", "linear")
-    measure.publish({"rows": rows}, arguments.json)
+        publish(list(_rows(arguments, Path(folder))), arguments)
 
 
-def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    size = Size(2, 12, 4, 20) if arguments.quick else Size(10, 256, 32, 2000)
+def _rows(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    size = Size(2, 12, 4, 20) if arguments.quick else Size(10, arguments.trainings, 32, 2000)
     proposers = ["evolution"] if arguments.quick else arguments.proposers
     searches = {"random search": random_searches(size, folder / "random")}
     print(f"random search: {size.repeats} x {size.trainings} trainings", flush=True)
-    for number, (proposer, screening) in enumerate(itertools.product(proposers, SCREENINGS)):
-        name = f"{proposer}, {screening}"
-        searches[name] = [
-            loop_search(proposer, screening, seed, size, folder / f"{number}-{seed}")
-            for seed in range(size.repeats)
-        ]
-        print(f"{name}: {[round(choices[-1][0]) for choices in searches[name]]} trainings", flush=True)
+    for number, proposer in enumerate(proposers):
+        found = [loop_search(proposer, seed, size, folder / f"{number}-{seed}") for seed in range(size.repeats)]
+        print(f"{proposer}: {[round(choices[-1][0]) for choices in found]} trainings", flush=True)
+        searches[proposer] = found
     chosen = {_key(config): config for found in searches.values() for choices in found for _, config in choices}
     truths = dict(zip(chosen, means(list(chosen.values()), size, folder / "fresh"), strict=True))
     curves = {
@@ -154,25 +135,12 @@ def _rows(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         for name, found in searches.items()
     }
     targets = [curve[-1][1] for curve in curves.pop("random search")]
-    rows = []
     for proposer, found in curves.items():
-        shares = [share(curve, target, size.trainings) for curve, target in zip(found, targets, strict=True)]
-        low, high = median_interval(shares)
-        median = statistics.median(shares)
-        print(f"{proposer:24} {median:.2f} of random search's trainings [{low:.2f}, {high:.2f}]", flush=True)
-        ends = [-curve[-1][1] for curve in found]
-        rows.append(
-            {
-                "proposer": proposer,
-                "median": median,
-                "low": low,
-                "high": high,
-                "shares": shares,
-                "losses at the end": ends,
-                "random search's": [-target for target in targets],
-            }
-        )
-    return rows
+        ends = {
+            "losses at the end": [-curve[-1][1] for curve in found],
+            "random search's": [-target for target in targets],
+        }
+        yield compared(proposer, found, targets, size.trainings) | ends
 
 
 def _key(config: Hparams) -> tuple:
