@@ -2,8 +2,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Quick tests spend more time compiling than running; without LLVM's optimizations, compiling takes a third less.
-QUICK_TESTS := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/pytest -m "not slow"
 
 .PHONY: demo test quick mutants docs dist clean
 
@@ -19,11 +17,10 @@ test: $(INSTALLED)  ## ruff, pyright and every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(QUICK_TESTS)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest
 
 quick: $(INSTALLED)  ## the tests that take seconds
-	$(QUICK_TESTS)
+	$(BIN)/pytest -m "not slow"
 
 mutants: $(INSTALLED)  ## which changes of the code no quick test notices; an hour
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[mutants]"

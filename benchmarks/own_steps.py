@@ -141,7 +141,7 @@ def main() -> None:
     arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     quick = arguments.quick
     rounds, updates, steps, seeds, rows = (
-        (1, (4, 2), 200, 2, 1 << 16) if quick else (3, (183, 61), 2000, 4, 26 << 20)
+        (1, (2, 1), 100, 1, 1 << 14) if quick else (3, (183, 61), 2000, 4, 26 << 20)
     )
     rates: dict[str, list[float]] = {"PPO / bare loop": [], "streamed / resident": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,8 @@ def searched(name: str, members: int, rounds: int) -> dict:
 def main() -> None:
     arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     host.use_every_core()
+    if arguments.quick:
+        throughput.hurry()
     names, members, rounds = (
         (["mlp-tiny"], FEW, 3) if arguments.quick else (list(WORKLOADS), MEMBERS, 3 * group_tuner.ROUNDS)
     )

@@ -7,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
+USERS_XLA_FLAGS = os.environ.get("XLA_FLAGS", "")
+OPTIMIZED = 3  # XLA's own level of LLVM's optimizations; without them, programs compile in half the CPU time
+os.environ["XLA_FLAGS"] = UNOPTIMIZED = f"{USERS_XLA_FLAGS} --xla_backend_optimization_level=0".strip()
 # Tests share what they compile, with the processes they start too.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("XDG_CACHE_HOME", str(ROOT / ".pytest_cache"))
@@ -15,10 +18,14 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import jax
 import pytest
 from hypothesis import settings
+from jaxlib import xla_client
 
 import jaxloop
 from jaxloop.core import population
 from jaxloop.sweep import sweep
+
+xla_client.CompileOptions()  # XLA reads its flags once a process: here, whatever the first test's are
+EXACT_ON_CPU = population.EXACT_ON_CPU
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,11 +50,13 @@ every = 20
 """
 
 
-@pytest.fixture
-def compiled_quickly(monkeypatch):
-    """Programs of this process without the compiler's last optimizations: they compute the same to rounding."""
-    quick = {**population.EXACT_ON_CPU, "xla_backend_optimization_level": 0}
-    monkeypatch.setattr(population, "EXACT_ON_CPU", quick)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Choose how populations compile, before fixtures train any: here, and in processes that the test starts."""
+    optimized = item.get_closest_marker("optimized") is not None
+    level = {"xla_backend_optimization_level": OPTIMIZED} if optimized else {}
+    population.EXACT_ON_CPU = EXACT_ON_CPU | level
+    os.environ["XLA_FLAGS"] = USERS_XLA_FLAGS if optimized else UNOPTIMIZED
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT
 from helpers.pages import DOCS, README, blocks, commands, without_folder
 
+pytestmark = pytest.mark.optimized
 BIN = Path(sys.executable).parent
 
 

@@ -91,7 +91,7 @@ def raveled(function: LossFunction, params: Any) -> LossFunction:
     Args:
       params: the parameters, as shapes.
     """
-    restore = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))[1]
+    restore = _structured(params)
 
     def init(key: jax.Array, hparams: Hparams) -> Any:
         params, extra = function.init(key, hparams)
@@ -105,6 +105,19 @@ def raveled(function: LossFunction, params: Any) -> LossFunction:
         return None if found is None else ravel_pytree(spread_over(restore(params), found))[0]
 
     return LossFunction(init, loss, learning_rate_multipliers, restore)
+
+
+def _structured(params: Any) -> Callable[[jax.Array], Any]:
+    """Return what gives a vector the structure of `params`, which are shapes: nothing is computed or compiled."""
+    found: list[Callable[[jax.Array], Any]] = []
+
+    def vector(params: Any) -> jax.Array:
+        flat, restore = ravel_pytree(params)
+        found.append(restore)
+        return flat
+
+    jax.eval_shape(vector, params)
+    return found[0]
 
 
 def spread_over(params: Any, scalars: Any) -> Any:

@@ -18,7 +18,7 @@ from jaxloop.training import host, programs
 
 
 @pytest.fixture
-def program(compiled_quickly):
+def program():
     swept = sweep.parse(TINY, ("axes.seed.count=16",))
     task = api.task_of(swept)
     (bucket,) = size_classes.buckets(swept, task)

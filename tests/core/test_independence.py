@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import OPTIMIZED
 from helpers import clones
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,8 +30,8 @@ ISAS = ["", "AVX2"] if CPU.exists() and "avx512f" in CPU.read_text() else [""]
 
 
 def options(isa):
-    """XLA's options as users have them, even where quick tests compile without LLVM's optimizations."""
-    optimized = {**EXACT_ON_CPU, "xla_backend_optimization_level": 3}
+    """XLA's options as users have them, though tests compile without LLVM's optimizations."""
+    optimized = {**EXACT_ON_CPU, "xla_backend_optimization_level": OPTIMIZED}
     return {**optimized, "xla_cpu_max_isa": isa} if isa else optimized
 
 

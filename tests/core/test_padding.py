@@ -47,7 +47,7 @@ def trained(swept, bucket, steps=STEPS):
     rows = [bucket.columns(swept.members[number]) for number in bucket.numbers]
     columns = {name: np.stack([row[name] for row in rows]) for name in bucket.traced}
 
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.jit
     def run(columns, data):
         def body(state, _):
             state, metrics = step(columns, state, data)

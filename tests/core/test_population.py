@@ -17,6 +17,8 @@ from jaxloop.core.program import compiled
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
 
+pytestmark = pytest.mark.optimized
+
 TASK = """
 import jax.numpy as jnp
 import jaxloop

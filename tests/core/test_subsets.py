@@ -14,7 +14,6 @@ from jaxloop.errors import SweepError
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SHORT = '[run]\ntask = "digits"\nsteps = 20\nevaluate_every = 10\n'
 
 

@@ -16,7 +16,6 @@ from jaxloop.models.supervised import label_noise
 from jaxloop.storage import checkpoints
 from jaxloop.sweep import sweep
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SHORT = '[run]\ntask = "digits"\nsteps = 20\nevaluate_every = 10\n'
 
 

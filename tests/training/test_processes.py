@@ -84,6 +84,7 @@ def same(ours, theirs, **tolerance):
 LARGE = ["run.task=mnist1d", "hparams.width=100", "hparams.batch_size=1000"]
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("task", [LARGE], ids=["large"])
 def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_path, task):
     one = trained(["population", tiny, "--out", tmp_path / "one"], 1, 4, [*SETTINGS, *task])
