@@ -136,7 +136,7 @@ def bare(stopped: measure.Clock, steps: int, decays: int) -> dict:
 
 def main() -> None:
     arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
-    steps, decays, rounds = (200, 8, 1) if arguments.quick else (2000, 32, 3)
+    steps, decays, rounds = (100, 1, 1) if arguments.quick else (2000, 32, 3)
     host.use_every_core()
     ratios, found = [], {}
     for _ in range(rounds):

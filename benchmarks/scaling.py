@@ -76,7 +76,8 @@ def in_two_processes(folder: Path, members: int, steps: int, out: Path) -> dict:
 def main() -> None:
     arguments = measure.parser(str(__doc__).splitlines()[0]).parse_args()
     steps = 50 if arguments.quick else 200
-    counts = [256] if arguments.quick else [64, 256, 1024, 4096, 16_384]
+    spread = 64 if arguments.quick else 256  # members, over devices and processes
+    counts = [spread] if arguments.quick else [64, 256, 1024, 4096, 16_384]
     meshes = [1, 2] if arguments.quick else [1, 2, 4, 8]
     by_members, by_devices = [], []
     with tempfile.TemporaryDirectory() as name:
@@ -89,7 +90,7 @@ def main() -> None:
         curves = {}
         for devices in meshes:
             out = folder / f"on-{devices}"
-            rate = trained(folder, 256, devices, steps, out)["rate"]
+            rate = trained(folder, spread, devices, steps, out)["rate"]
             with jaxloop.load(out) as run:
                 curves[devices] = run.curves("validation/loss")
             apart = float(np.nanmax(np.abs(curves[devices] - curves[meshes[0]])))
@@ -97,7 +98,7 @@ def main() -> None:
             print(f"{devices:6} devices  {rate:10,.0f} member-steps/s  validation losses within {apart:.1g}")
         by_processes = []
         if not arguments.quick:
-            rate = in_two_processes(folder, 256, steps, folder / "two")["rate"]
+            rate = in_two_processes(folder, spread, steps, folder / "two")["rate"]
             by_processes = [{"processes": 2, "devices": 2, "member-steps/s": rate, "one process": by_devices[1]}]
             print(f"     2 processes of one device  {rate:10,.0f} member-steps/s")
     if arguments.chart:

@@ -5,11 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxlib
+from jaxlib import xla_client
+
 ROOT = Path(__file__).parent.parent
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
 USERS_XLA_FLAGS = os.environ.get("XLA_FLAGS", "")
-OPTIMIZED = 3  # XLA's own level of LLVM's optimizations; without them, programs compile in half the CPU time
+# Programs compile in half the CPU time without LLVM's optimizations, which users have.
 os.environ["XLA_FLAGS"] = UNOPTIMIZED = f"{USERS_XLA_FLAGS} --xla_backend_optimization_level=0".strip()
+OPTIMIZED = {"xla_backend_optimization_level": 3}
+# In half of that without the emitters of fused loops, of which later versions have no others. Replays then differ.
+UNFUSED = {"xla_cpu_use_fusion_emitters": False} if jaxlib.__version__.startswith("0.10.") else {}
 # Tests share what they compile, with the processes they start too.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("XDG_CACHE_HOME", str(ROOT / ".pytest_cache"))
@@ -18,7 +24,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import jax
 import pytest
 from hypothesis import settings
-from jaxlib import xla_client
 
 import jaxloop
 from jaxloop.core import population
@@ -53,10 +58,10 @@ every = 20
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Choose how populations compile, before fixtures train any: here, and in processes that the test starts."""
-    optimized = item.get_closest_marker("optimized") is not None
-    level = {"xla_backend_optimization_level": OPTIMIZED} if optimized else {}
-    population.EXACT_ON_CPU = EXACT_ON_CPU | level
-    os.environ["XLA_FLAGS"] = USERS_XLA_FLAGS if optimized else UNOPTIMIZED
+    optimized, unfused = (item.get_closest_marker(name) is not None for name in ("optimized", "unfused"))
+    population.EXACT_ON_CPU = EXACT_ON_CPU | (OPTIMIZED if optimized else UNFUSED if unfused else {})
+    flags = " ".join(f"--{name}={str(value).lower()}" for name, value in UNFUSED.items() if unfused)
+    os.environ["XLA_FLAGS"] = USERS_XLA_FLAGS if optimized else f"{UNOPTIMIZED} {flags}".strip()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.unfused
 KEYS = {  # a figure that each must give
     "accelerator": "rows",
     "apart": "rows",

@@ -9,6 +9,7 @@ from helpers.kinds import KINDS
 import jaxloop
 from jaxloop import api
 
+pytestmark = pytest.mark.unfused
 SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
 FEW = ("loop.rounds=1", "loop.configs=4", "loop.floor_seeds=4", "loop.audit_seeds=2", "loop.promote=1")
 
@@ -24,7 +25,7 @@ def test_a_header_says_how_long_it_takes_and_what_to_expect(path):
 @pytest.mark.parametrize("path", [path for path in SWEEPS if path.stem not in KINDS], ids=lambda path: path.stem)
 def test_every_sweep_that_ships_runs(path, tmp_path):
     """A few steps, with one seed."""
-    short = ("run.steps=4", "run.evaluate_every=2", "checkpoint.keep=none")
+    short = ("run.steps=4", "run.evaluate_every=4", "checkpoint.keep=none")
     swept, _ = api.read(path)
     if swept.document.loop:
         looks = ("verdict.looks=[2]", "verdict.shares=[1.0]")

@@ -30,8 +30,8 @@ ISAS = ["", "AVX2"] if CPU.exists() and "avx512f" in CPU.read_text() else [""]
 
 
 def options(isa):
-    """XLA's options as users have them, though tests compile without LLVM's optimizations."""
-    optimized = {**EXACT_ON_CPU, "xla_backend_optimization_level": OPTIMIZED}
+    """XLA's options as users have them."""
+    optimized = EXACT_ON_CPU | OPTIMIZED
     return {**optimized, "xla_cpu_max_isa": isa} if isa else optimized
 
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from conftest import UNFUSED
 from helpers.flat import as_trees
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def trained(swept, bucket, steps=STEPS):
     rows = [bucket.columns(swept.members[number]) for number in bucket.numbers]
     columns = {name: np.stack([row[name] for row in rows]) for name in bucket.traced}
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=UNFUSED)
     def run(columns, data):
         def body(state, _):
             state, metrics = step(columns, state, data)

@@ -1,9 +1,12 @@
 """The maximal update parametrization: nothing grows or shrinks with the width (Yang and Hu 2022, appendix D.1)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import UNFUSED
 from helpers.flat import as_trees
 
 from jaxloop import api
@@ -37,7 +40,7 @@ def moved(parametrization, optimizer, rate):
         bucket = alone(swept, number)
         one, _ = one_member(swept, task, bucket)
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options=UNFUSED)
         def run(columns, data, one=one):
             before = one.init(columns)
             after, _ = chunked(one, 3).step(columns, before, data)
