@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from jaxloop.loading import names_on_first_use
+
 if TYPE_CHECKING:
     from jaxloop.api import advice, attempt, compare, fork, loop, report, resume, run
     from jaxloop.core.data import Data, from_disk, padded
@@ -40,32 +42,30 @@ __all__ = [
     "run",
     "size",
 ]
-_HOMES = {
-    "api": ("advice", "attempt", "compare", "fork", "loop", "report", "resume", "run"),
-    "readers.run": ("Run", "load"),
-    "errors": ("JaxloopError",),
-    "sweep.sizes": ("Choice", "Size", "choice", "size"),
-    "core.optimizer": ("optimizer",),
-    "core.data": ("Data", "from_disk", "padded"),
-    "core.task": ("Task",),
-    "training.scheduler": ("Decisions", "Join", "Measured", "Scheduler"),
-}
+_of_homes, _names = names_on_first_use(
+    __name__,
+    {
+        "api": ("advice", "attempt", "compare", "fork", "loop", "report", "resume", "run"),
+        "readers.run": ("Run", "load"),
+        "errors": ("JaxloopError",),
+        "sweep.sizes": ("Choice", "Size", "choice", "size"),
+        "core.optimizer": ("optimizer",),
+        "core.data": ("Data", "from_disk", "padded"),
+        "core.task": ("Task",),
+        "training.scheduler": ("Decisions", "Join", "Measured", "Scheduler"),
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name on first use: `import jaxloop` alone does not load JAX."""
-    import importlib
+    """Load a public name on first use."""
+    if name != "__version__":
+        return _of_homes(name)
+    import importlib.metadata
 
-    if name == "__version__":
-        import importlib.metadata
-
-        return importlib.metadata.version("jaxloop")
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"jaxloop.{home}"), name)
-    raise AttributeError(f"module 'jaxloop' has no attribute {name!r}")
+    return importlib.metadata.version("jaxloop")
 
 
 def __dir__() -> list[str]:
     """List the public names, loaded or not."""
-    return [*__all__, "__version__"]
+    return [*_names(), "__version__"]

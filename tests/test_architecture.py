@@ -13,6 +13,7 @@ PACKAGE = ROOT / "jaxloop"
 ORDER = [
     "errors",
     "formatting",
+    "loading",
     "sweep",
     "core",
     "models",
@@ -26,7 +27,7 @@ ORDER = [
     "__main__",
 ]
 APART = {"experiments": "readers", "readers": "experiments"}  # neither imports the other
-WITHOUT_JAX = {"errors", "formatting", "sweep"}
+WITHOUT_JAX = {"errors", "formatting", "loading", "sweep"}
 PURE = {"core", "models"}
 # What reads or changes something outside of the program: a disk, a clock, the environment, a signal.
 IMPURE_MODULES = {

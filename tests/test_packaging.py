@@ -47,9 +47,17 @@ def test_public_names_are_listed_and_there_is_one_version():
         assert getattr(jaxloop, name).__doc__, name
 
 
-def test_importing_the_api_does_not_import_orbax():
-    """It takes as long as half of JAX; `plan` and most readers need none."""
-    code = "import sys, jaxloop.api; print([name for name in sys.modules if name.startswith('orbax')])"
+@pytest.mark.parametrize(
+    ("used", "unloaded"),
+    [
+        ("api.run", ("orbax",)),  # it takes as long as half of JAX; most readers need none
+        ("api.planned", ("orbax", "jaxloop.training.train", "jaxloop.readers")),
+        ("choice", ("jax.",)),
+    ],
+)
+def test_a_name_loads_only_what_it_needs(used, unloaded):
+    loaded = f"print([name for name in sys.modules if name.startswith({unloaded})])"
+    code = f"import sys, jaxloop, jaxloop.api; jaxloop.{used}; {loaded}"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxloop.core.bucket import is_one_program
 from jaxloop.core.task import Task
 from jaxloop.readers.run import Run, load
 from jaxloop.storage.destination import RUNS
@@ -13,7 +12,7 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks.of_sweep import read, task_of
-from jaxloop.training import create, plan, processes, train
+from jaxloop.training import create, processes, train
 from jaxloop.training.host import prepare
 from jaxloop.training.progress import Observer
 from jaxloop.training.scheduler import Scheduler
@@ -81,40 +80,6 @@ class Ready(NamedTuple):
 
             return Driver(self.sweep, store)
         return SCHEDULERS[self.sweep.document.population.scheduler](self.sweep, store)
-
-
-def planned(file: str | Path, overrides: tuple[str, ...] = (), *, compile: bool = False) -> plan.Plan:
-    """Estimate the cost of a sweep or loop file; nothing is run or written.
-
-    Args:
-      file: a sweep file, with or without a [loop] section.
-      overrides: such as "run.steps=100".
-      compile: whether to compile the programs and measure memory and compilation time.
-
-    Raises:
-      SweepError: the file breaks a rule.
-    """
-    prepare()
-    checked, task = read(file, overrides)
-    found = None
-    if loop := checked.document.loop:
-        from jaxloop.experiments.driver import plan_of
-        from jaxloop.experiments.screening import most_trainings
-
-        loop_plan = plan_of(checked, "min")  # the direction makes no difference
-        # of several programs each stops its own worse half, and none of one config
-        counted = loop_plan if is_one_program(checked) else replace(loop_plan, rungs=())
-        size, beside = most_trainings(counted)
-        found = plan.PlannedLoop(
-            rounds=None if loop.is_open() else loop.rounds,
-            rungs=[
-                round(share * checked.document.run.steps) for share in loop.rungs if size.full < size.trainings
-            ],
-            trainings_per_round=size.trainings,
-            full_trainings_per_round=size.full,
-            floor_and_audit_trainings=beside,
-        )
-    return plan.plan(checked, task, compile=compile, loop=found)
 
 
 def created(

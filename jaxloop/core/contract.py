@@ -12,7 +12,7 @@ from jaxloop.core.bucket import Bucket
 from jaxloop.core.padding import by_path
 from jaxloop.core.prng import key_shape
 from jaxloop.core.raw_keys import is_key
-from jaxloop.core.shapes import once
+from jaxloop.core.shapes import initial_shapes, once
 from jaxloop.core.task import Task
 from jaxloop.core.tracing import TAKES, BrokenError, check_arguments, kind, place, traced
 
@@ -70,7 +70,7 @@ class _Contract:
 
     def _initial(self) -> Any:
         """Return what `init` gives, as shapes."""
-        initial = self._traced("init", self.task.init, key_shape())
+        initial = initial_shapes(self.task, self.bucket, lambda: self._traced("init", self.task.init, key_shape()))
         for path, leaf in jax.tree_util.tree_flatten_with_path(initial)[0]:
             if is_key(leaf) and str(leaf.dtype) != "key<fry>":
                 rule = f"gives PRNG keys of {leaf.dtype} in state{jax.tree_util.keystr(path)}"

@@ -47,15 +47,19 @@ def params_shapes(task: Task, bucket: Bucket) -> Any:
     )
 
 
-def initial_shapes(task: Task, bucket: Bucket) -> Any:
-    """Return the shapes of what the task's `init` gives one member."""
+def initial_shapes(task: Task, bucket: Bucket, traced: Callable[[], Any] | None = None) -> Any:
+    """Return the shapes of what the task's `init` gives one member.
+
+    Args:
+      traced: gives them, where they are not known yet and errors of `init` are to be explained.
+    """
 
     def shapes() -> Any:
         return jax.eval_shape(
             lambda key, traced: task.init(key, bucket.hparams(traced)), key_shape(), _scalars(bucket)
         )
 
-    return once(task, ("init", bucket.program), shapes)
+    return once(task, ("init", bucket.program), traced or shapes)
 
 
 def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
@@ -155,13 +159,8 @@ def final_shapes(task: Task, bucket: Bucket, *, best: bool) -> dict[Final, Any]:
     Args:
       best: whether the sweep keeps each member's best parameters.
     """
-    trains = learner_of(task, bucket)
-
-    def parts(traced: Any) -> Any:
-        state = trains.init(threefry(0), bucket.hparams(traced))
-        return trains.params(state), trains.extra(state)
-
-    params, extra = once(task, ("finals", bucket.program), lambda: jax.eval_shape(parts, _scalars(bucket)))
+    trains, state = _learner_and_state(task, bucket)
+    params, extra = (jax.eval_shape(part, state) for part in (trains.params, trains.extra))
     if task.update is None:
         params = params_shapes(task, bucket)
     found: dict[Final, Any] = {"params": params, "state": extra}
@@ -259,12 +258,21 @@ def in_chunks(
 
 def learner_of(task: Task, bucket: Bucket) -> Learner:
     """Return how the members of a bucket train."""
+    return _learner_and_state(task, bucket)[0]
 
-    def found() -> Learner:
+
+def _learner_and_state(task: Task, bucket: Bucket) -> tuple[Learner, Any]:
+    """Return how the members of a bucket train, and the state of one, as shapes."""
+
+    def state_of(trains: Learner) -> Any:
+        return jax.eval_shape(lambda traced: trains.init(threefry(0), bucket.hparams(traced)), _scalars(bucket))
+
+    def found() -> tuple[Learner, Any]:
         layout = None if is_elementwise(task, bucket) else _layout(task, bucket)
         trains = learner(task, bucket.static["optimizer"], params_shapes(task, bucket), layout)
-        state = jax.eval_shape(lambda traced: trains.init(threefry(0), bucket.hparams(traced)), _scalars(bucket))
-        return with_raw_keys(trains, state)
+        state = state_of(trains)
+        raw = with_raw_keys(trains, state)
+        return raw, state if raw is trains else state_of(raw)
 
     return once(task, ("learner", bucket.program), found)
 
