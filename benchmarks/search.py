@@ -113,7 +113,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 def compared(
     proposer: str, curves: Sequence[Sequence[tuple[float, float]]], targets: Sequence[float], trainings: int
 ) -> dict[str, Any]:
-    """Say and return how many of random search's trainings a proposer's searches need to match its ends."""
+    """Print and return the share of random search's trainings after which a proposer's searches match its end."""
     shares = [share(curve, target, trainings) for curve, target in zip(curves, targets, strict=True)]
     low, high = median_interval(shares)
     median = statistics.median(shares)
@@ -121,7 +121,7 @@ def compared(
     return {"proposer": proposer, "median": median, "low": low, "high": high, "shares": shares}
 
 
-def publish(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> None:
+def publish_shares(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> None:
     """Draw the medians where a chart is asked for, and publish the rows."""
     if arguments.chart:
         names, medians = [row["proposer"] for row in rows], [row["median"] for row in rows]
@@ -133,7 +133,7 @@ def main() -> None:
     parser = measure.parser(str(__doc__).splitlines()[0])
     parser.add_argument("--proposers", nargs="+", default=["random", "sobol", "evolution", "tpe"])
     arguments = parser.parse_args()
-    publish(list(_rows(arguments)), arguments)
+    publish_shares(list(_rows(arguments)), arguments)
 
 
 def _rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import measure
 import numpy as np
 import tomli_w
-from search import compared, publish
+from search import compared, publish_shares
 
 import jaxloop
 from jaxloop.sweep import sweep
@@ -85,6 +85,7 @@ def loop_search(proposer: str, seed: int, size: Size, folder: Path) -> Choices:
         "loop.rounds=100",
         f"loop.budget.member_steps={size.trainings * size.steps}",
         "loop.promote=1",
+        "loop.screen_seeds=[1]",
         "loop.floor_seeds=4",
         "loop.audit_seeds=2",
         "verdict.looks=[2]",  # the fewest trainings that confirming can take
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=512, metavar="N", help="of each search")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        publish(list(_rows(arguments, Path(folder))), arguments)
+        publish_shares(list(_rows(arguments, Path(folder))), arguments)
 
 
 def _rows(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:

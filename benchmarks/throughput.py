@@ -54,7 +54,7 @@ def _matmul_rate(mesh: Any, member: Any, size: int) -> float:
 
 
 def hurry() -> None:
-    """Have timed calls last a hundredth of their time: for quick forms, whose figures mean nothing."""
+    """Shorten the tuner's timed calls a hundredfold: for quick forms, whose figures mean nothing."""
     group_tuner.CALL_FLOPS /= 100
 
 

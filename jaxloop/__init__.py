@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jaxloop.loading import names_on_first_use
+from jaxloop.loading import lazy_names
 
 if TYPE_CHECKING:
     from jaxloop.api import advice, attempt, compare, fork, loop, report, resume, run
@@ -42,7 +42,7 @@ __all__ = [
     "run",
     "size",
 ]
-_of_homes, _names = names_on_first_use(
+_load, _public_names = lazy_names(
     __name__,
     {
         "api": ("advice", "attempt", "compare", "fork", "loop", "report", "resume", "run"),
@@ -57,15 +57,17 @@ _of_homes, _names = names_on_first_use(
 )
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use."""
-    if name != "__version__":
-        return _of_homes(name)
-    import importlib.metadata
+if not TYPE_CHECKING:  # a type checker would take any name to be one of these
 
-    return importlib.metadata.version("jaxloop")
+    def __getattr__(name: str) -> Any:
+        """Load a public name on first use."""
+        if name != "__version__":
+            return _load(name)
+        import importlib.metadata
+
+        return importlib.metadata.version("jaxloop")
 
 
 def __dir__() -> list[str]:
     """List the public names, loaded or not."""
-    return [*_names(), "__version__"]
+    return [*_public_names(), "__version__"]

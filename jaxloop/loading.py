@@ -1,17 +1,18 @@
-"""Load a package's names on first use, so that `import jaxloop` does not load JAX, nor a plan what trains."""
+"""Lazy names of packages: `import jaxloop` loads no JAX, and a plan no code that trains."""
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
-def names_on_first_use(
+def lazy_names(
     package: str, homes: Mapping[str, Iterable[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return a package's `__getattr__` and `__dir__` (PEP 562).
 
     Args:
-      homes: the names that each module of jaxloop gives the package.
+      package: its name, for the message of an AttributeError.
+      homes: for each module, relative to `jaxloop`, the names it provides.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
 

@@ -5,18 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jaxlib
+from helpers.compiling import OPTIMIZED, UNFUSED, UNOPTIMIZED, USERS_XLA_FLAGS, xla_flags
 from jaxlib import xla_client
 
 ROOT = Path(__file__).parent.parent
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
-USERS_XLA_FLAGS = os.environ.get("XLA_FLAGS", "")
-# Programs compile in half the CPU time without LLVM's optimizations, which users have.
-os.environ["XLA_FLAGS"] = UNOPTIMIZED = f"{USERS_XLA_FLAGS} --xla_backend_optimization_level=0".strip()
-OPTIMIZED = {"xla_backend_optimization_level": 3}
-# In half of that without the emitters of fused loops, of which later versions have no others. Replays then differ.
-UNFUSED = {"xla_cpu_use_fusion_emitters": False} if jaxlib.__version__.startswith("0.10.") else {}
-# Tests share what they compile, with the processes they start too.
+os.environ["XLA_FLAGS"] = xla_flags(UNOPTIMIZED)
+# Tests share compiled programs, with the processes they start too, unless a marker gives them other options.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("XDG_CACHE_HOME", str(ROOT / ".pytest_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -29,7 +24,7 @@ import jaxloop
 from jaxloop.core import population
 from jaxloop.sweep import sweep
 
-xla_client.CompileOptions()  # XLA reads its flags once a process: here, whatever the first test's are
+xla_client.CompileOptions()  # XLA parses its flags once a process: now, before a test's hook changes them
 EXACT_ON_CPU = population.EXACT_ON_CPU
 
 jax.config.update("jax_num_cpu_devices", 2)
@@ -59,9 +54,10 @@ every = 20
 def pytest_runtest_setup(item):
     """Choose how populations compile, before fixtures train any: here, and in processes that the test starts."""
     optimized, unfused = (item.get_closest_marker(name) is not None for name in ("optimized", "unfused"))
+    assert not (optimized and unfused), item.nodeid
     population.EXACT_ON_CPU = EXACT_ON_CPU | (OPTIMIZED if optimized else UNFUSED if unfused else {})
-    flags = " ".join(f"--{name}={str(value).lower()}" for name, value in UNFUSED.items() if unfused)
-    os.environ["XLA_FLAGS"] = USERS_XLA_FLAGS if optimized else f"{UNOPTIMIZED} {flags}".strip()
+    own = xla_flags(UNOPTIMIZED | UNFUSED if unfused else UNOPTIMIZED)
+    os.environ["XLA_FLAGS"] = USERS_XLA_FLAGS if optimized else own
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT, TINY
 
 import jaxloop
+from jaxloop import api
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -40,11 +41,15 @@ def test_every_package_that_jaxloop_imports_is_required():
     assert not missing
 
 
-def test_public_names_are_listed_and_there_is_one_version():
-    assert set(jaxloop.__all__) | {"__version__"} == set(dir(jaxloop))
+@pytest.mark.parametrize("package", [jaxloop, api], ids=lambda package: package.__name__)
+def test_public_names_are_listed_and_documented(package):
+    assert set(package.__all__) == set(dir(package)) - {"__version__"}
+    for name in package.__all__:
+        assert getattr(package, name).__doc__, name
+
+
+def test_there_is_one_version():
     assert jaxloop.__version__ == PROJECT["version"]
-    for name in jaxloop.__all__:
-        assert getattr(jaxloop, name).__doc__, name
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jaxloop.loading import names_on_first_use
+from jaxloop.loading import lazy_names
 
 if TYPE_CHECKING:
     from jaxloop.api.planning import planned
@@ -37,15 +37,16 @@ __all__ = [
     "run",
     "task_of",
 ]
-__getattr__, __dir__ = names_on_first_use(
-    __name__,
-    {
-        "api.planning": ("planned",),
-        "api.ready": ("Ready", "created", "forked", "opened", "prepare_for", "resumed"),
-        "api.results": ("advice", "compare", "draw", "export", "report"),
-        "api.runs": ("fork", "loop", "resume", "run"),
-        "api.tries": ("attempt", "attempted"),
-        "readers.run": ("Run", "load"),
-        "tasks.of_sweep": ("read", "task_of"),
-    },
-)
+if not TYPE_CHECKING:  # a type checker would take any name to be one of these
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "api.planning": ("planned",),
+            "api.ready": ("Ready", "created", "forked", "opened", "prepare_for", "resumed"),
+            "api.results": ("advice", "compare", "draw", "export", "report"),
+            "api.runs": ("fork", "loop", "resume", "run"),
+            "api.tries": ("attempt", "attempted"),
+            "readers.run": ("Run", "load"),
+            "tasks.of_sweep": ("read", "task_of"),
+        },
+    )

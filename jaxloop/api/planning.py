@@ -1,4 +1,4 @@
-"""What a sweep or a loop would cost; without what trains, so that the answer comes at once."""
+"""Estimate what a sweep or a loop costs, without importing the training code."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Train from Python to the end: a sweep, a loop, a run that was interrupted, a fork of one."""
+"""Run to completion from Python: a sweep, a loop, a resumed run, a fork."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path

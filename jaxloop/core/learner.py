@@ -91,7 +91,7 @@ def raveled(function: LossFunction, params: Any) -> LossFunction:
     Args:
       params: the parameters, as shapes.
     """
-    restore = _structured(params)
+    restore = _unraveler(params)
 
     def init(key: jax.Array, hparams: Hparams) -> Any:
         params, extra = function.init(key, hparams)
@@ -107,8 +107,8 @@ def raveled(function: LossFunction, params: Any) -> LossFunction:
     return LossFunction(init, loss, learning_rate_multipliers, restore)
 
 
-def _structured(params: Any) -> Callable[[jax.Array], Any]:
-    """Return what gives a vector the structure of `params`, which are shapes: nothing is computed or compiled."""
+def _unraveler(params: Any) -> Callable[[jax.Array], Any]:
+    """Return the inverse of `ravel_pytree` for these shapes, by tracing alone."""
     found: list[Callable[[jax.Array], Any]] = []
 
     def vector(params: Any) -> jax.Array:

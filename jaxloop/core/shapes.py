@@ -47,11 +47,11 @@ def params_shapes(task: Task, bucket: Bucket) -> Any:
     )
 
 
-def initial_shapes(task: Task, bucket: Bucket, traced: Callable[[], Any] | None = None) -> Any:
+def initial_shapes(task: Task, bucket: Bucket, trace: Callable[[], Any] | None = None) -> Any:
     """Return the shapes of what the task's `init` gives one member.
 
     Args:
-      traced: gives them, where they are not known yet and errors of `init` are to be explained.
+      trace: gives the shapes if they are not memoized, as the contract does, which explains errors of `init`.
     """
 
     def shapes() -> Any:
@@ -59,7 +59,7 @@ def initial_shapes(task: Task, bucket: Bucket, traced: Callable[[], Any] | None 
             lambda key, traced: task.init(key, bucket.hparams(traced)), key_shape(), _scalars(bucket)
         )
 
-    return once(task, ("init", bucket.program), traced or shapes)
+    return once(task, ("init", bucket.program), trace or shapes)
 
 
 def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
@@ -160,7 +160,11 @@ def final_shapes(task: Task, bucket: Bucket, *, best: bool) -> dict[Final, Any]:
       best: whether the sweep keeps each member's best parameters.
     """
     trains, state = _learner_and_state(task, bucket)
-    params, extra = (jax.eval_shape(part, state) for part in (trains.params, trains.extra))
+
+    def parts() -> tuple[Any, Any]:
+        return jax.eval_shape(trains.params, state), jax.eval_shape(trains.extra, state)
+
+    params, extra = once(task, ("finals", bucket.program), parts)
     if task.update is None:
         params = params_shapes(task, bucket)
     found: dict[Final, Any] = {"params": params, "state": extra}

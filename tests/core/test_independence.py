@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import OPTIMIZED
 from helpers import clones
+from helpers.compiling import OPTIMIZED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
@@ -285,6 +285,7 @@ def test_a_user_s_constant_is_multiplied_apart(folder, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
 def test_every_member_of_a_run_replays_to_its_bits(tmp_path):
     text = (
         '[run]\ntask = "mnist1d"\nsteps = 6\nevaluate_every = 3\n[hparams]\nwidth = 50\nbatch_size = 20\n'

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from conftest import UNFUSED
+from helpers.compiling import UNFUSED
 from helpers.flat import as_trees
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st

@@ -13,7 +13,17 @@ import tempfile
 
 from jaxloop import cli
 
-for name in ("api", "readers.terminal.panel", "training.plan", "training.replay", "tasks", "readers.verify"):
+for name in (
+    "api.planning",
+    "api.results",
+    "api.runs",
+    "api.tries",
+    "readers.terminal.panel",
+    "training.plan",
+    "training.replay",
+    "tasks",
+    "readers.verify",
+):
     importlib.import_module(f"jaxloop.{name}")
 
 FAULTS = ctypes.CDLL(os.environ["LD_PRELOAD"]) if "LD_PRELOAD" in os.environ else None

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import UNFUSED
+from helpers.compiling import UNFUSED
 from helpers.flat import as_trees
 
 from jaxloop import api

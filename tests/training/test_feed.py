@@ -27,6 +27,7 @@ def sweep(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
 def test_streamed_examples_give_the_bits_of_resident_ones(sweep, tmp_path):
     resident = jaxloop.run(sweep, out=tmp_path / "resident", overrides=("data.stream=false",))
     streamed = jaxloop.run(sweep, out=tmp_path / "streamed")

@@ -98,6 +98,7 @@ def test_two_processes_of_two_devices_have_the_bits_of_one_of_four(tiny, tmp_pat
     assert subprocess.run([JAXLOOP, "verify", str(tmp_path / "two")]).returncode == 0
 
 
+@pytest.mark.optimized
 def test_a_task_s_own_steps_have_the_same_bits_on_any_devices_and_in_any_processes(tmp_path):
     sweep, settings = counter.written(tmp_path), ["population.group_size=2", 'checkpoint.best="validation/norm"']
     for name, processes, devices in (("one", 1, 1), ("two", 1, 2), ("both", 2, 1)):

@@ -98,7 +98,8 @@ task = jaxloop.Task(init, loss, metrics, jaxloop.Data(split, split, split))
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_lapack_calls_at_once_do_not_wait_for_each_other(tmp_path, jaxloop_command, devices):
     file = line.written(tmp_path, task=MATRICES, sweep=line.SWEEP + "seed = { count = 8 }\n")
-    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     done = jaxloop_command("population", file, "--out", tmp_path / "run", env=environment, timeout=240)
     assert done.returncode == 0, done.stderr
     with jaxloop.load(tmp_path / "run") as run:
