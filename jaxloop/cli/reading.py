@@ -109,6 +109,8 @@ def show(
     run, label = (target.parent, target.name) if of_a_run else (target, member)
     with Store(run) as store:
         if label is not None:
+            if where or sort or k or as_csv:
+                raise click.UsageError("--where, --sort, -k and --csv go with a run, not with one member")
             found = store.member(label)
             click.echo(strict_json(asdict(found)) if as_json else _member_text(asdict(found)))
             return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxloop.errors import SweepError
-from jaxloop.storage.records import Member
+from jaxloop.storage.records import Member, Status
 from jaxloop.sweep.suggest import unknown
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -58,6 +58,8 @@ def _meets(member: Member, condition: str, members: Sequence[Member]) -> bool:
     if value is None:
         return False
     wanted = _read(text, value)
+    if name == "status" and wanted not in (statuses := [str(status) for status in Status]):
+        raise SweepError(f"--where: {unknown('status', wanted, statuses)}")
     if type(wanted) is not type(value) and not (_is_number(wanted) and _is_number(value)):
         raise SweepError(
             f"--where: `{name}` is {value!r} in member {member.number}, and cannot be compared with {text!r}"

@@ -84,6 +84,8 @@ def population(
 
     if name and (Path(name).name != name or name[0] == "."):
         raise click.UsageError(f"--name: needs a name without folders or a leading dot, got {name}; see --out")
+    if name and out:
+        raise click.UsageError("--name and --out both say where the run goes: give one")
     chosen = out or (RUNS / name if name else None)
     if chosen:
         refuse_taken(chosen)

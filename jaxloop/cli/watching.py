@@ -93,7 +93,7 @@ def _curve(store: Store) -> str:
     heights = (drawn - low) / (high - low or 1.0) * (len(BLOCKS) - 2) + 1
     line = "".join(BLOCKS[round(height)] for height in heights.tolist())
     ends = f"{best[0]:.4g} at step {steps[measured][0]} to {best[-1]:.4g} at step {steps[measured][-1]}"
-    return f"best {store.metric}: {line} {ends}"
+    return f"best member at each step, {store.metric}: {line} {ends}"
 
 
 def _heatmap(store: Store, configs: list[RankedConfig]) -> str:

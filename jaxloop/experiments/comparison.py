@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jaxloop.errors import SweepError
+from jaxloop.errors import NotFoundError, SweepError
 from jaxloop.experiments.verdict import Criteria, Outcome, judge
 from jaxloop.storage.ranking import direction_of, require_metric
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.catalog import REPLICATES
+from jaxloop.sweep.suggest import nearest
 from jaxloop.training import provenance
 
 MACHINE = ("processor", "device_kind", "git_commit")  # of `run.json`, beside the store's fingerprints
@@ -95,12 +96,18 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
       mode: "max" or "min"; by default the first run's.
 
     Raises:
-      NotFoundError: a run has no such metric.
+      NotFoundError: a run has no such metric; the message names those that both have.
       SweepError: several of a run's configs look alike to the other, or the mode cannot be inferred.
     """
     metric = str(metric or first.metric)
+    both = sorted(set(first.metric_names()) & set(second.metric_names()))
     for store in (first, second):
-        require_metric(store, metric)
+        try:
+            require_metric(store, metric)
+        except NotFoundError as error:
+            rule = str(error).partition(";")[0]  # without what is like it in this run alone
+            near = nearest(metric, both) or f"; both runs have {', '.join(both) or 'none in common'}"
+            raise NotFoundError(f"{rule}{near}") from None
     mode = direction_of(first, metric, mode)
     names = [name for name in dict.fromkeys([*first.varied, *second.varied]) if name not in REPLICATES]
     ours, theirs = (_by_config(store, names) for store in (first, second))

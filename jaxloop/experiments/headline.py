@@ -47,7 +47,7 @@ def _of_a_loop(ledger: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
         on = f"audited on {audit['n']} fresh seeds that no decision has seen"
         lines = [
             f"{audit['verdict']}: {_pairs(audit['incumbent'])}",
-            f"{_interval(audit)} over the baseline in {metric}, {on}",
+            f"{_interval(audit)} gained over the baseline in {metric}, {on}",
         ]
     if adopted:
         last = adopted[-1]

@@ -17,6 +17,7 @@ from jaxloop.storage.records import Member
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.sweep.hparams import Namespace
+from jaxloop.sweep.suggest import unknown
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.tasks import load as tasks
 from jaxloop.tasks.of_sweep import with_task
@@ -192,10 +193,12 @@ class Run:
           what: "members", a row a member: facts, hparams, last metrics; or "curves", a row a member and step.
 
         Raises:
-          SweepError: neither library is installed.
+          SweepError: there is no such table, or neither library is installed.
         """
         from jaxloop.readers import rows
 
+        if what not in (tables := ("members", "curves")):
+            raise SweepError(unknown("table", what, tables))
         return rows.frame(rows.of_members(self.members) if what == "members" else rows.of_curves(self.store))
 
     def __repr__(self) -> str:

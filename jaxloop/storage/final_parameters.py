@@ -10,7 +10,7 @@ from jaxloop.core.shapes import final_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.storage import checkpoints, run_folder, seal
-from jaxloop.storage.records import Member
+from jaxloop.storage.records import ENDED, Member
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 
@@ -47,7 +47,8 @@ def final(
                 raise
     if own.exists():
         return checkpoints.restore_one(own, like)
-    raise NotFoundError(f"{run}: member {number} has no final parameters ({member.status}, or keep dropped them)")
+    gone = ", and `clean` or checkpoint.keep removed them" if member.status in ENDED else ""
+    raise NotFoundError(f"{run}: member {number} has no final parameters: it is {member.status}{gone}")
 
 
 def check_best(run: Path, sweep: Sweep, store: Store, number: int) -> None:

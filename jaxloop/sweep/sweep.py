@@ -148,6 +148,8 @@ def parse(
         where, rule = (f":{found[2]}", f"{found[1]} (column {found[3]})") if found else ("", error)
         raise SweepError(f"{source}{where}: not TOML: {rule}") from None
     source_map = SourceMap(source, text)
+    if isinstance(overrides, str):
+        raise SweepError(f"overrides: needs a tuple of settings, such as ({overrides!r},), got one text")
     for assignment in overrides:
         source_map.overridden(override(raw, assignment), assignment)
     written = tomli_w.dumps(raw)

@@ -8,6 +8,7 @@ import re
 import pytest
 from helpers.stopping import crashed
 
+import jaxloop
 from jaxloop.cli.select import selected
 from jaxloop.errors import SweepError
 from jaxloop.formatting import duration
@@ -50,6 +51,7 @@ def test_members_are_sorted_and_those_without_a_value_come_last(members):
         ("learning_rat=1", "did you mean `learning_rate`"),
         ("learning_rate", "needs NAME, one of"),
         ("learning_rate=fast", "cannot be compared with 'fast'"),
+        ("status=finishd", "did you mean `finished`"),
         ("optimizer>3", None),
     ],
 )
@@ -85,6 +87,22 @@ def test_best_of_an_interrupted_run_is_marked(tmp_path, jaxloop_command):
     (listed,) = json.loads(jaxloop_command("ls", tmp_path, "--json").stdout)
     assert 0 < listed["share_done"] < 1
     assert (listed["task"], listed["status"]) == ("digits", "interrupted")
+
+
+def test_options_that_would_be_ignored_are_refused(whole, tiny, tmp_path, jaxloop_command):
+    for words, says in (
+        (["show", whole, "3", "--csv"], "go with a run"),
+        (["show", whole / "3", "--where", "nonsense>1"], "go with a run"),
+        (["population", tiny, "--name", "a", "--out", tmp_path / "b"], "--name and --out"),
+    ):
+        refused = jaxloop_command(*words)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert says in refused.stderr
+    with pytest.raises(SweepError, match=r"needs a tuple of settings, such as \('run.steps=50',\)"):
+        jaxloop.run(tiny, out=tmp_path / "b", overrides="run.steps=50")
+    with jaxloop.load(whole) as run, pytest.raises(SweepError, match="did you mean `members`"):
+        run.frame("member")
+    assert not (tmp_path / "b").exists()
 
 
 def test_ls_tells_task_time_and_best_value(whole, jaxloop_command):

@@ -73,6 +73,8 @@ def test_runs_without_a_config_in_common_have_nothing_to_compare(runs):
 
 
 def test_what_cannot_be_compared_is_told(runs):
+    with pytest.raises(NotFoundError, match=r"no metric 'made/up'; both runs have .*validation/loss"):
+        jaxloop.compare(runs / "first", runs / "second", metric="made/up")
     with pytest.raises(NotFoundError, match=r"no metric 'validation/losses'; did you mean `validation/loss`"):
         jaxloop.compare(runs / "first", runs / "second", metric="validation/losses")
 

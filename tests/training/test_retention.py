@@ -27,7 +27,7 @@ def test_a_finished_run_may_keep_less(tmp_path, keep, kept):
                 pairs = zip(params[number], jax.tree.leaves(less.params(number)), strict=True)
                 assert all((a == b).all() for a, b in pairs)
             else:
-                with pytest.raises(NotFoundError, match="keep dropped them"):
+                with pytest.raises(NotFoundError, match="keep removed them"):
                     less.params(number)
     assert not (run / "finished").exists()
     assert len(list(run.glob("members/*/checkpoint"))) == len(best) == len(kept)

@@ -48,11 +48,12 @@ function interval(points, colour) {
 function staircase(parent, run) {
   const steps = stairs(run), audit = of(run, "audit").find((record) => record.effect !== undefined);
   const end = steps[steps.length - 1].at;
+  const shown = [0, ...[...steps.filter((each) => each.config), ...(audit ? [audit] : [])].flatMap((each) => [each.low, each.high, each.effect])];
   figure(parent, "staircase", () => ({
-    title: titled("The incumbent", `effect over the baseline in ${run.metric}; bars: intervals of each step; diamond: the audit on the test split`),
+    title: titled("The incumbent", `gain over the baseline in ${run.metric}, above 0 is better; bars: intervals; diamond: audit on the test split`),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "value", name: "experiments", scale: false, max: Math.ceil(end * 1.08) || 1 }),
-    yAxis: axis({ type: "value", name: "effect", nameGap: 48 }),
+    yAxis: axis({ type: "value", name: "effect", nameGap: 48, min: (of) => Math.min(of.min, ...shown), max: (of) => Math.max(of.max, ...shown) }),
     tooltip: { formatter: (item) => `${short(item.value[1])}\n${item.data.config ? changes(item.data.config).replaceAll(" ", "\n") : "baseline"}` },
     series: [
       { type: "line", step: "end", name: "recorded", color: css("--accent"), symbolSize: 7, data: steps.map((each) => ({ value: [each.at, each.effect], config: each.config })) },
@@ -70,7 +71,7 @@ function effects(parent, run) {
   if (!judged.length) return;
   const rows = judged.slice(-60).reverse();
   figure(parent, "effects", () => ({
-    title: titled("Verdicts", "effect of each challenger over the incumbent on fresh paired seeds, with its interval"),
+    title: titled("Verdicts", "effect of each challenger over the incumbent on fresh paired seeds, with its interval; above 0 is better"),
     grid: { left: 70, right: 30, top: 72, bottom: 62 },
     xAxis: axis({ type: "value", name: "effect" }),
     yAxis: axis({ type: "category", data: rows.map((record) => `#${record.id}`) }),
@@ -163,7 +164,8 @@ function ledgerTable(parent, run) {
     { name: "verdict", isWord: true, value: (record) => record.verdict, className: (record) => String(record.verdict).split(" ")[0] },
     number("effect"), number("low"), number("high"), number("n"), number("level"), number("rho"), number("screening_mean"), number("stopped_at"),
     { name: "changed", isWord: true, value: (record) => changes(record.changed) },
-    { name: "hypothesis", isWord: true, value: (record) => record.hypothesis || record.proposer },
+    { name: "proposer", isWord: true, value: (record) => record.proposer },
+    { name: "hypothesis", isWord: true, value: (record) => record.hypothesis },
   ], records);
 }
 

@@ -25,7 +25,7 @@ def summary_lines(records: list[dict[str, Any]]) -> list[str]:
                 lines.append(f"  new incumbent, not audited: {_changes(record['config'])}")
         elif record["kind"] == "audit" and "effect" in record:
             lines.append(
-                f"audit on the test split: {record['verdict']}, {_interval(record)} over the baseline "
+                f"audit on the test split: {record['verdict']}, {_interval(record)} gained over the baseline "
                 f"on {record['n']} fresh seeds"
             )
         elif record["kind"] == "end":
