@@ -69,6 +69,8 @@ def explained(error: ValidationError, source_map: SourceMap) -> Iterator[str]:
         elif kind != "value_error":
             rule = MESSAGES[kind].format(**problem.get("ctx", {})) if kind in MESSAGES else message
             message = f"{rule}, got {problem['input']!r}"
+        elif path[0] == "axes" and path[-1] not in catalog.ENGINE_NAMES:  # which --set may have misspelled
+            message += nearest(path[-1], catalog.ENGINE_NAMES)
         line = source_map.say(path, message)
         if line not in seen:
             seen.add(line)

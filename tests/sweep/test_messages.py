@@ -202,3 +202,11 @@ def test_an_override_is_told_as_it_was_given(assignments, says):
     with pytest.raises(SweepError) as caught:
         sweep.parse(TINY, assignments)
     assert str(caught.value) == says
+
+
+def test_a_misspelt_axis_is_told_before_a_task_s_own_hparams_are_known():
+    own = TINY.replace('task = "digits"', 'task = "own.py:task"')
+    with pytest.raises(
+        SweepError, match=r"axes.learning_rat: needs exactly one .*; did you mean `learning_rate`\?"
+    ):
+        sweep.parse(own, ("axes.learning_rat.num=3",))
