@@ -14,7 +14,7 @@ from jaxloop.tasks import load
 
 def read(path: str | Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Task]:
     """Return a checked sweep and its task."""
-    return with_task(lambda names_of: sweep.load(Path(path), tuple(overrides), names_of))
+    return with_task(lambda names_of: sweep.load(Path(path), overrides, names_of))
 
 
 def with_task(check: Callable[[sweep.NamesOf], Sweep]) -> tuple[Sweep, Task]:
