@@ -120,7 +120,7 @@ def _value(tried: tuple[Config, float]) -> float:
 
 def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:
     if len(tried) < FEWEST:
-        rule = f"{len(tried)} configs have results: too few, {FEWEST} are needed"
+        rule = f"how much each hparam matters shows from {FEWEST} configs on; {len(tried)} have results"
         yield Finding("importance", rule, facts={"configs": len(tried)})
         return
     found = _importances(searched, tried)

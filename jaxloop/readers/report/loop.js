@@ -36,7 +36,7 @@ function stairs(run) {
 function interval(points, colour) {
   const width = 10;
   return {
-    type: "custom", z: 2, silent: true, data: points,
+    type: "custom", z: 2, silent: true, data: points, encode: { x: 0, y: [1, 2] },
     renderItem: (_, api) => {
       const [x, low] = api.coord([api.value(0), api.value(1)]), [, high] = api.coord([api.value(0), api.value(2)]);
       const line = (x1, y1, x2, y2) => ({ type: "line", shape: { x1, y1, x2, y2 }, style: { stroke: colour, lineWidth: 1.5 } });
@@ -48,12 +48,11 @@ function interval(points, colour) {
 function staircase(parent, run) {
   const steps = stairs(run), audit = of(run, "audit").find((record) => record.effect !== undefined);
   const end = steps[steps.length - 1].at;
-  const shown = [0, ...[...steps.filter((each) => each.config), ...(audit ? [audit] : [])].flatMap((each) => [each.low, each.high, each.effect])];
   figure(parent, "staircase", () => ({
-    title: titled("The incumbent", `gain over the baseline in ${run.metric}, above 0 is better; bars: intervals; diamond: audit on the test split`),
+    title: titled("The incumbent", "gain over the baseline, above 0 is better; bars: intervals; diamond: audit on the test split"),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "value", name: "experiments", scale: false, max: Math.ceil(end * 1.08) || 1 }),
-    yAxis: axis({ type: "value", name: "effect", nameGap: 48, min: (of) => Math.min(of.min, ...shown), max: (of) => Math.max(of.max, ...shown) }),
+    yAxis: axis({ type: "value", name: `gain in ${run.metric}`, nameGap: 48 }),
     tooltip: { formatter: (item) => `${short(item.value[1])}\n${item.data.config ? changes(item.data.config).replaceAll(" ", "\n") : "baseline"}` },
     series: [
       { type: "line", step: "end", name: "recorded", color: css("--accent"), symbolSize: 7, data: steps.map((each) => ({ value: [each.at, each.effect], config: each.config })) },
@@ -71,7 +70,7 @@ function effects(parent, run) {
   if (!judged.length) return;
   const rows = judged.slice(-60).reverse();
   figure(parent, "effects", () => ({
-    title: titled("Verdicts", "effect of each challenger over the incumbent on fresh paired seeds, with its interval; above 0 is better"),
+    title: titled("Verdicts", "gain over the incumbent on fresh paired seeds, with its interval; above 0 is better"),
     grid: { left: 70, right: 30, top: 72, bottom: 62 },
     xAxis: axis({ type: "value", name: "effect" }),
     yAxis: axis({ type: "category", data: rows.map((record) => `#${record.id}`) }),
