@@ -31,7 +31,7 @@ class Finding:
     """One thing to know, or to do.
 
     Attributes:
-      kind: "importance", "boundary", "untested", "dead", "undecided", "close" or "plateau".
+      kind: "diverged", "importance", "boundary", "untested", "dead", "undecided", "close" or "plateau".
       says: in a sentence.
       facts: the numbers behind it.
     """
@@ -53,7 +53,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     searched, ledger = space.of(sweep), store.ledger()
     sign = 1.0 if store.mode == "max" else -1.0
     tried = _screened(ledger, sign) if sweep.document.loop else _swept(store, searched, sign)
-    found = [*_importance(searched, tried), *_dead(ledger)]
+    found = [*_diverged(sweep, tried), *_importance(searched, tried), *_dead(ledger)]
     if tried and (best := _best(ledger, tried)):
         found += _boundaries(searched, best, sweep)
     tries = [
@@ -116,6 +116,16 @@ def _importances(searched: Space, tried: Sequence[tuple[Config, float]]) -> list
 
 def _value(tried: tuple[Config, float]) -> float:
     return tried[1]
+
+
+def _diverged(sweep: Sweep, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:
+    """Say what helps most often where no config of a sweep has a finite result."""
+    if sweep.document.loop or not tried or any(math.isfinite(value) for _, value in tried):
+        return
+    rates = [member["learning_rate"] for member in sweep.members if "learning_rate" in member]
+    helps = f"learning rates below {min(rates):.4g}" if rates else "smaller updates"
+    says = f"all {len(tried)} configs diverged: try {helps}, clipping or warm-up"
+    yield Finding("diverged", says, facts={"configs": len(tried)})
 
 
 def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:

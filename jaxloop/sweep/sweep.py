@@ -126,6 +126,8 @@ def load(path: Path, overrides: tuple[str, ...] = (), names_of: NamesOf | None =
     except FileNotFoundError:
         beside = [other.name for other in path.parent.glob("*.toml")]
         raise SweepError(f"{path}: no such file{nearest(path.name, beside)}") from None
+    except IsADirectoryError:
+        raise SweepError(f"{path}: is a folder; name the sweep file in it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"{path}: cannot be read: {error}") from None
     return parse(text, overrides, str(path), path.absolute().parent, path.stem, names_of)

@@ -83,3 +83,14 @@ def test_even_grids_have_no_gaps_and_nothing_lies_below_zero(tmp_path):
     best = run.ranking[0].hparams["weight_decay"]
     ends = [each.facts["value"] for each in of_kind(found, "boundary") if each.facts["hparam"] == "weight_decay"]
     assert ends == ([1.0] if best == 1.0 else [])
+
+
+def test_where_all_have_diverged_smaller_rates_are_advised(tmp_path):
+    run = jaxloop.run(
+        sweep.parse(TINY, ("axes.learning_rate={values=[1e30, 1e33]}", "hparams.optimizer=sgd")),
+        out=tmp_path / "run",
+    )
+    assert {member.status for member in run.members} == {"diverged"}
+    (found,) = of_kind(jaxloop.advice(run.path), "diverged")
+    assert found.facts["configs"] == 2
+    assert "learning rates below 1e+30" in found.says
