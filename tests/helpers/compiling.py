@@ -4,7 +4,8 @@ import os
 
 from jaxlib.version import __version__ as jaxlib_version
 
-USERS_XLA_FLAGS = os.environ.get("XLA_FLAGS", "")  # read before tests/conftest.py changes them
+# Read before tests/conftest.py changes them, and handed on to the workers, which inherit the changed ones.
+USERS_XLA_FLAGS = os.environ.setdefault("USERS_XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
 # Without LLVM's optimizations programs compile in half the CPU time.
 UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 OPTIMIZED = {"xla_backend_optimization_level": 3}

@@ -20,6 +20,7 @@ POINTS = {  # (learning rate, weight decay) of the decoder
 
 
 @pytest.mark.slow
+@pytest.mark.optimized  # which trains for longer than it compiles
 def test_each_phase_stands_where_the_paper_has_it(tmp_path):
     points = [point for phases in POINTS.values() for point in phases]
     rates, decays = ([point[axis] for point in points] for axis in (0, 1))

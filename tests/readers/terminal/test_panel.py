@@ -48,7 +48,7 @@ def test_each_phase_is_told_and_the_panel_moves_while_a_program_compiles(tiny, t
     assert text.rstrip().splitlines()[-1].startswith("jaxloop best run")
     watched, code = screen(["watch", "run"], tmp_path)
     assert code == 0
-    assert "best validation/accuracy:" in watched
+    assert "best member at each step, validation/accuracy:" in watched
 
 
 def test_plain_output_has_a_line_for_each_phase_and_none_of_a_terminals_codes(tiny, jaxloop_command, tmp_path):
