@@ -36,5 +36,5 @@ def test_every_sweep_that_ships_runs(path, tmp_path):
     seeds = ("axes.seed.count=1",) if "seed" in swept.document.axes else ()
     axes = swept.document.axes
     thin = [f"axes.{name}.num=2" for name, axis in axes.items() if axis.num]
-    run = jaxloop.run(path, out=tmp_path / "run", overrides=(*short, "run.evaluate_every=4", *seeds, *thin))
+    run = jaxloop.run(path, out=tmp_path / "run", overrides=(*short, "run.evaluate_every=2", *seeds, *thin))
     assert {member.status for member in run.members} == {"finished"}

@@ -107,7 +107,7 @@ def in_lanes(function, own, group_size, options, apart=True):
 
 @pytest.mark.parametrize("library", PRODUCTS)
 @pytest.mark.parametrize("make", OPERATIONS)
-@settings(max_examples=5)
+@settings(max_examples=8)
 @given(st.integers(2, 64), SIZES, GROUPS)
 def test_an_operation_has_the_same_bits_in_every_lane_of_any_group(make, library, inputs, outputs, group_size):
     function, own = make(inputs, outputs)

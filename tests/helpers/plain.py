@@ -1,13 +1,18 @@
 """One member trained by a loop as anyone writes it: of jaxloop it has only which batch a step sees."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from helpers.compiling import OPTIMIZED
 from jaxloop.core.bucket import alone
 from jaxloop.core.member import examples_of
 from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.shapes import resident
+
+compiled = functools.partial(jax.jit, compiler_options=OPTIMIZED)  # as anyone's own code is
 
 
 def trained(sweep, task, number):
@@ -16,9 +21,9 @@ def trained(sweep, task, number):
     columns = bucket.columns(sweep.members[number])
     hparams, splits = bucket.hparams(columns), resident(task, bucket)
     count = task.data.train_length()
-    draw = jax.jit(lambda step: examples_of(hparams, step, count) if count else jnp.zeros(0, int))
+    draw = compiled(lambda step: examples_of(hparams, step, count) if count else jnp.zeros(0, int))
     loss_key = stream_key(hparams, KeyStream.LOSS)
-    state = task.init(stream_key(hparams, KeyStream.PARAMS), hparams)
+    state = compiled(lambda key: task.init(key, hparams))(stream_key(hparams, KeyStream.PARAMS))
     step_of = by_update if task.update else by_gradient
     state, step = step_of(task, state, hparams)
     metrics = {}
@@ -32,7 +37,7 @@ def trained(sweep, task, number):
 
 
 def by_update(task, state, hparams):
-    return state, jax.jit(lambda state, batch, key, step: task.update(state, batch, key, step, hparams))
+    return state, compiled(lambda state, batch, key, step: task.update(state, batch, key, step, hparams))
 
 
 def by_gradient(task, initial, hparams):
@@ -49,7 +54,7 @@ def by_gradient(task, initial, hparams):
         value, metrics = task.loss(params, batch, key, hparams)
         return value, (extra, metrics)
 
-    @jax.jit
+    @compiled
     def step(state, batch, key, step):
         (params, extra), opt_state = state if task.stateful_loss else ((state[0], ()), state[1])
 

@@ -95,6 +95,7 @@ task = jaxloop.Task(init, loss, metrics, jaxloop.Data(split, split, split))
 
 
 @pytest.mark.slow
+@pytest.mark.optimized
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_lapack_calls_at_once_do_not_wait_for_each_other(tmp_path, jaxloop_command, devices):
     file = line.written(tmp_path, task=MATRICES, sweep=line.SWEEP + "seed = { count = 8 }\n")
