@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxloop import api
 from jaxloop.core.bucket import alone
-from jaxloop.core.shapes import step_flops
+from jaxloop.core.costs import step_flops
 from jaxloop.sweep import sweep
 from jaxloop.training import create, train
 from jaxloop.training.host import use_every_core

@@ -18,9 +18,9 @@ import numpy as np
 from jaxloop import api
 from jaxloop.core import size_classes
 from jaxloop.core.bucket import divided
+from jaxloop.core.costs import step_flops
 from jaxloop.core.devices import member_mesh
 from jaxloop.core.program import compiled
-from jaxloop.core.shapes import step_flops
 from jaxloop.sweep import sweep
 from jaxloop.training import create, train
 from jaxloop.training.host import use_every_core

@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec
 from workload import WORKLOADS, Workload
 
 from jaxloop.core import devices, size_classes
-from jaxloop.core.shapes import step_flops, working_set
+from jaxloop.core.costs import step_flops, working_set
 from jaxloop.training import group_tuner, host
 
 MATRICES = (128, 256, 512, 1024)

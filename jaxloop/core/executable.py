@@ -9,6 +9,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, Bucket
 from jaxloop.core.chunk import Program
+from jaxloop.core.costs import has_short_products
 from jaxloop.core.member import TrainState
 from jaxloop.core.population import (
     MEMBER,
@@ -26,7 +27,7 @@ from jaxloop.core.population import (
     spread,
     streamed,
 )
-from jaxloop.core.shapes import columns, data_shapes, feed_layout, has_short_products, in_chunks, once, one_member
+from jaxloop.core.shapes import columns, data_shapes, feed_layout, in_chunks, once, one_member
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError, is_out_of_device_memory
 from jaxloop.sweep.sweep import Sweep

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
 from jaxloop.core.bucket import Bucket
+from jaxloop.core.costs import working_set
 from jaxloop.core.executable import SlotCounts, executable
 from jaxloop.core.learner import Learner
 from jaxloop.core.member import DRAWN_BY, TrainState
@@ -24,7 +25,6 @@ from jaxloop.core.shapes import (
     learner_of,
     params_shapes,
     resident,
-    working_set,
 )
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError

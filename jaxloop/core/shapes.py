@@ -1,4 +1,4 @@
-"""One member of a bucket before anything is compiled: its functions, shapes and costs."""
+"""One member of a bucket before anything is compiled: its functions and shapes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from jaxloop.core import padding, products
+from jaxloop.core import padding
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import Program, chunked, remembering
 from jaxloop.core.finals import Final
@@ -21,11 +21,6 @@ from jaxloop.core.task import Hparams, Task
 from jaxloop.sweep.optimizers import OWN, SHAPE_AWARE
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.sweep import Sweep
-
-# How often a step touches a byte that it keeps as compiled: 19 to 34 times in an MLP, a CNN and a GPT,
-# 4 times in a GRU, whose loop XLA counts once (benchmarks/LOG.md).
-TIMES_TOUCHED = 30.0
-
 
 Found = TypeVar("Found")
 
@@ -171,41 +166,6 @@ def final_shapes(task: Task, bucket: Bucket, *, best: bool) -> dict[Final, Any]:
     if best:
         found |= {"best": params, "best_state": extra}
     return {kind: shapes for kind, shapes in found.items() if jax.tree.leaves(shapes)}
-
-
-def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """FLOPs of one member's step, as XLA counts them; a loop counts once."""
-    return _step_cost(sweep, task, bucket, "flops")
-
-
-def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """Estimate the bytes that one member's step keeps in use from those that XLA counts as read and written."""
-    return _step_cost(sweep, task, bucket, "bytes accessed") / TIMES_TOUCHED
-
-
-def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
-    """Return what XLA counts of one member's step, before it is compiled."""
-
-    def costs() -> Any:
-        return _traced_step(sweep, task, bucket).lower().cost_analysis() or {}
-
-    return float(once(task, ("costs", bucket.program), costs).get(what, 0.0))
-
-
-def has_short_products(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
-    """Return whether the products of one member's step are short; see `products`."""
-
-    def found() -> bool:
-        return products.are_short(_traced_step(sweep, task, bucket).jaxpr)
-
-    return once(task, ("products", bucket.program), found)
-
-
-def _traced_step(sweep: Sweep, task: Task, bucket: Bucket) -> Any:
-    """Return one member's step, traced."""
-    one, hparams = one_member(sweep, task, bucket)
-    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
-    return jax.jit(one.step).trace(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)
 
 
 def one_member(

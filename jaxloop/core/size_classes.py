@@ -13,8 +13,9 @@ from typing import NamedTuple
 import jax
 
 from jaxloop.core.bucket import Bucket, bucket_of, compatible, divided
+from jaxloop.core.costs import step_flops
 from jaxloop.core.devices import SMALLEST_GROUP
-from jaxloop.core.shapes import params_shapes, step_flops
+from jaxloop.core.shapes import params_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
 from jaxloop.sweep.sweep import Sweep

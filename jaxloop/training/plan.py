@@ -13,8 +13,9 @@ from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions, pooled
 from jaxloop.core.checks import check_sweep
+from jaxloop.core.costs import step_flops, working_set
 from jaxloop.core.program import SlotCounts, SlotLimits, compiled, distinct_batches, room, slot_counts
-from jaxloop.core.shapes import data_shapes, one_member, params_shapes, step_flops, working_set
+from jaxloop.core.shapes import data_shapes, one_member, params_shapes
 from jaxloop.core.task import Task
 from jaxloop.formatting import counted, scaled
 from jaxloop.sweep.hparams import KINDS

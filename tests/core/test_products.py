@@ -7,7 +7,7 @@ from jax import lax
 
 import jaxloop
 from jaxloop.core import products, size_classes
-from jaxloop.core.shapes import has_short_products
+from jaxloop.core.costs import has_short_products
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
 
