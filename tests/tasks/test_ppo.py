@@ -13,7 +13,7 @@ import jaxloop
 from jaxloop.storage.store import Store
 from jaxloop.training import replay
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 PPO = ROOT / "sweeps" / "ppo_cartpole.toml"
 SHORT = ("run.steps=6", "run.evaluate_every=2", "checkpoint.every=2", "population.capacity=32")
 METRICS = ("train/return", "train/loss", "train/entropy")

@@ -24,6 +24,8 @@ from jaxloop.sweep import sweep
 from jaxloop.sweep.schema import LoopSection
 from jaxloop.training import disk_estimate, replay
 
+pytestmark = pytest.mark.optimized
+
 SWEEP = """
 [run]
 task = "digits"

@@ -23,6 +23,8 @@ from jaxloop.sweep import sweep
 from jaxloop.training.host import cores
 from jaxloop.training.stream import Stream
 
+pytestmark = pytest.mark.optimized
+
 
 def same(ours, theirs, numbers, **tolerance):
     """Some members of one run, by number, are those of another with the same hparams."""

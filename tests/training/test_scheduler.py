@@ -22,6 +22,8 @@ from jaxloop.training import replay
 from jaxloop.training.scheduler import Decisions, Join, Measured
 from jaxloop.training.schedulers import SCHEDULERS
 
+pytestmark = pytest.mark.optimized
+
 
 def test_a_sweep_may_name_each_scheduler():
     with pytest.raises(ValidationError, match=f"needs one of {', '.join(SCHEDULERS)}, got 'none'"):
