@@ -15,15 +15,23 @@ from jaxloop.core.shapes import resident
 compiled = functools.partial(jax.jit, compiler_options=OPTIMIZED)  # as anyone's own code is
 
 
-def trained(sweep, task, number):
-    """What is left of a member after its steps: what its `init` gave first, and what the last step measured."""
+def trained(sweep, task, number, *, init_as_one_program=False):
+    """What is left of a member after its steps: what its `init` gave first, and what the last step measured.
+
+    Args:
+      init_as_one_program: not operation by operation, which tests compile without optimizations.
+    """
     bucket = alone(sweep, number)
     columns = bucket.columns(sweep.members[number])
     hparams, splits = bucket.hparams(columns), resident(task, bucket)
     count = task.data.train_length()
     draw = compiled(lambda step: examples_of(hparams, step, count) if count else jnp.zeros(0, int))
     loss_key = stream_key(hparams, KeyStream.LOSS)
-    state = compiled(lambda key: task.init(key, hparams))(stream_key(hparams, KeyStream.PARAMS))
+
+    def init(key):
+        return task.init(key, hparams)
+
+    state = (compiled(init) if init_as_one_program else init)(stream_key(hparams, KeyStream.PARAMS))
     step_of = by_update if task.update else by_gradient
     state, step = step_of(task, state, hparams)
     metrics = {}
