@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxloop import api
 from jaxloop.core.bucket import alone
-from jaxloop.core.costs import step_flops
+from jaxloop.core.costs import step_cost
 from jaxloop.sweep import sweep
 from jaxloop.training import create, train
 from jaxloop.training.host import use_every_core
@@ -46,7 +46,7 @@ def trained(sizes: str, steps: int) -> Any:
 
 
 def flops(swept: Any, task: Any, number: int) -> float:
-    return step_flops(swept, task, alone(swept, number))
+    return step_cost(swept, task, alone(swept, number)).flops
 
 
 def main() -> None:

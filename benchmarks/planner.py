@@ -18,7 +18,7 @@ import numpy as np
 from jaxloop import api
 from jaxloop.core import size_classes
 from jaxloop.core.bucket import divided
-from jaxloop.core.costs import step_flops
+from jaxloop.core.costs import step_cost
 from jaxloop.core.devices import member_mesh
 from jaxloop.core.program import compiled
 from jaxloop.sweep import sweep
@@ -71,7 +71,7 @@ def main() -> None:
             run = Path(folder) / "run"
             create.create(swept, task, run)
             found = train.train(run, swept, task)
-        flops = step_flops(swept, task, bucket)
+        flops = step_cost(swept, task, bucket).flops
         seconds = found.seconds / (64 * steps)
         rows.append((flops, seconds))
         print(

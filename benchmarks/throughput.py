@@ -7,50 +7,15 @@ measures what they cost. The matmul peak is measured in the same run; the FLOPs 
 import functools
 import math
 import statistics
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import measure
-import numpy as np
-from jax.sharding import PartitionSpec
 from workload import WORKLOADS, Workload
 
 from jaxloop.core import devices, size_classes
-from jaxloop.core.costs import step_flops, working_set
-from jaxloop.training import group_tuner, host
+from jaxloop.core.costs import step_cost
+from jaxloop.training import group_tuner, host, peak
 
-MATRICES = (128, 256, 512, 1024)
-LARGE_MATRICES = (2048, 4096, 8192)  # which an accelerator needs to reach its peak
 MOST_SECONDS = 15.0  # of one timed call
-
-
-def matmul_peak() -> float:
-    """FLOP/s of the fastest of some square float32 products, on all devices at once.
-
-    In JAX's default precision, which the workloads have: on a GPU that is TensorFloat-32.
-    """
-    mesh, member = devices.member_mesh(), PartitionSpec("member")
-    sizes = MATRICES if devices.on_cpu(mesh) else LARGE_MATRICES
-    return max(_matmul_rate(mesh, member, size) for size in sizes)
-
-
-def _matmul_rate(mesh: Any, member: Any, size: int) -> float:
-    work = 2e9 if size in MATRICES else 2e12
-    count = max(1, round(work / (2 * size**3)))
-
-    def products(a: Any, b: Any) -> Any:
-        def product(x: jax.Array, _: Any) -> Any:
-            return 0.01 * jnp.dot(a[0], x), None
-
-        return jax.lax.scan(product, b[0], None, length=count)[0][None]
-
-    spread = jax.jit(jax.shard_map(products, mesh=mesh, in_specs=member, out_specs=member, check_vma=False))
-    shape = (mesh.size, size, size)
-    a = np.random.default_rng(0).normal(size=shape).astype(np.float32) / math.sqrt(size)
-    jax.block_until_ready(spread(a, a))
-    seconds = [measure.seconds(lambda: jax.block_until_ready(spread(a, a))) for _ in range(7)]
-    return mesh.size * count * 2 * size**3 / min(seconds)
 
 
 def hurry() -> None:
@@ -65,7 +30,7 @@ def automatic_width(workload: Workload, most: int) -> int:
     (bucket,) = size_classes.buckets(sweep, task)
     if not devices.on_cpu(devices.member_mesh()):
         return most
-    first = devices.choose_group_size(working_set(sweep, task, bucket), most)
+    first = devices.choose_group_size(step_cost(sweep, task, bucket).working_set, most)
     return group_tuner.fastest(lambda width: step(workload, most, width), first, most)
 
 
@@ -76,12 +41,12 @@ def step(workload: Workload, members: int, width: int, steps: int | None = None)
     mesh = devices.member_mesh()
     if steps is None:
         return group_tuner.Step(
-            sweep, task, bucket, mesh, width, group_tuner.call_length(step_flops(sweep, task, bucket), width)
+            sweep, task, bucket, mesh, width, group_tuner.call_length(step_cost(sweep, task, bucket).flops, width)
         )
     return group_tuner.Step(sweep, task, bucket, mesh, width, steps, math.ceil(members / (width * mesh.size)))
 
 
-def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]:
+def rates(workload: Workload, populations: list[int], matmul_peak: float) -> list[dict]:
     """A row for each population that one call of `MOST_SECONDS` can hold."""
     rows, rate = [], None
     for members in populations:
@@ -101,13 +66,13 @@ def rates(workload: Workload, populations: list[int], peak: float) -> list[dict]
                 "width": width,
                 "member-steps/s": rate,
                 "GFLOP/s": flops / 1e9,
-                "of matmul peak": flops / peak,
+                "of matmul peak": flops / matmul_peak,
                 "compile seconds": timed.compile_seconds,
             }
         )
         print(
             f"{workload.name:9} {members:5} members  width {width:2}  {rate:10,.0f} member-steps/s  "
-            f"{flops / 1e9:6.1f} GFLOP/s  {flops / peak:5.1%} of the matmul peak  "
+            f"{flops / 1e9:6.1f} GFLOP/s  {flops / matmul_peak:5.1%} of the matmul peak  "
             f"compiled in {timed.compile_seconds:.1f} s",
             flush=True,
         )
@@ -119,14 +84,14 @@ def main() -> None:
     host.use_every_core()
     if arguments.quick:
         hurry()
-    peak = matmul_peak()
+    matmul_peak = peak.measured(devices.member_mesh())
     names = ["mlp-tiny"] if arguments.quick else list(WORKLOADS)
     populations = [8] if arguments.quick else [1, 4, 16, 64, 256, 1024, 4096]
-    rows = [row for name in names for row in rates(WORKLOADS[name], populations, peak)]
+    rows = [row for name in names for row in rates(WORKLOADS[name], populations, matmul_peak)]
     if arguments.chart:
         series = {name: [row["of matmul peak"] for row in rows if row["workload"] == name] for name in names}
         measure.lines(arguments.chart, populations, series, "members", "share of the matmul peak")
-    measure.publish({"matmul peak GFLOP/s": peak / 1e9, "rows": rows}, arguments.json)
+    measure.publish({"matmul peak GFLOP/s": matmul_peak / 1e9, "rows": rows}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -237,6 +237,7 @@ def _tell(summary: "Summary") -> None:
         f"{summary.finished} finished{stopped}, {summary.diverged} diverged of {summary.members} members in "
         f"{summary.seconds:.1f} s of training (compiled in {summary.compile_seconds:.1f} s): "
         f"{summary.member_steps_per_second:,.0f} member-steps/s"
+        + (f", {summary.share_of_peak:.0%} of the matmul peak" if summary.share_of_peak is not None else "")
     )
     if summary.signal:
         done = (

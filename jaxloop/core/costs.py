@@ -1,6 +1,6 @@
-"""What one member's step costs and which products it has, from its trace: before anything is compiled."""
+"""What one member's step costs, from its trace: before anything is compiled."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -15,36 +15,44 @@ from jaxloop.sweep.sweep import Sweep
 TIMES_TOUCHED = 30.0
 
 
-def step_flops(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """FLOPs of one member's step, as XLA counts them; a loop counts once."""
-    return _step_cost(sweep, task, bucket, "flops")
+class StepCost(NamedTuple):
+    """What one member's step costs, at the sizes that it is padded to.
+
+    Attributes:
+      flops: of all its operations, as XLA counts them; a loop counts once.
+      bytes_accessed: that they read and write, as XLA counts them.
+      product_flops: of its products and convolutions alone; see `products.flops`.
+      has_short_products: see `products.are_short`.
+    """
+
+    flops: float
+    bytes_accessed: float
+    product_flops: float | None
+    has_short_products: bool
+
+    @property
+    def working_set(self) -> float:
+        """An estimate of the bytes that the step keeps in use."""
+        return self.bytes_accessed / TIMES_TOUCHED
 
 
-def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
-    """Estimate the bytes that one member's step keeps in use from those that XLA counts as read and written."""
-    return _step_cost(sweep, task, bucket, "bytes accessed") / TIMES_TOUCHED
+def step_cost(sweep: Sweep, task: Task, bucket: Bucket) -> StepCost:
+    """Return what one member's step costs, traced once."""
 
+    def found() -> StepCost:
+        traced = _traced_step(sweep, task, bucket)
+        counted = traced.lower().cost_analysis() or {}
+        return StepCost(
+            flops=float(counted.get("flops", 0.0)),
+            bytes_accessed=float(counted.get("bytes accessed", 0.0)),
+            product_flops=products.flops(traced.jaxpr),
+            has_short_products=products.are_short(traced.jaxpr),
+        )
 
-def _step_cost(sweep: Sweep, task: Task, bucket: Bucket, what: str) -> float:
-    """Return what XLA counts of one member's step, before it is compiled."""
-
-    def costs() -> Any:
-        return _traced_step(sweep, task, bucket).lower().cost_analysis() or {}
-
-    return float(once(task, ("costs", bucket.program), costs).get(what, 0.0))
-
-
-def has_short_products(sweep: Sweep, task: Task, bucket: Bucket) -> bool:
-    """Return whether the products of one member's step are short; see `products`."""
-
-    def found() -> bool:
-        return products.are_short(_traced_step(sweep, task, bucket).jaxpr)
-
-    return once(task, ("products", bucket.program), found)
+    return once(task, ("step cost", bucket.program), found)
 
 
 def _traced_step(sweep: Sweep, task: Task, bucket: Bucket) -> Any:
-    """Return one member's step, traced."""
     one, hparams = one_member(sweep, task, bucket)
     state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
     return jax.jit(one.step).trace(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)

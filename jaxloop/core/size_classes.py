@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 
 from jaxloop.core.bucket import Bucket, bucket_of, compatible, divided
-from jaxloop.core.costs import step_flops
+from jaxloop.core.costs import step_cost
 from jaxloop.core.devices import SMALLEST_GROUP
 from jaxloop.core.shapes import params_shapes
 from jaxloop.core.task import Task
@@ -111,7 +111,7 @@ def _estimate(sweep: Sweep, task: Task, numbers: list[int]) -> Callable[[list[in
     """
     work = _work(sweep, task, numbers[0])
     most = _largest(sweep, numbers)
-    flops = step_flops(sweep, task, _sized(sweep, numbers[0], most)) / work(most)
+    flops = step_cost(sweep, task, _sized(sweep, numbers[0], most)).flops / work(most)
 
     def seconds(members: list[int]) -> float:
         steps = sum(sweep.members[number]["steps"] for number in members) / len(members)

@@ -17,7 +17,7 @@ import psutil
 from jaxloop.core import devices
 from jaxloop.formatting import scaled
 from jaxloop.storage import destination
-from jaxloop.training import host, provenance
+from jaxloop.training import host, peak, provenance
 
 CLOCK_SECONDS = 2.0  # that a disk's clock may differ by
 BUILT = 1_750_000_000  # seconds since 1970: before this code was written
@@ -45,6 +45,7 @@ def doctor(folder: Path) -> dict[str, Any]:
             {"device": str(device), "kind": device.device_kind, "platform": device.platform}
             for device in mesh.devices.flat
         ],
+        "matmul_flops_per_second": peak.measured_again(mesh),
         "usable_bytes_per_device": host.memory_bytes(mesh),
         "compilation_cache": {"folder": str(cache), "bytes": _bytes(cache), "writable": _writable(cache)},
         "disk": {"folder": str(existing), "free_bytes": usage.free, "writable": _writable(existing)},
@@ -83,6 +84,7 @@ def text(found: dict[str, Any]) -> str:
     lines = [
         f"devices    {', '.join(each['device'] for each in found['devices'])} ({found['devices'][0]['kind']}), "
         f"{f'{scaled(usable)}B of memory to use on each' if usable else 'memory not told'}",
+        f"peak       {scaled(found['matmul_flops_per_second'])}FLOP/s in float32 matrix products, on all devices",
         f"machine    {found['processor']}, {found['cores']} cores, {scaled(found['memory_bytes'])}B of memory "
         f"({scaled(found['free_memory_bytes'])}B free), {found['platform']}",
         f"versions   {versions}",

@@ -31,6 +31,13 @@ class Place(TypedDict):
     threads: NotRequired[Count]
 
 
+class ShareOfPeak(TypedDict):
+    """The products of all members' steps, a second of training, as a share of the fastest FLOP/s measured."""
+
+    share: Annotated[float, Field(ge=0)]
+    flops_per_second: Annotated[float, Field(gt=0)]
+
+
 class SlotLayout(TypedDict):
     capacity: Annotated[int, Field(ge=1)]
     width: Annotated[int, Field(ge=1)]
@@ -107,6 +114,8 @@ class Facts(ABC):
     group_size = Fact[int | None](Count, None)
     devices = Fact[int | None](Count, None)  # on which the run began
     place = Fact[Place | None](Place, None)
+    moved = Fact[bool](bool, False)  # whether parts of it were trained in different places
+    peak = Fact[ShareOfPeak | None](ShareOfPeak | None, None)  # of a run that has ended, where that is known
     notes = Fact[list[str]](list[str], [])
     growing = Fact[bool](bool, False)
     extended = Fact[list[int]](list[Count], [])  # members with more steps, until their events are written anew

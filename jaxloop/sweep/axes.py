@@ -27,7 +27,24 @@ def _value(value: Any) -> bool | int | float | str:
     raise ValueError(f"needs a finite number, a string, true or false, got {value!r}")
 
 
-Number = Annotated[Any, BeforeValidator(_number)]
+def _ends(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(map(_number, value))
+    raise ValueError(f"needs [low, high], got {value!r}")
+
+
+def _range(value: Any) -> Any:
+    integers = isinstance(value, list | tuple) and all(type(each) is int for each in value)
+    if integers and len(value) in (2, 3):
+        return tuple(value)
+    raise ValueError(
+        f"needs integers, [start, stop] or [start, stop, step], got {value!r}; "
+        "between real numbers: `linear = [low, high]` or `log = [low, high]`"
+    )
+
+
+Ends = Annotated[Any, BeforeValidator(_ends)]
+Range = Annotated[Any, BeforeValidator(_range)]
 Value = Annotated[Any, BeforeValidator(_value)]
 FORMS = ("values", "log", "linear", "range", "count")
 
@@ -44,9 +61,9 @@ class Axis(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False)
 
     values: list[Value] | None = Field(default=None, min_length=1)
-    log: tuple[Number, Number] | None = None
-    linear: tuple[Number, Number] | None = None
-    range: tuple[StrictInt, StrictInt] | tuple[StrictInt, StrictInt, StrictInt] | None = None
+    log: Ends | None = None
+    linear: Ends | None = None
+    range: Range | None = None
     count: StrictInt | None = Field(default=None, ge=1)
     num: StrictInt | None = Field(default=None, ge=1)
     kind: str | None = None

@@ -65,7 +65,7 @@ def explained(error: ValidationError, source_map: SourceMap) -> Iterator[str]:
         if kind == "extra_forbidden":
             message = _unknown_key(path)
         elif kind == "missing":
-            message = "needs [low, high]" if str(problem["loc"][-1]).isdecimal() else "is missing"
+            message = "is missing"
         elif kind != "value_error":
             rule = MESSAGES[kind].format(**problem.get("ctx", {})) if kind in MESSAGES else message
             message = f"{rule}, got {problem['input']!r}"

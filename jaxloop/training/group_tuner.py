@@ -4,29 +4,27 @@ On CPU a member's bits are the same in groups of any size from 2 on: a choice by
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import platformdirs
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import chunked
-from jaxloop.core.costs import step_flops
+from jaxloop.core.costs import step_cost
 from jaxloop.core.executable import options_of
 from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
 from jaxloop.core.program import shared
 from jaxloop.core.shapes import one_member, resident
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep, digest
-from jaxloop.training.provenance import processor
+from jaxloop.training import machine_cache
 
+FILE = "widths.json"
 WORTH_SECONDS = 120.0  # of training, from which on to compile a few group sizes pays
 FLOPS_PER_SECOND = 50e9  # of a device, for that estimate alone
 CALL_FLOPS = 2e9  # of one timed call
@@ -83,7 +81,7 @@ def tuned(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most
         return first
     if known := remembered(sweep, task, bucket, mesh, 0, most):
         return known
-    a_step = step_flops(sweep, task, bucket)
+    a_step = step_cost(sweep, task, bucket).flops
     steps = sum(sweep.members[number]["steps"] for number in bucket.numbers)
     if a_step * steps / FLOPS_PER_SECOND / mesh.size < WORTH_SECONDS:
         return first
@@ -92,7 +90,7 @@ def tuned(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most
         first,
         most,
     )
-    _remember({**_memory(), _key(sweep, task, bucket, mesh, most): found})
+    machine_cache.keep(FILE, _key(sweep, task, bucket, mesh, most), found)
     return found
 
 
@@ -100,7 +98,8 @@ def remembered(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int,
     """Return the group size that an earlier run found; else `first`. Nothing is measured."""
     if not _is_tuned(bucket, mesh):
         return first
-    return _memory().get(_key(sweep, task, bucket, mesh, most), first)
+    found = machine_cache.read(FILE).get(_key(sweep, task, bucket, mesh, most))
+    return found if isinstance(found, int) and found >= devices.SMALLEST_GROUP else first
 
 
 def _is_tuned(bucket: Bucket, mesh: Mesh) -> bool:
@@ -141,36 +140,4 @@ def _key(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, most: int) -> str
         for split, arrays in resident(task, bucket).items()
     }
     program = (sweep.document.run.task, bucket.static, sorted(bucket.traced), bucket.sizes, bucket.choices, shapes)
-    machine = (mesh.devices.flat[0].device_kind, mesh.size, os.cpu_count(), processor(), jax.__version__)
-    return digest(json.loads(json.dumps((program, machine, most), default=str)))
-
-
-def _file() -> Path:
-    return platformdirs.user_cache_path("jaxloop") / "widths.json"
-
-
-def _memory() -> dict[str, int]:
-    """Return the group sizes that were found; none where the file is missing or is not what it should be."""
-    try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {
-        key: group_size
-        for key, group_size in found.items()
-        if isinstance(group_size, int) and group_size >= devices.SMALLEST_GROUP
-    }
-
-
-def _remember(memory: dict[str, int]) -> None:
-    """Replace the file in one move; a cache folder that cannot be written costs measuring again."""
-    file = _file()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(memory), encoding="utf-8")
-        part.replace(file)
-    except OSError:
-        return
+    return digest(json.loads(json.dumps((program, machine_cache.machine(mesh), most), default=str)))

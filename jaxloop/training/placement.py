@@ -38,9 +38,7 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
 
 def moved(store: Store, mesh: Mesh) -> list[str]:
     """Return a note where a run goes on elsewhere than it was last."""
-    now = _place(mesh)
-    had = store.place or now
-    changes = [f"{name} {had[name]} -> {now[name]}" for name in had if now[name] != had[name]]
+    changes = _changes(store, mesh)
     told = f"resumed elsewhere ({', '.join(changes)}): last bits may differ from those of one run through"
     return [told] if changes else []
 
@@ -48,7 +46,17 @@ def moved(store: Store, mesh: Mesh) -> list[str]:
 def facts(store: Store, mesh: Mesh) -> dict[str, Any]:
     """Return what the store should know of where the run is now, and of how many devices it began on."""
     place = _place(mesh)
-    return {"place": place, "devices": store.devices or place["devices"]}
+    return {
+        "place": place,
+        "devices": store.devices or place["devices"],
+        "moved": store.moved or bool(_changes(store, mesh)),
+    }
+
+
+def _changes(store: Store, mesh: Mesh) -> list[str]:
+    now = _place(mesh)
+    had = store.place or now
+    return [f"{name} {had[name]} -> {now[name]}" for name in had if now[name] != had[name]]
 
 
 def _place(mesh: Mesh) -> dict[str, Any]:

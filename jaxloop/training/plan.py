@@ -13,7 +13,7 @@ from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions, pooled
 from jaxloop.core.checks import check_sweep
-from jaxloop.core.costs import step_flops, working_set
+from jaxloop.core.costs import step_cost
 from jaxloop.core.program import SlotCounts, SlotLimits, compiled, distinct_batches, room, slot_counts
 from jaxloop.core.shapes import data_shapes, one_member, params_shapes
 from jaxloop.core.task import Task
@@ -199,12 +199,12 @@ def _memory_bytes(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, counts: 
     data = sum(
         math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(data_shapes(sweep, task, bucket, rows))
     )
-    in_use = working_set(sweep, task, bucket) * counts.group_size
+    in_use = step_cost(sweep, task, bucket).working_set * counts.group_size
     return round(2 * of_a_slot * counts.capacity / mesh.size + in_use + data)
 
 
 def _size_class(sweep: Sweep, task: Task, bucket: Bucket, part: Bucket) -> PlannedSizeClass:
-    a_step = step_flops(sweep, task, part)
+    a_step = step_cost(sweep, task, part).flops
     return PlannedSizeClass(
         members=len(part.numbers),
         padded_to={name: part.sizes.get(name) or plain(part.static[name]) for name in bucket.sizes},

@@ -29,6 +29,7 @@ class Summary:
       share_done: of the members' steps, from 0 to 1.
       compile_seconds: of this process.
       seconds, member_steps_per_second: of training, by all processes so far; compilation apart.
+      share_of_peak: the FLOP/s of all steps' products by the machine's fastest; None where not known.
       best: the first configs of the ranking.
       signal: that ended this process early, or None.
     """
@@ -52,6 +53,7 @@ class Summary:
     compile_seconds: float
     seconds: float
     member_steps_per_second: float
+    share_of_peak: float | None
     best: list[RankedConfig]
     signal: int | None
 

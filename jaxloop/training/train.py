@@ -21,7 +21,7 @@ from jaxloop.storage.seal import refuse_links
 from jaxloop.storage.snapshot import check_members
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep, digest
-from jaxloop.training import diagnosis, drift, extension, joins, placement, processes, provenance, retention
+from jaxloop.training import diagnosis, drift, extension, joins, peak, placement, processes, provenance, retention
 from jaxloop.training.checkpoint_policy import CheckpointPolicy, Due
 from jaxloop.training.failures import failures_told
 from jaxloop.training.preparation import prepared
@@ -123,7 +123,7 @@ class _Training:
     def train(self) -> Summary:
         self.notes += placement.moved(self.store, self.mesh)
         if processes.leads():
-            self.store.put(status="running", **placement.facts(self.store, self.mesh))
+            self.store.put(status="running", peak=None, **placement.facts(self.store, self.mesh))
             self._note()
         self.turn = self.checkpoint["turn"]
         for member in self.store.members():
@@ -281,22 +281,24 @@ class _Training:
             extension.drop_superseded(self.run, self.store)
             self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
-        totals = self._totals()
+        totals, programs = self._totals(), len(self.programs.buckets)
+        near = None if self.signal else peak.share(self.programs, totals["seconds"])
         summary = summarized(
             self.store,
             ranked,
             totals,
             run=str(self.run),
-            programs=len(self.programs.buckets),
+            programs=programs,
             devices=self.mesh.size * processes.count(),
             processes=processes.count(),
             notes=self.notes,
-            share_done=self._progress(len(self.programs.buckets)).share_done,
+            share_done=self._progress(programs).share_done,
             compile_seconds=round(self.programs.compile_seconds, 3),
+            share_of_peak=near and near["share"],
             signal=self.signal,
         )
         if processes.leads():
-            self.store.put(status=summary.status, **totals)
+            self.store.put(status=summary.status, peak=near, **totals)
             self.recorder.end()
             provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")

@@ -81,7 +81,7 @@ from jaxloop.sweep import sweep
         (
             "log = [1e-3, 1e-1], num = 3",
             "log = [1e-3], num = 3",
-            ["sweep:11: axes.learning_rate.log.1: needs [low, high]"],
+            ["sweep:11: axes.learning_rate.log: needs [low, high], got [0.001]"],
         ),
         ("num = 3", "num = 2.5", ["sweep:11: axes.learning_rate.num: needs an integer, got 2.5"]),
         (

@@ -60,8 +60,8 @@ def test_members_that_begin_by_lapack_are_measured(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"x": "y"}', "\x00\xff", "not json"])
-def test_a_damaged_memory_is_no_memory(bucket, text):
-    file = group_tuner._file()
+def test_a_damaged_memory_is_no_memory(bucket, tmp_path, text):
+    file = tmp_path / "cache" / "jaxloop" / group_tuner.FILE
     file.parent.mkdir(parents=True)
     file.write_text(text)
     assert group_tuner.tuned(*bucket, 2, 4) == 2

@@ -162,6 +162,7 @@ def _facts(store: Store, members: Sequence[Member]) -> list[tuple[str, str]]:
         "member-steps": f"{member_steps:,.0f}",
         "seconds of training": f"{seconds:,.1f}",
         "member-steps per second": f"{member_steps / seconds:,.0f}" if seconds else None,
+        "share of the peak": _share_of_peak(store),
         "seconds of compiling": told.get("compile_seconds"),
         "programs": told.get("programs"),
         "devices": told.get("devices") if isinstance(told.get("devices"), int) else None,
@@ -173,3 +174,11 @@ def _facts(store: Store, members: Sequence[Member]) -> list[tuple[str, str]]:
         "forked from": store.forked_from,
     }
     return [(label, str(value)) for label, value in facts.items() if value is not None]
+
+
+def _share_of_peak(store: Store) -> str | None:
+    """Return how near a run that has ended came to its machine's fastest matrix product, in words."""
+    if (peak := store.peak) is None:
+        return None
+    gflops = peak["flops_per_second"] / 1e9
+    return f"{peak['share']:.0%} of {gflops:,.0f} GFLOP/s, the fastest matrix product measured"
