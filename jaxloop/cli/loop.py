@@ -10,7 +10,7 @@ import click
 from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
 from jaxloop.cli.training import end, shown, start_jax, train
 from jaxloop.errors import INTERRUPTED
-from jaxloop.readers.terminal.ledger import cell, summary_lines, verdict_line
+from jaxloop.readers.terminal.ledger import cell, summary_lines
 from jaxloop.storage.destination import refuse_taken
 
 COLUMNS = ("id", "round", "verdict", "stopped_at", "effect", "low", "high", "n", "level", "rho", "changed")
@@ -109,18 +109,20 @@ def attempt(
 
     if not changed and not task:
         raise click.UsageError("needs --set, what differs from the incumbent, or --task, other code")
-    with Panel(to_stderr=True) as panel:
+    with Panel(to_stderr=True, tells_rounds=False) as panel:
         panel.phase("starting JAX")
         start_jax(run=run)
         loaded, ready = api.attempted(run, changed, because, expected=expected, planned=planned, task=task)
         panel.varied = ready.sweep.varied
-        panel.told.update(summary_lines(loaded.ledger))  # printed while the loop ran
+        before = summary_lines(loaded.ledger)
         signal = ready.train(panel).signal
     with loaded:
         if signal:
             sys.exit(INTERRUPTED + signal)
-        record = loaded.ledger[-1]
-    click.echo(strict_json(record) if as_json else verdict_line(record))
+        records = loaded.ledger
+    record = records[-1]
+    for line in [strict_json(record)] if as_json else summary_lines(records)[len(before) :]:
+        click.echo(line)
     sys.exit(EXIT_CODES[Outcome(record["verdict"])])
 
 

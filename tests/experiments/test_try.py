@@ -73,13 +73,16 @@ def test_a_try_that_crashes_ends_when_the_run_is_resumed(run, turn, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_and_its_exit_codes(run, jaxloop_command):
-    def code(*words):
-        return jaxloop_command("try", run, *words, "--because", "a test", "--json")
+    def code(*words, output=("--json",)):
+        return jaxloop_command("try", run, *words, "--because", "a test", *output)
 
     done = code("--set", "learning_rate=1e-2", "--expect", "0.5")
     assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "success")
     assert code("--set", "end_factor=0.5").returncode == 10
-    assert code("--set", "learning_rate=1e-5").returncode == 11
+    worse = code("--set", "learning_rate=1e-5", output=())
+    assert worse.returncode == 11
+    assert worse.stdout.startswith("try 3: failure")
+    assert "failure" not in worse.stderr  # a terminal shows both, and the verdict once
     unknown = code("--set", "learning_rat=1e-5")
     assert unknown.returncode == 2
     assert "learning_rate" in unknown.stderr

@@ -65,10 +65,18 @@ class Panel:
       varied: names of the axes, for the table of best configs; they may be set later.
       to_stderr: whether stdout is left to others.
       quiet: whether nothing is shown.
+      tells_rounds: whether a loop's verdicts are printed as they come.
     """
 
-    def __init__(self, varied: list[str] | None = None, *, to_stderr: bool = False, quiet: bool = False) -> None:
-        self.varied, self.quiet = varied or [], quiet
+    def __init__(
+        self,
+        varied: list[str] | None = None,
+        *,
+        to_stderr: bool = False,
+        quiet: bool = False,
+        tells_rounds: bool = True,
+    ) -> None:
+        self.varied, self.quiet, self.tells_rounds = varied or [], quiet, tells_rounds
         self.console = console(stderr=to_stderr)
         self.begun = self.phase_at = time.monotonic()
         self.doing = ""
@@ -119,7 +127,8 @@ class Panel:
             return
         self.said = now
         ledger = progress.store.ledger()
-        self._tell_rounds(ledger)
+        if self.tells_rounds:
+            self._tell_rounds(ledger)
         with ignoring_broken_pipe(self._stream):
             if self.live:
                 self.seen = _seen(progress, bool(ledger), self._rest(progress, ledger))
