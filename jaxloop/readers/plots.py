@@ -23,6 +23,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 VERDICTS = {"success": "#009e73", "undecided": "#7f8793", "failure": "#d55e00"}
 OTHER_VERDICT = "#e69f00"
 TICKS = 12
+AS_TEXT = {"parse_math": False}  # a user's names and values, which may hold a "$"
 
 
 class Plots:
@@ -64,9 +65,12 @@ class Plots:
             deviation = np.sqrt(np.nansum((mine[:, measured] - mean) ** 2, 0) / np.maximum(count - 1, 1))
             axes.plot(steps[measured], mean, color=colour, lw=1.6, label=_label(run, config), zorder=3)
             axes.fill_between(steps[measured], mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0)
-        axes.set(xlabel="step", ylabel=name)
+        axes.set_xlabel("step")
+        axes.set_ylabel(name, **AS_TEXT)
         if best:
-            axes.legend(fontsize=7)
+            legend = figure.legend(loc="outside lower center", ncols=2, fontsize=7)
+            for text in legend.get_texts():
+                text.set(**AS_TEXT)
         return figure
 
     def heatmap(self, across: str, up: str) -> "OwnFigure":
@@ -97,7 +101,8 @@ class Plots:
         axes.plot(*optimum, marker="s", ms=16, mfc="none", mec="black", mew=2)
         _name_ticks(axes.set_xticks, sides[0]["cells"])
         _name_ticks(axes.set_yticks, sides[1]["cells"])
-        axes.set(xlabel=across, ylabel=up)
+        axes.set_xlabel(across, **AS_TEXT)
+        axes.set_ylabel(up, **AS_TEXT)
         figure.colorbar(image)
         return figure
 
@@ -114,7 +119,7 @@ class Plots:
             axes.plot(record["effect"], -at, "o", color=colour)
         axes.axvline(0, color="#8a93a0", lw=1)
         axes.set_yticks([-at for at in range(len(judged))], [f"#{record['id']}" for record in judged], fontsize=8)
-        axes.set(xlabel="effect")
+        axes.set_xlabel("effect")
         return figure
 
 
@@ -164,4 +169,4 @@ def _label(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def _name_ticks(set_ticks: Callable[..., Any], labels: Sequence[str]) -> None:
     """Name the cells of an axis, a dozen of them at most."""
     every = -(-len(labels) // TICKS)
-    set_ticks(range(0, len(labels), every), labels[::every], fontsize=8)
+    set_ticks(range(0, len(labels), every), labels[::every], fontsize=8, **AS_TEXT)

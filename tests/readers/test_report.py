@@ -213,6 +213,23 @@ def test_figures_are_drawn_for_papers(whole, tmp_path, kind):
     assert all(path.read_bytes().startswith(start) for path in drawn)
 
 
+def test_figures_show_dollar_signs_as_text(tmp_path):
+    """matplotlib reads them as mathematics, and fails where it cannot."""
+    task = line.changed(
+        line.LINE,
+        ('return {"loss": ', 'return {"lo$s^{$": '),
+        ("jaxloop.Data(split, split, split)", 'jaxloop.Data(split, split, split), hparams={"price": "$1"}'),
+    )
+    text = line.changed(line.SWEEP, ("[axes]\n", "[axes]\nprice = { values = ['$1^{$', '$2'] }\n"))
+    text += '[evaluate]\nmetric = "validation/lo$s^{$"\nmode = "min"\n'
+    jaxloop.run(line.written(tmp_path, task=task, sweep=text), out=tmp_path / "run").close()
+    drawn = jaxloop.api.draw(tmp_path / "run", out=tmp_path / "figures", kind="svg")
+    assert {path.name for path in drawn} >= {
+        "run-heatmap-price-learning_rate.svg",
+        "run-curves-validation-lo$s^{$.svg",
+    }
+
+
 def test_plots_of_a_run_are_figures_of_matplotlib(tmp_path):
     swept = sweep.parse(TINY, ("axes.weight_decay={values=[0.0, 0.1]}", "run.steps=40"))
     run = jaxloop.run(swept, out=tmp_path / "run")
