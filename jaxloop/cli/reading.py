@@ -34,7 +34,7 @@ def verify(run: Path, as_json: bool) -> None:
 @click.command()
 @as_json
 def doctor(as_json: bool) -> None:
-    """Examine this machine: devices, speed of matrix products, memory, versions, cache, disk, clock; what is missing."""
+    """Examine this machine: devices, matmul speed, memory, versions, cache, disk, clock; say what is missing."""
     from jaxloop.readers import doctor as examination
 
     start_jax()
