@@ -182,7 +182,7 @@ def _turns_alone(swept: sweep.Sweep, turns: int) -> float:
 
 def steps(_: bool) -> Iterator[dict[str, Any]]:
     """Compiled steps of the four workloads, and PyTorch's on the same device, where it is installed."""
-    fastest = peak.measured(devices.member_mesh())
+    fastest = peak.measure(devices.member_mesh())
     yield {"check": "float32 matmul peak", "TFLOP/s": round(fastest / 1e12, 1)}
     for name in WORKLOADS:
         rows = throughput.rates(WORKLOADS[name], [256, 2048], fastest)

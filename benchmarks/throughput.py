@@ -84,7 +84,7 @@ def main() -> None:
     host.use_every_core()
     if arguments.quick:
         hurry()
-    matmul_peak = peak.measured(devices.member_mesh())
+    matmul_peak = peak.measure(devices.member_mesh())
     names = ["mlp-tiny"] if arguments.quick else list(WORKLOADS)
     populations = [8] if arguments.quick else [1, 4, 16, 64, 256, 1024, 4096]
     rows = [row for name in names for row in rates(WORKLOADS[name], populations, matmul_peak)]

@@ -4,55 +4,68 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxloop.core import products
+from jaxloop.core import product_costs
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.shapes import once, one_member, resident
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 
-# How often a step touches a byte that it keeps as compiled: 19 to 34 times in an MLP, a CNN and a GPT,
-# 4 times in a GRU, whose loop XLA counts once (benchmarks/LOG.md).
-TIMES_TOUCHED = 30.0
+# Bytes that XLA counts as accessed for each byte that the compiled step keeps in use: 19 to 34 in an MLP, a CNN
+# and a GPT, 4 in a GRU, whose loop XLA counts once (benchmarks/LOG.md).
+ACCESSES = 30.0
 
 
 class StepCost(NamedTuple):
-    """What one member's step costs, at the sizes that it is padded to.
+    """What one member's step costs, as XLA counts it, at the sizes that it is padded to.
 
     Attributes:
-      flops: of all its operations, as XLA counts them; a loop counts once.
-      bytes_accessed: that they read and write, as XLA counts them.
-      product_flops: of its products and convolutions alone; see `products.flops`.
-      has_short_products: see `products.are_short`.
+      flops: of all its operations; a loop's body is counted once.
+      working_set: an estimate of the bytes that it keeps in use.
     """
 
     flops: float
-    bytes_accessed: float
-    product_flops: float | None
-    has_short_products: bool
+    working_set: float
 
-    @property
-    def working_set(self) -> float:
-        """An estimate of the bytes that the step keeps in use."""
-        return self.bytes_accessed / TIMES_TOUCHED
+
+class Products(NamedTuple):
+    """The matrix products of one member's step, at the sizes that it is padded to.
+
+    Attributes:
+      flops: see `product_costs.flops`.
+      are_short: see `product_costs.are_short`.
+    """
+
+    flops: float | None
+    are_short: bool
 
 
 def step_cost(sweep: Sweep, task: Task, bucket: Bucket) -> StepCost:
-    """Return what one member's step costs, traced once."""
+    """Return what one member's step costs."""
 
-    def found() -> StepCost:
+    def counted() -> StepCost:
         traced = _traced_step(sweep, task, bucket)
-        counted = traced.lower().cost_analysis() or {}
-        return StepCost(
-            flops=float(counted.get("flops", 0.0)),
-            bytes_accessed=float(counted.get("bytes accessed", 0.0)),
-            product_flops=products.flops(traced.jaxpr),
-            has_short_products=products.are_short(traced.jaxpr),
-        )
+        _products(task, bucket, lambda: traced)
+        found = traced.lower().cost_analysis() or {}
+        return StepCost(float(found.get("flops", 0.0)), float(found.get("bytes accessed", 0.0)) / ACCESSES)
 
-    return once(task, ("step cost", bucket.program), found)
+    return once(task, ("step cost", bucket.program), counted)
+
+
+def products(sweep: Sweep, task: Task, bucket: Bucket) -> Products:
+    """Return the products of one member's step."""
+    return _products(task, bucket, lambda: _traced_step(sweep, task, bucket))
+
+
+def _products(task: Task, bucket: Bucket, trace: Any) -> Products:
+    def found() -> Products:
+        jaxpr = trace().jaxpr
+        return Products(product_costs.flops(jaxpr), product_costs.are_short(jaxpr))
+
+    return once(task, ("products", bucket.program), found)
 
 
 def _traced_step(sweep: Sweep, task: Task, bucket: Bucket) -> Any:
+    """Return one member's step, traced."""
     one, hparams = one_member(sweep, task, bucket)
     state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
     return jax.jit(one.step).trace(hparams, state, jax.eval_shape(one.draw, hparams, state.step, data), data)

@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, Bucket
 from jaxloop.core.chunk import Program
-from jaxloop.core.costs import step_cost
+from jaxloop.core.costs import products
 from jaxloop.core.member import TrainState
 from jaxloop.core.population import (
     MEMBER,
@@ -93,7 +93,7 @@ def options_of(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh) -> dict[str
     """Return XLA's options for a bucket's turn."""
     return compiler_options(
         devices.platform(mesh),
-        short_products=step_cost(sweep, task, bucket).has_short_products,
+        short_products=products(sweep, task, bucket).are_short,
         deterministic=sweep.document.population.deterministic,
     )
 

@@ -45,7 +45,7 @@ def doctor(folder: Path) -> dict[str, Any]:
             {"device": str(device), "kind": device.device_kind, "platform": device.platform}
             for device in mesh.devices.flat
         ],
-        "matmul_flops_per_second": peak.measured_again(mesh),
+        "matmul_flops_per_second": peak.measure_and_keep(mesh),
         "usable_bytes_per_device": host.memory_bytes(mesh),
         "compilation_cache": {"folder": str(cache), "bytes": _bytes(cache), "writable": _writable(cache)},
         "disk": {"folder": str(existing), "free_bytes": usage.free, "writable": _writable(existing)},

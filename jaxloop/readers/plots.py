@@ -18,12 +18,12 @@ from jaxloop.sweep.suggest import unknown
 if TYPE_CHECKING:
     from jaxloop.readers.figure import OwnFigure
 
-BEST = 8  # configs with a line of their own
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8a6d3b")
+BEST = len(COLOURS)  # configs with a line of their own
 VERDICTS = {"success": "#009e73", "undecided": "#7f8793", "failure": "#d55e00"}
 OTHER_VERDICT = "#e69f00"
 TICKS = 12
-AS_TEXT = {"parse_math": False}  # a user's names and values, which may hold a "$"
+AS_TEXT = {"parse_math": False}  # for users' names and values, in which "$" is no mathematics
 
 
 class Plots:
@@ -74,7 +74,7 @@ class Plots:
         return figure
 
     def heatmap(self, across: str, up: str) -> "OwnFigure":
-        """Draw the best config at each pair of values of two axes, with the optimum outlined.
+        """Draw the best mean at each pair of values of two axes, with the optimum outlined.
 
         Args:
           across: the name of one axis.
@@ -129,7 +129,7 @@ def draw(store: Store, folder: Path, kind: str, name: str) -> list[Path]:
     Args:
       folder: made if missing.
       kind: "png" or "svg".
-      name: that the files' names begin with.
+      name: prefix of the files' names.
     """
     plots = Plots(store)
     run = plots.results

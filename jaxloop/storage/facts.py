@@ -32,10 +32,10 @@ class Place(TypedDict):
 
 
 class ShareOfPeak(TypedDict):
-    """The products of all members' steps, a second of training, as a share of the fastest FLOP/s measured."""
+    """The FLOP/s of a run's products as a share of the fastest that were measured on its machine, the peak."""
 
     share: Annotated[float, Field(ge=0)]
-    flops_per_second: Annotated[float, Field(gt=0)]
+    peak: Annotated[float, Field(gt=0)]  # FLOP/s
 
 
 class SlotLayout(TypedDict):
@@ -114,8 +114,8 @@ class Facts(ABC):
     group_size = Fact[int | None](Count, None)
     devices = Fact[int | None](Count, None)  # on which the run began
     place = Fact[Place | None](Place, None)
-    moved = Fact[bool](bool, False)  # whether parts of it were trained in different places
-    peak = Fact[ShareOfPeak | None](ShareOfPeak | None, None)  # of a run that has ended, where that is known
+    in_one_place = Fact[bool](bool, False)  # whether one process at a time trained it, always on the same devices
+    share_of_peak = Fact[ShareOfPeak | None](ShareOfPeak | None, None)  # of a run that has ended, if known
     notes = Fact[list[str]](list[str], [])
     growing = Fact[bool](bool, False)
     extended = Fact[list[int]](list[Count], [])  # members with more steps, until their events are written anew

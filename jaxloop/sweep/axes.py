@@ -11,8 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, m
 
 
 def _number(value: Any) -> int | float:
-    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    if fits or (isinstance(value, float) and math.isfinite(value)):
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if is_integer and not -(2**63) <= value < 2**63:
+        raise ValueError(f"needs an integer of 64 bits, got {value!r}")
+    if is_integer or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise ValueError(f"needs a finite number, got {value!r}")
 
@@ -55,7 +57,7 @@ class Axis(BaseModel):
     values: listed. log, linear: [low, high] and `num` points, both ends included. range: [start, stop] or
     [start, stop, step], as Python's. count: 0 to count - 1, replicates that cross every other axis.
     Integer ends give integers where the hparam is not a float. `kind = "static"` compiles a program for each value
-    of what one program could serve.
+    even where one could serve all.
     """
 
     model_config = ConfigDict(extra="forbid", strict=False)
@@ -80,7 +82,9 @@ class Axis(BaseModel):
             raise ValueError(f"`log` needs low > 0, got low={self.log[0]}")
         if self.num is not None and not ends:
             raise ValueError("`num` goes with `log` or `linear`")
-        if self.range and ((len(self.range) == 3 and self.range[2] == 0) or not range(*self.range)):
+        if self.range and len(self.range) == 3 and self.range[2] == 0:
+            raise ValueError(f"`range` {list(self.range)} needs a step other than 0")
+        if self.range and not range(*self.range):
             raise ValueError(f"`range` {list(self.range)} is empty")
         return self
 

@@ -1,4 +1,4 @@
-"""Which group size is fastest: measured on the real step where a run is long enough, and remembered.
+"""Measure the fastest group size on the real step of long runs, and remember it.
 
 On CPU a member's bits are the same in groups of any size from 2 on: a choice by the clock changes no result.
 """
@@ -25,7 +25,7 @@ from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training import machine_cache
 
 FILE = "widths.json"
-WORTH_SECONDS = 120.0  # of training, from which on to compile a few group sizes pays
+WORTH_SECONDS = 120.0  # of training; shorter runs do not repay compiling a few group sizes
 FLOPS_PER_SECOND = 50e9  # of a device, for that estimate alone
 CALL_FLOPS = 2e9  # of one timed call
 ROUNDS = 12
@@ -72,10 +72,10 @@ class Step:
 
 
 def tuned(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, first: int, most: int) -> int:
-    """Return the fastest group size from `devices.SMALLEST_GROUP` to `most`, as far as it pays to know.
+    """Return the fastest group size from `devices.SMALLEST_GROUP` to `most`.
 
     Remembered from an earlier run, or measured: from `first` on, by factors of two, while it gets faster. Programs
-    of several size classes, and those of accelerators, keep `first`.
+    of several size classes, those of streamed data and those of accelerators keep `first`.
     """
     if not _is_tuned(bucket, mesh) or task.data.source is not None:
         return first
@@ -128,13 +128,13 @@ def fastest(step: Callable[[int], Step], first: int, most: int) -> int:
 
 
 def rates(steps: dict[int, Step], rounds: int = ROUNDS) -> dict[int, float]:
-    """Member-steps/s of each, the best of calls in turn: what disturbs one disturbs all."""
+    """Return the best member-steps/s of each over interleaved calls, so that noise hits all alike."""
     measured = [{group_size: step.rate() for group_size, step in steps.items()} for _ in range(rounds)]
     return {group_size: max(found[group_size] for found in measured) for group_size in steps}
 
 
 def _key(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, most: int) -> str:
-    """Return what a group size belongs to: a program, a machine, and how far it was looked for."""
+    """Return the key of a group size: its program, the machine, and the largest size searched."""
     shapes = {
         split: {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
         for split, arrays in resident(task, bucket).items()

@@ -1,4 +1,4 @@
-"""What was measured of this machine, kept in the user's cache folder for later runs."""
+"""Measurements of this machine, kept in the user's cache folder for later runs."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from jaxloop.training.provenance import processor
 
 
 def machine(mesh: Mesh) -> tuple[Any, ...]:
-    """Return what a measured speed belongs to: the devices, the processor, and JAX's version."""
+    """Return what identifies the machine that a speed was measured on."""
     return mesh.devices.flat[0].device_kind, mesh.size, os.cpu_count(), processor(), jax.__version__
 
 
 def read(name: str) -> dict[str, Any]:
-    """Return what is kept in a file; nothing where it is missing or is not what it should be."""
+    """Return a cache file's content; empty if it is missing or malformed."""
     try:
         found = json.loads((platformdirs.user_cache_path("jaxloop") / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -26,11 +26,14 @@ def read(name: str) -> dict[str, Any]:
 
 
 def keep(name: str, key: str, value: Any) -> None:
-    """Add a value to a file, replaced in one move; a cache folder that cannot be written costs measuring again."""
+    """Set one key of a cache file, atomically.
+
+    What cannot be written, or is overwritten by another process at the same time, is measured again.
+    """
     file = platformdirs.user_cache_path("jaxloop") / name
+    part = file.with_suffix(f".{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps({**read(name), key: value}), encoding="utf-8")
         part.replace(file)
     except OSError:

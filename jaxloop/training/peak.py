@@ -1,39 +1,45 @@
-"""How fast this machine multiplies matrices, and what share of that a run has reached."""
+"""This machine's peak matmul throughput, and the share of it that a run reached."""
 
 import math
 import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxloop.core import devices
-from jaxloop.core.costs import step_cost
+from jaxloop.core import costs, devices
+from jaxloop.core.population import MEMBER
 from jaxloop.storage.facts import ShareOfPeak
+from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import digest
-from jaxloop.training import machine_cache, processes
+from jaxloop.training import host, machine_cache, processes
 from jaxloop.training.programs import Programs
 
 FILE = "peaks.json"
-WORTH_SECONDS = 20.0  # of training, from which on to measure the peak pays: a second, once a machine
-SIZES = (128, 256, 512, 1024)  # of square matrices
-LARGE_SIZES = (2048, 4096, 8192)  # which an accelerator needs to reach its peak
-CALL_FLOPS = {True: 2e9, False: 2e12}  # of one timed call on a CPU; on an accelerator
-MOST_CALLS, MOST_SECONDS = 7, 0.5  # of one size
+WORTH_SECONDS = (
+    20.0  # of training; shorter runs do not measure the peak, which takes about a second once a machine
+)
+SIZES, CALL_FLOPS = (128, 256, 512, 1024), 2e9  # of square matrices, and of one timed call
+LARGE_SIZES, LARGE_CALL_FLOPS = (2048, 4096, 8192), 2e12  # which an accelerator needs to reach its peak
+MOST_CALLS, MOST_SECONDS = 7, 0.5  # for each size
+SCALE = 0.9  # of a matrix's largest eigenvalue, about: its powers stay finite, and numbers other than zero
 
 
-def measured(mesh: Mesh) -> float:
+def measure(mesh: Mesh) -> float:
     """Return the FLOP/s of the fastest of some square float32 products, on all devices at once.
 
-    In JAX's default precision: on a GPU that is TensorFloat-32.
+    In JAX's default precision: TensorFloat-32 on an NVIDIA GPU, bfloat16 on a TPU.
     """
-    return max(_rate(mesh, size) for size in (SIZES if devices.on_cpu(mesh) else LARGE_SIZES))
+    if devices.on_cpu(mesh):
+        return max(_rate(mesh, size, CALL_FLOPS) for size in SIZES)
+    return max(_rate(mesh, size, LARGE_CALL_FLOPS) for size in LARGE_SIZES)
 
 
-def measured_again(mesh: Mesh) -> float:
-    """Measure the peak, and remember and return the fastest so far: a busy machine looks slower than it is."""
-    found = max(measured(mesh), remembered(mesh) or 0.0)
+def measure_and_keep(mesh: Mesh) -> float:
+    """Measure the peak; keep and return the highest so far, since a busy machine looks slower than it is."""
+    found = max(measure(mesh), remembered(mesh) or 0.0)
     machine_cache.keep(FILE, _key(mesh), found)
     return found
 
@@ -45,21 +51,25 @@ def remembered(mesh: Mesh) -> float | None:
 
 
 def share(programs: Programs, seconds: float) -> ShareOfPeak | None:
-    """Return how near a run came to the fastest matrix product of its machine; None where that is not known.
+    """Return the FLOP/s of a run's products as a share of its machine's peak; None where that is not known.
 
     Args:
       programs: the run's.
       seconds: of its training.
     """
-    if processes.are_several() or programs.store.moved or not seconds:
+    mesh = programs.mesh
+    if not programs.store.in_one_place or processes.are_several() or not seconds:
         return None
-    matmul_peak = remembered(programs.mesh)
-    if matmul_peak is None and seconds < WORTH_SECONDS:
+    if (peak := remembered(mesh)) is None and seconds < WORTH_SECONDS:
         return None
     if (computed := product_flops(programs)) is None:
         return None
-    matmul_peak = matmul_peak or measured_again(programs.mesh)
-    return {"share": round(computed / seconds / matmul_peak, 4), "flops_per_second": matmul_peak}
+    try:
+        if peak is None or computed / seconds > peak:  # measured while the machine was busy
+            peak = measure_and_keep(mesh)
+    except jax.errors.JaxRuntimeError:  # the run has left too little memory
+        return None
+    return {"share": round(computed / seconds / peak, 4), "peak": peak}
 
 
 def product_flops(programs: Programs) -> float | None:
@@ -67,38 +77,46 @@ def product_flops(programs: Programs) -> float | None:
 
     None where those of a step are not known.
     """
-    taken = {member.number: member.step - (member.parent_step or 0) for member in programs.store.members()}
+    steps = own_steps(programs.store)
     total = 0.0
     for part in (part for bucket in programs.buckets for part in bucket.size_classes):
-        if steps := sum(taken[number] for number in part.numbers):
-            if (a_step := step_cost(programs.sweep, programs.task, part).product_flops) is None:
+        if taken := sum(steps[number] for number in part.numbers):
+            a_step = costs.products(programs.sweep, programs.task, part).flops
+            if a_step is None:
                 return None
-            total += a_step * steps
+            total += taken * a_step
     return total
 
 
+def own_steps(store: Store) -> dict[int, int]:
+    """Return the steps that each member has taken itself, by number: a copy has begun with its parent's."""
+    return {member.number: member.step - member.parent_step for member in store.members()}
+
+
 def _key(mesh: Mesh) -> str:
-    return digest([*machine_cache.machine(mesh), str(jax.config.values["jax_default_matmul_precision"])])
+    precision, threads = jax.config.values["jax_default_matmul_precision"], host.threads()
+    return digest([*machine_cache.machine(mesh), str(precision), threads if devices.on_cpu(mesh) else 0])
 
 
-def _rate(mesh: Mesh, size: int) -> float:
-    """Return the FLOP/s of the fastest call."""
-    member = PartitionSpec("member")
-    count = max(1, round(CALL_FLOPS[devices.on_cpu(mesh)] / (2 * size**3)))
+def _rate(mesh: Mesh, size: int, call_flops: float) -> float:
+    """Return the FLOP/s of the fastest call, each of many products in a row on every device."""
+    count = max(1, round(call_flops / (2 * size**3)))
 
-    def products(a: Any, b: Any) -> Any:
-        def product(x: jax.Array, _: Any) -> Any:
-            return 0.01 * jax.numpy.dot(a[0], x), None
+    def multiply(a: jax.Array) -> jax.Array:
+        def step(x: jax.Array, _: Any) -> Any:
+            return jnp.dot(a, x), None
 
-        return jax.lax.scan(product, b[0], None, length=count)[0][None]
+        return jax.lax.scan(step, a, None, length=count)[0][None]
 
-    spread = jax.jit(jax.shard_map(products, mesh=mesh, in_specs=member, out_specs=member, check_vma=False))
-    a = np.random.default_rng(0).normal(size=(mesh.size, size, size)).astype(np.float32) / math.sqrt(size)
-    a = jax.device_put(a, jax.NamedSharding(mesh, member))
-    jax.block_until_ready(spread(a, a))  # compiles
+    # without `check_vma`, of which a scan that begins with an unsharded value complains
+    on_all = jax.shard_map(multiply, mesh=mesh, in_specs=PartitionSpec(), out_specs=MEMBER, check_vma=False)
+    timed = jax.jit(on_all)
+    a = np.random.default_rng(0).standard_normal((size, size), np.float32) * np.float32(SCALE / math.sqrt(size))
+    a = jax.device_put(a, jax.NamedSharding(mesh, PartitionSpec()))
+    jax.block_until_ready(timed(a))  # compiles
     seconds: list[float] = []
     while len(seconds) < MOST_CALLS and sum(seconds) < MOST_SECONDS:
         started = time.perf_counter()
-        jax.block_until_ready(spread(a, a))
+        jax.block_until_ready(timed(a))
         seconds.append(time.perf_counter() - started)
     return mesh.size * count * 2 * size**3 / min(seconds)

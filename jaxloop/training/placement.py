@@ -49,7 +49,9 @@ def facts(store: Store, mesh: Mesh) -> dict[str, Any]:
     return {
         "place": place,
         "devices": store.devices or place["devices"],
-        "moved": store.moved or bool(_changes(store, mesh)),
+        "in_one_place": not _changes(store, mesh)
+        and not processes.are_several()
+        and (store.in_one_place or not store.member_steps),
     }
 
 

@@ -1,4 +1,4 @@
-"""The host's loop: admit, advance, retire, until no member waits. The only place with effects in order."""
+"""The host's loop: admit, advance, retire, until no member waits. The one place where effects have an order."""
 
 import math
 import time
@@ -34,7 +34,7 @@ from jaxloop.training.stream import Stream
 from jaxloop.training.summary import Summary, summarized
 from jaxloop.training.turn import Turn
 
-# In seconds. After a shorter turn the next is dispatched before this one is read, so that a GPU does not wait.
+# Seconds below which the next turn is dispatched before this one is read, so that a GPU does not wait.
 SHORT_TURN = 0.5
 
 
@@ -51,12 +51,12 @@ def train(
 
     Args:
       sweep: in the order of the run's members (`growth.aligned`); new ones behind them join the run.
-      allow_drift: to go on although code, data or libraries have changed since the run was last started.
-      scheduler: gives, of the run's store, who decides at each chunk's end; by default all take all their steps.
+      allow_drift: continue even if code, data or libraries have changed since the run was last started.
+      scheduler: makes a scheduler from the run's store; by default all members take all their steps.
 
     Raises:
       LockedError: another process trains this run.
-      DamagedError: the run's folder, or what has changed since it began, does not allow to go on.
+      DamagedError: the run's folder, or what has changed since it began, does not let it go on.
       ResourceError: its folder cannot be written any more.
     """
     with ExitStack() as stack:
@@ -123,7 +123,7 @@ class _Training:
     def train(self) -> Summary:
         self.notes += placement.moved(self.store, self.mesh)
         if processes.leads():
-            self.store.put(status="running", peak=None, **placement.facts(self.store, self.mesh))
+            self.store.put(status="running", share_of_peak=None, **placement.facts(self.store, self.mesh))
             self._note()
         self.turn = self.checkpoint["turn"]
         for member in self.store.members():
@@ -154,7 +154,7 @@ class _Training:
         self.store.put(notes=list(dict.fromkeys([*self.store.notes, *self.notes])))
 
     def _train_program(self, found: Next) -> None:
-        """Train a program's members; where its first turn finds too little device memory, with half the slots."""
+        """Train a program's members; halve its slots and try again if the first turn runs out of device memory."""
         data = shared(self.task, self.programs.buckets[found.program], self.mesh)  # on their way while it compiles
         while True:
             if not self.programs.is_compiled(found.program):
@@ -192,7 +192,7 @@ class _Training:
         self.programs.keep(index, stream.flight.feed.program)
 
     def _turns(self, stream: Stream, index: int) -> None:
-        """Turn a program until nobody is left in its slots, or a signal comes."""
+        """Run a program's turns until its slots are empty, or a signal comes."""
         pending: Turn | None = None
         started, before, seconds = time.perf_counter(), self.seconds, math.inf
 
@@ -243,7 +243,7 @@ class _Training:
         return list(joins.new_members(self.sweep, self.origin, joined, self.recorder.members))
 
     def _votes(self, turn_seconds: float) -> tuple[int | None, Due]:
-        """Return a signal that any process received, and whether the first finds a checkpoint due."""
+        """Return a signal that any process received, and whether process 0 finds a checkpoint due."""
         mine = [self.interrupt.received() or 0, self.checkpoint_policy.due(self.turn, turn_seconds)]
         votes = processes.gathered(np.array([mine], np.int32))
         return int(votes[:, 0].max()) or None, Due(votes[0, 1])
@@ -282,7 +282,7 @@ class _Training:
             self.notes += retention.keep(self.run, self.sweep, self.task, self.store, ranked)
             self._note()
         totals, programs = self._totals(), len(self.programs.buckets)
-        near = None if self.signal else peak.share(self.programs, totals["seconds"])
+        share = None if self.signal else peak.share(self.programs, totals["seconds"])
         summary = summarized(
             self.store,
             ranked,
@@ -294,11 +294,11 @@ class _Training:
             notes=self.notes,
             share_done=self._progress(programs).share_done,
             compile_seconds=round(self.programs.compile_seconds, 3),
-            share_of_peak=near and near["share"],
+            share_of_peak=share and share["share"],
             signal=self.signal,
         )
         if processes.leads():
-            self.store.put(status=summary.status, peak=near, **totals)
+            self.store.put(status=summary.status, share_of_peak=share, **totals)
             self.recorder.end()
             provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")

@@ -109,7 +109,7 @@ from jaxloop.sweep import sweep
         (
             "log = [1e-3, 1e-1], num = 3",
             "range = [0, 4, 0]",
-            ["sweep:11: axes.learning_rate: `range` [0, 4, 0] is empty"],
+            ["sweep:11: axes.learning_rate: `range` [0, 4, 0] needs a step other than 0"],
         ),
         (
             "width = 16",

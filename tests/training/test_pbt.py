@@ -12,6 +12,7 @@ from jaxloop.readers.verify import verify
 from jaxloop.storage.records import Status
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
+from jaxloop.training.peak import own_steps
 from jaxloop.training.scheduler import Measured
 from jaxloop.training.schedulers.pbt import Pbt
 
@@ -68,11 +69,6 @@ def state(run):
     return [(member.id, member.status, member.step, member.metrics) for member in run.members]
 
 
-def steps_of_their_own(run):
-    """Steps of all members but those that a copy's parent had taken."""
-    return sum(member.step - (member.parent_step or 0) for member in run.members)
-
-
 @pytest.mark.slow
 def test_it_reaches_what_no_fixed_schedule_does(toy, tmp_path):
     """Two workers, each of which can move one of two parameters; the optimum needs both."""
@@ -90,7 +86,7 @@ def test_a_lineage_replays_and_survives_a_crash(toy, tmp_path):
     run = jaxloop.run(toy, out=tmp_path / "run", overrides=short)
     last = run.members[-1]
     assert last.parent is not None
-    assert steps_of_their_own(run) == run.store.member_steps
+    assert sum(own_steps(run.store).values()) == run.store.member_steps
     found = replay.train_alone(*run.sweep_and_task, run.store, last.number)
     assert (found["largest_difference"], found["missing"]) == (0.0, 0)
     assert verify(run.path)["problems"] == []

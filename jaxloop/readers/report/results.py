@@ -177,8 +177,7 @@ def _facts(store: Store, members: Sequence[Member]) -> list[tuple[str, str]]:
 
 
 def _share_of_peak(store: Store) -> str | None:
-    """Return how near a run that has ended came to its machine's fastest matrix product, in words."""
-    if (peak := store.peak) is None:
+    """Return the share of its machine's peak that a run which has ended reached, in words."""
+    if (found := store.share_of_peak) is None:
         return None
-    gflops = peak["flops_per_second"] / 1e9
-    return f"{peak['share']:.0%} of {gflops:,.0f} GFLOP/s, the fastest matrix product measured"
+    return f"{found['share']:.0%} of {found['peak'] / 1e9:,.0f} GFLOP/s, the fastest matrix product measured"

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-UNCOUNTED = ("while", "custom_linear_solve")  # what is inside is computed any number of times
-LONGEST = 1024  # of an operand: up to here YNNPACK's products are as fast as Eigen's or faster (benchmarks/LOG.md)
+from jax.extend.core import jaxprs_in_params
+
+LONGEST = 1024  # longest operand axis for which YNNPACK is no slower than Eigen (benchmarks/LOG.md)
+UNCOUNTED = ("ragged_dot_general", "pallas_call", "shard_map")  # products whose FLOPs do not follow from shapes
 
 
 def are_short(jaxpr: Any) -> bool:
@@ -18,21 +20,19 @@ def are_short(jaxpr: Any) -> bool:
 
 
 def flops(jaxpr: Any) -> float | None:
-    """Return the FLOPs of the products and convolutions, each turn of a loop counted; of branches, the costliest.
+    """Return the FLOPs of the products and convolutions.
+
+    A loop's body counts once for each iteration; of a conditional's branches the costliest counts, which is never
+    too much.
 
     Args:
       jaxpr: of one member's step, open or closed.
 
     Returns:
-      None where nothing tells how often a product is computed.
+      None if a trip count, or what a product costs, is unknown.
     """
-    total = 0.0
-    for equation in _equations(jaxpr):
-        found = _flops(equation)
-        if found is None:
-            return None
-        total += found
-    return total
+    counts = [_flops(equation) for equation in _equations(jaxpr)]
+    return _sum(counts)
 
 
 def _flops(equation: Any) -> float | None:
@@ -45,13 +45,22 @@ def _flops(equation: Any) -> float | None:
         kernel = equation.invars[1].aval
         outputs = kernel.shape[params["dimension_numbers"].rhs_spec[0]]
         return 2.0 * equation.outvars[0].aval.size * kernel.size / outputs
-    inner = [flops(each) for each in _inner(equation)]
-    known = [each for each in inner if each is not None]
-    if len(known) < len(inner) or (name in UNCOUNTED and any(known)):
+    if name in UNCOUNTED:
+        return None
+    if name == "custom_linear_solve":  # its other jaxprs are for derivatives
+        return flops(params["jaxprs"].solve)
+    inner = [flops(each) for each in jaxprs_in_params(params)]
+    total = _sum(inner)
+    if total is None or (name == "while" and total):
         return None
     if name == "cond":
-        return max(known)
-    return sum(known) * (params["length"] if name == "scan" else 1)
+        return max(each for each in inner if each is not None)
+    return total * (params["length"] if name == "scan" else 1)
+
+
+def _sum(counts: list[float | None]) -> float | None:
+    known = [count for count in counts if count is not None]
+    return sum(known, 0.0) if len(known) == len(counts) else None
 
 
 def _operands(jaxpr: Any) -> Iterator[Any]:
@@ -59,17 +68,9 @@ def _operands(jaxpr: Any) -> Iterator[Any]:
     for equation in _equations(jaxpr):
         if equation.primitive.name == "dot_general":
             yield from equation.invars
-        for inner in _inner(equation):
+        for inner in jaxprs_in_params(equation.params):
             yield from _operands(inner)
 
 
 def _equations(jaxpr: Any) -> list[Any]:
     return getattr(jaxpr, "jaxpr", jaxpr).eqns
-
-
-def _inner(equation: Any) -> Iterator[Any]:
-    """Yield the jaxprs inside an equation."""
-    for value in equation.params.values():
-        for inner in value if isinstance(value, tuple) else (value,):
-            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
-                yield inner
