@@ -76,8 +76,8 @@ def _broken_space(document: Document, source_map: SourceMap) -> Iterator[str]:
             yield source_map.say(("cases", other), rule)
     case = document.case_of_baseline()
     varied = {**document.axes, **document.axes_of(case)}
-    for name in document.baseline:
-        if name not in varied:
+    for name, value in document.baseline.items():
+        if name not in varied and document.fixed(case).get(name) != value:
             yield source_map.say(("baseline", name), unknown("axis", name, varied))
     for name in varied:
         if name in catalog.OPTIONAL and name not in (*document.baseline, *catalog.REPLICATES):

@@ -239,9 +239,12 @@ class Document(Section):
 
     def case_of_baseline(self) -> str:
         """Return the case in which a loop begins, the first that has what [baseline] names; "" without cases."""
-        names = self.baseline.keys() - self.axes.keys()
-        fitting = [case for case, entries in self.cases.items() if names <= entries.keys()]
-        return fitting[0] if fitting else next(iter(self.cases), "")
+        own = {name: value for name, value in self.baseline.items() if name not in self.axes}
+        for case in self.cases:
+            fixed, axes = self.fixed(case), self.axes_of(case)
+            if all(name in axes or fixed.get(name) == value for name, value in own.items()):
+                return case
+        return next(iter(self.cases), "")
 
     def obstacle_to_more_steps(self) -> str | None:
         """Return why finished members of this sweep cannot take more steps; None if they can."""

@@ -41,7 +41,7 @@ class SourceMap:
         """Return one line: where, which key, what is wrong."""
         key = ".".join(path) or "sweep"
         inside = [assignment for given, assignment in self.sets.items() if given[: len(path)] == path]
-        if inside and (len(path) > 1 or path not in self.lines):
+        if path and inside and (len(path) > 1 or path not in self.lines):
             return f"{inside[0]}: {key}: {message}"
         for length in range(len(path), 0, -1):
             if assignment := self.sets.get(path[:length]):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jaxloop.sweep.axes import Axis, extremes, points, sample, size
+from jaxloop.sweep.axes import Axis, ends, extremes, points, sample, size
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1.01, 1e6), st.integers(2, 40))
@@ -91,6 +91,18 @@ def test_a_draw_from_a_wide_range_lists_nothing(axes):
 def test_replicates_are_not_listed_before_they_are_counted():
     with pytest.raises(ValueError, match="a multiple of the 1000000000000 replicates"):
         sample({"seed": Axis(count=10**12)}, "random", 4, 0, {"seed": True})
+
+
+def test_the_ends_of_an_axis_are_its_least_and_greatest_value():
+    for form, found in {
+        "values": ([3, 1, 2], (1, 3)),
+        "log": ((0.1, 10.0), (0.1, 10.0)),
+        "linear": ((-1, 1), (-1, 1)),
+        "range": ((5, 0, -2), (1, 5)),
+        "count": (4, (0, 3)),
+    }.items():
+        written, both = found
+        assert ends(Axis.model_validate({form: written})) == both
 
 
 def test_sobol_fills_every_quarter():

@@ -2,7 +2,7 @@
 # ruff: noqa: E501 (a message stands on one line, as it is printed)
 
 import pytest
-from helpers.loops import LOOP
+from helpers.loops import CASES, LOOP
 
 from jaxloop.errors import SweepError
 from jaxloop.sweep import loop_rules, sweep
@@ -204,3 +204,90 @@ def test_shares_of_several_proposers_sum_to_one():
     found = sweep.parse(LOOP.replace("rounds = 2", "proposer = { random = 3, sobol = 1 }")).document.loop
     assert found.shares() == {"random": 0.75, "sobol": 0.25}
     assert sweep.parse(LOOP).document.loop.shares() == {"random": 1.0}
+
+
+NO_CHUNK_ENDS = "where no chunk ends: `run.evaluate_every` needs to divide it, got 20; `rungs = []` stops nobody"
+
+
+@pytest.mark.parametrize(
+    ("rungs", "says"),
+    [
+        ("[0.5]", []),
+        ("[0.25, 0.5]", [f"0.25 of 40 steps is step 10, {NO_CHUNK_ENDS}"]),
+        ("[0.75]", [f"0.75 of 40 steps is step 30, {NO_CHUNK_ENDS}"]),  # between two chunks
+        ("[1e-9]", [f"1e-09 of 40 steps is step 4e-08, {NO_CHUNK_ENDS}"]),
+    ],
+)
+def test_a_rung_is_where_a_chunk_ends(rungs, says):
+    setting = f"loop.rungs={rungs}"
+    if not says:
+        assert sweep.parse(LOOP, (setting,)).document.loop.rungs == [0.5]
+        return
+    with pytest.raises(SweepError) as raised:
+        sweep.parse(LOOP, (setting,))
+    assert str(raised.value).splitlines() == [f"--set {setting}: loop.rungs: {each}" for each in says]
+
+
+ADAMW, SGD = (
+    '[cases.adamw]\noptimizer = "adamw"\nlearning_rate = { log = [1e-5, 1e-3] }\nclip = 1.0\n',
+    '[cases.sgd]\noptimizer = "sgd"\n',
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            (SGD, '[cases.sgd]\noptimizer = "adamw"\n'),
+            ["sweep:16: cases.sgd: needs an hparam that it fixes otherwise than `adamw` does, such as optimizer",
+             "sweep:19: cases.sgd.momentum: no optimizer of this sweep takes `momentum` (used: adamw)"],
+        ),
+        (
+            ("[axes]\n", "[baseline]\nlearning_rat = 1e-4\n[axes]\n"),  # of the first case, which has that axis
+            ["sweep:10: baseline.learning_rat: unknown hparam `learning_rat`; did you mean `learning_rate`?",
+             "sweep:10: baseline.learning_rat: unknown axis `learning_rat`; did you mean `learning_rate`?"],
+        ),
+        (
+            ("[axes]\n", '[baseline]\noptimizer = "lion"\n[axes]\n'),  # of neither case
+            ["sweep:10: baseline.optimizer: unknown axis `optimizer`; known: activation, learning_rate, width"],
+        ),
+        (
+            ("clip = 1.0\n", "clip = { log = [0.1, 10.0] }\n"),
+            ["sweep:15: cases.adamw.clip: has no default: [baseline] needs a value of it, to begin with"],
+        ),
+        (
+            ("[axes]\n", "[axes]\nclip = { log = [0.1, 10.0] }\n"),
+            ["sweep:10: axes.clip: has no default: [baseline] needs a value of it, to begin with"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_broken_case_is_told(change, says):
+    old, new = change
+    assert old in CASES
+    text = CASES.replace(old, new)
+    if "axes.clip" in says[0]:
+        text = text.replace("clip = 1.0\n", "")
+    with pytest.raises(SweepError) as raised:
+        sweep.parse(text)
+    assert str(raised.value).splitlines() == says
+
+
+@pytest.mark.parametrize(
+    ("baseline", "case"),
+    [
+        ("", "adamw"),
+        ("width = 8\n", "adamw"),
+        ("learning_rate = 1e-4\n", "adamw"),
+        ("momentum = 0.5\n", "sgd"),
+        ('optimizer = "sgd"\n', "sgd"),
+        ('optimizer = "sgd"\nlearning_rate = 0.1\nmomentum = 0.5\nwidth = 8\n', "sgd"),  # all that it has
+    ],
+)
+def test_a_loop_begins_in_the_first_case_that_has_what_the_baseline_names(baseline, case):
+    swept = sweep.parse(CASES.replace("[axes]\n", f"[baseline]\n{baseline}[axes]\n"))
+    assert swept.document.case_of_baseline() == case
+    assert swept.members[0]["optimizer"] == case
+
+
+def test_without_cases_a_loop_begins_in_none():
+    assert sweep.parse(LOOP).document.case_of_baseline() == ""

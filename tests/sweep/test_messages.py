@@ -101,6 +101,21 @@ from jaxloop.sweep import sweep
             "values = [1.0], num = 3",
             ["sweep:11: axes.learning_rate: `num` goes with `log` or `linear`"],
         ),
+        *(
+            (
+                "log = [1e-3, 1e-1], num = 3",
+                f"range = {value}",
+                [
+                    f"sweep:11: axes.learning_rate.range: needs integers, [start, stop] or [start, stop, step], got {value}; between real numbers: `linear = [low, high]` or `log = [low, high]`"
+                ],
+            )
+            for value in ("[0.001, 0.1]", "[3]", "[1, 2, 3, 4]", "5", "'12'")
+        ),
+        (
+            "log = [1e-3, 1e-1], num = 3",
+            f"values = [{2**63}]",
+            [f"sweep:11: axes.learning_rate.values: needs an integer of 64 bits, got {2**63}"],
+        ),
         (
             "log = [1e-3, 1e-1], num = 3",
             "range = [3, 3]",

@@ -117,6 +117,22 @@ def test_a_file_that_is_not_there_has_a_name_like_it(tiny):
         sweep.load(tiny.with_name("tinny.toml"))
 
 
+def test_a_folder_is_no_sweep_file(tmp_path):
+    with pytest.raises(SweepError) as raised:
+        sweep.load(tmp_path)
+    assert str(raised.value) == f"{tmp_path}: is a folder; name the sweep file in it"
+
+
+def test_a_mistake_in_a_file_is_told_with_its_path(tiny):
+    tiny.write_text(TINY.replace("width = 16", "width = 0"))
+    with pytest.raises(SweepError, match=rf"^{re.escape(str(tiny))}:7: hparams\.width: "):
+        sweep.load(tiny)
+
+
+def test_a_sweep_has_the_name_and_folder_of_its_file(tiny):
+    assert (sweep.load(tiny).name, sweep.load(tiny).folder) == ("tiny", tiny.parent)
+
+
 def test_one_mistake_is_told_once():
     with pytest.raises(SweepError) as caught:
         sweep.parse(TINY, ("hparams.optimizer=adamm", "hparams.b1=0.5"))
