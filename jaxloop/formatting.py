@@ -38,7 +38,12 @@ def ranges(numbers: Sequence[int]) -> str:
 
 def value(value: Any) -> str:
     """Return an hparam or a measured value with four digits; a word as it is, "-" for none."""
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else visible(str(value))
+
+
+def visible(text: str) -> str:
+    """Return a text with escapes for characters that a terminal or browser would obey, not show."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

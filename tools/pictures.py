@@ -63,7 +63,7 @@ def terminal(run: Path) -> None:
     """What `jaxloop watch` shows."""
     with Store(run) as store:
         screen = Console(record=True, width=92, file=io.StringIO(), force_terminal=True)
-        screen.print(rendered(store))
+        screen.print(rendered(store, screen.width))
         screen.save_svg(str(DOCS / "terminal.svg"), title=f"jaxloop watch {run.name}")
 
 

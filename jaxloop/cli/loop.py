@@ -10,10 +10,8 @@ import click
 from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
 from jaxloop.cli.training import end, shown, start_jax, train
 from jaxloop.errors import INTERRUPTED
-from jaxloop.readers.terminal.ledger import cell, summary_lines
+from jaxloop.readers.terminal.ledger import experiments_table, summary_lines
 from jaxloop.storage.destination import refuse_taken
-
-COLUMNS = ("id", "round", "verdict", "stopped_at", "effect", "low", "high", "n", "level", "rho", "changed")
 
 
 @click.command()
@@ -63,16 +61,11 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
         writer.writeheader()
         writer.writerows(experiments)
         return
-    from rich.table import Table
-
     from jaxloop.readers.terminal.panel import console
 
-    table = Table(title=f"{len(experiments)} experiments")
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("verdict", "changed") else "right")
-    for record in experiments:
-        table.add_row(*(cell(record.get(name)) for name in COLUMNS))
-    console().print(table)
+    screen = console()
+    for part in experiments_table(experiments, screen.width):
+        screen.print(part, markup=False, highlight=False)
     for line in summary_lines(records):
         click.echo(line)
 

@@ -10,7 +10,7 @@ import click
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.core.finals import Final
-from jaxloop.formatting import duration, value
+from jaxloop.formatting import counted, duration, value, visible
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.records import Member
 from jaxloop.storage.run_folder import exists
@@ -48,22 +48,25 @@ def doctor(as_json: bool) -> None:
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
     from jaxloop.errors import DamagedError, NotFoundError
+    from jaxloop.readers.terminal.panel import console
+    from jaxloop.readers.terminal.tables import in_lines
     from jaxloop.storage.overview import overview
     from jaxloop.storage.store import Store
 
     if not folder.is_dir() and folder != RUNS:
         raise NotFoundError(f"{folder}: no such folder")
-    found = []
+    found, damaged = [], False
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."] if folder.is_dir() else []
     for run in [folder] if exists(folder) else filter(exists, inside):
         try:
             with Store(run) as store:
                 found.append(overview(store))
         except DamagedError as error:
+            damaged = True
             click.echo(f"jaxloop: {error}", err=True)
     if as_json:
         click.echo(strict_json([each.json() for each in found]))
-    elif not found:
+    elif not found and not damaged:
         click.echo(f"no runs in {folder}; `jaxloop population SWEEP` makes one", err=True)
     for each in () if as_json else found:
         state = each.state
@@ -71,10 +74,12 @@ def ls(folder: Path, as_json: bool) -> None:
         counts = "  ".join(f"{state.counts[name]} {name}" for name in shown)
         best = "-" if each.best is None else f"{each.best:.4f}"
         share = "" if each.share_done is None else f" {each.share_done:.0%}"
-        click.echo(
-            f"{state.run}  {each.written()}  {state.in_words()}{share}  {duration(each.seconds)}  "
-            f"{each.task}  {state.metric} {best}  {sum(state.counts.values())} members  {counts}"
+        says = (
+            f"{visible(state.run)}  {each.written()}  {state.in_words()}{share}  {duration(each.seconds)}  "
+            f"{each.task}  {state.metric} {best}  {counted(sum(state.counts.values()), 'member')}  {counts}"
         )
+        for line in in_lines(says, console().width):
+            click.echo(line)
 
 
 @click.command()
@@ -114,27 +119,34 @@ def show(
             found = store.member(label)
             click.echo(strict_json(asdict(found)) if as_json else _member_text(asdict(found)))
             return
-        members = selected(store.members(), where, sort, k)
+        every = store.members()
+        members = selected(every, where, sort, k)
         if as_json:
             click.echo(strict_json({**state(store).json(), "members": [asdict(member) for member in members]}))
             return
         if as_csv:
             click.echo(rows.as_csv(rows.of_members(members)), nl=False)
             return
-        click.echo(_table(members, store.metric, store.varied))
+        for line in _table(members, store.metric, store.varied):
+            click.echo(line)
+        if where and not members:
+            click.echo(f"{run}: none of {counted(len(every), 'member')} meets {' and '.join(where)}", err=True)
         _remark(store)
 
 
-def _table(members: list[Member], metric: str, varied: list[str]) -> str:
+def _table(members: list[Member], metric: str, varied: list[str]) -> list[str]:
     """Return a line for each member behind a heading, in columns."""
-    rows = [["member", "status", "step", metric, *varied]]
+    from jaxloop.readers.terminal.panel import console
+    from jaxloop.readers.terminal.tables import in_columns
+
+    rows = []
     for member in members:
         measured = member.metrics.get(metric)
         facts = [f"{member.number:04d}", member.status, str(member.step)]
         hparams = [value(member.hparams.get(name)) for name in varied]
         rows.append([*facts, "-" if measured is None else f"{measured:.4f}", *hparams])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines, left_out = in_columns(["member", "status", "step", metric, *varied], rows, console().width)
+    return [*lines, f"no room for {', '.join(left_out)}: --csv has all"] if left_out else lines
 
 
 def _member_text(member: dict[str, Any]) -> str:
@@ -143,7 +155,7 @@ def _member_text(member: dict[str, Any]) -> str:
     parts = {"member": facts, "hparams": member["hparams"], "metrics": member["metrics"]}
     lines = []
     for heading, values in parts.items():
-        named = {name: "-" if value is None else value for name, value in values.items()}
+        named = {name: "-" if value is None else visible(str(value)) for name, value in values.items()}
         lines += [heading, *(f"  {name:22} {value}" for name, value in named.items())]
     return "\n".join(lines)
 
@@ -182,6 +194,9 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             click.echo(strict_json([asdict(config) for config in found[:k]]))
             return
         rows = with_finite_mean(found)[:k]
+        if not rows and trains and not len(store.steps()):
+            click.echo(f"{run}: nothing has been measured yet", err=True)
+            return
         if not rows:
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has a finite {metric}; {shown}", err=True)
@@ -189,9 +204,9 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         from jaxloop.readers.terminal.panel import console
         from jaxloop.readers.terminal.tables import best_table
 
-        steps = store.steps().tolist()
+        steps, screen = store.steps().tolist(), console()
         so_far = f", so far (step {steps[-1]} at most)" if trains and steps else ""
-        console().print(best_table(rows, store.varied, metric, so_far))
+        screen.print(best_table(rows, store.varied, metric, screen.width, so_far))
         _remark(store)
 
 

@@ -6,14 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxloop import formatting
 from jaxloop.errors import SweepError
 from jaxloop.storage.records import Member, Status
 from jaxloop.sweep.suggest import unknown
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
     "<=": operator.le,
     ">=": operator.ge,
     "<": operator.lt,
@@ -51,7 +49,7 @@ def selected(members: Sequence[Member], where: Sequence[str], sort: str | None, 
 def _meets(member: Member, condition: str, members: Sequence[Member]) -> bool:
     parts = CONDITION.fullmatch(condition)
     if not parts:
-        raise SweepError(f"--where: needs NAME, one of {' '.join(OPERATORS)}, and a value, got {condition!r}")
+        raise SweepError(f"--where: needs NAME, one of = != {' '.join(OPERATORS)}, and a value, got {condition!r}")
     name, sign, text = parts.groups()
     _check(name, members)
     value = _value(member, name)
@@ -65,6 +63,8 @@ def _meets(member: Member, condition: str, members: Sequence[Member]) -> bool:
             f"--where: `{name}` is {value!r} in member {member.number}, and cannot be compared with {text!r}"
             f"{'; give --where once for each condition' if ' and ' in text else ''}"
         )
+    if sign in ("=", "==", "!="):  # a value is named as it is, or as tables show it
+        return (value == wanted or formatting.value(value) == text) is (sign != "!=")
     return OPERATORS[sign](value, wanted)
 
 

@@ -231,7 +231,8 @@ def _tell(summary: "Summary") -> None:
     for line in found:  # a table would mix configs of one seed with those of many
         click.echo(line)
     if summary.best and not is_loop:
-        console().print(best_table(summary.best[:5], summary.varied, summary.metric))
+        screen = console()
+        screen.print(best_table(summary.best[:5], summary.varied, summary.metric, screen.width))
     stopped = f", {summary.stopped} stopped" if summary.stopped else ""
     click.echo(
         f"{summary.finished} finished{stopped}, {summary.diverged} diverged of {summary.members} members in "

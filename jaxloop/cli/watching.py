@@ -38,19 +38,19 @@ def watch(run: Path, every: float, *, once: bool) -> None:
     with Store(run) as store:
         if once or not screen.is_terminal:
             with store.snapshot():
-                screen.print(rendered(store))
+                screen.print(rendered(store, screen.width))
             return
         with Live(console=screen, auto_refresh=False) as live:
             while True:
                 with store.snapshot():
                     seen = overview(store)
-                    live.update(rendered(store, seen), refresh=True)
+                    live.update(rendered(store, screen.width, seen), refresh=True)
                 if seen.state.status not in ("created", "running"):
                     return
                 time.sleep(every)
 
 
-def rendered(store: Store, seen: Overview | None = None) -> Group:
+def rendered(store: Store, width: int, seen: Overview | None = None) -> Group:
     """Return the panel: progress, the loop's standing, the best configs, a curve and a heatmap."""
     seen = seen or overview(store)
     words = {} if seen.state.status == "running" else {"running": "unfinished"}
@@ -62,7 +62,7 @@ def rendered(store: Store, seen: Overview | None = None) -> Group:
     ]
     parts += [Text(line) for line in standing(store.ledger())]
     if configs:
-        parts.append(best_table(configs[:5], store.varied, store.metric))
+        parts.append(best_table(configs[:5], store.varied, store.metric, width))
         parts += [Text(drawn) for drawn in (_curve(store), _heatmap(store, configs)) if drawn]
     return Group(*parts)
 

@@ -2,7 +2,17 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from jaxloop import formatting
+from jaxloop.formatting import counted
+from jaxloop.readers.terminal.tables import fitted, in_columns, in_lines
+
+COLUMNS = ("id", "round", "verdict", "stopped_at", "effect", "low", "high", "n", "level", "rho", "changed")
 
 
 def summary_lines(records: list[dict[str, Any]]) -> list[str]:
@@ -67,6 +77,21 @@ def _floor_line(record: dict[str, Any]) -> str:
     return f"{line}; {seeds}" + ("" if is_seen else ": most such effects will end undecided")
 
 
+def experiments_table(experiments: Sequence[dict[str, Any]], width: int) -> list[RenderableType]:
+    """Return a table of experiments; in a narrow terminal two lines and more for each, what it changed below."""
+    title = counted(len(experiments), "experiment")
+    rows = [[cell(record.get(name)) for name in COLUMNS] for record in experiments]
+    table = fitted(title, COLUMNS, rows, width, ("verdict", "changed"))
+    if isinstance(table, Table):
+        return [table]
+    lines, left_out = in_columns(COLUMNS[:-1], [row[:-1] for row in rows], width)
+    heading = len(lines) - len(rows)
+    found: list[RenderableType] = [title, *lines[:heading]]
+    for line, row in zip(lines[heading:], rows, strict=True):
+        found += [line, *in_lines(f"     {row[-1]}", width, "     ")]
+    return [*found, f"no room for {', '.join(left_out)}: --csv has all"] if left_out else found
+
+
 def verdict_line(record: dict[str, Any]) -> str:
     """Return an experiment's verdict and what it rests on."""
     if record["verdict"] == "crash":
@@ -88,6 +113,4 @@ def cell(value: Any) -> str:
     """Return a value in a table."""
     if isinstance(value, dict):
         return _changes(value)
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.4g}"
-    return "-" if value is None else str(value)
+    return "-" if isinstance(value, float) and math.isnan(value) else formatting.value(value)

@@ -187,7 +187,7 @@ class Panel:
 
         rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
         lines = [str(progress.store.name), _line(progress, ledger), *standing(ledger)]
-        table = [best_table(rows, self.varied, str(progress.store.metric))] if rows else []
+        table = [best_table(rows, self.varied, str(progress.store.metric), self.console.width)] if rows else []
         return [*map(Text, lines), *table]
 
 

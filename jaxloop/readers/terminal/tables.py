@@ -1,39 +1,140 @@
-"""Tables of configs, for a terminal."""
+"""Tables that fit the terminal: no name or number is broken in two."""
 
+import itertools
 import math
 import re
-from typing import TYPE_CHECKING, Any
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from jaxloop.formatting import ranges
+from jaxloop.formatting import ranges, value
 from jaxloop.sweep.catalog import REPLICATES
 
 if TYPE_CHECKING:
     from jaxloop.storage.ranking import RankedConfig
 
+LONG = 20  # characters of members' numbers: of more, the first and their count
 
-def best_table(best: "list[RankedConfig]", varied: list[str], metric: str, so_far: str = "") -> Table:
-    """Configs ranked, one a row, with the standard error over their replicates and the numbers of these."""
-    table = Table(title=f"best by {escape(metric)}, mean over seeds{so_far}")
+
+def best_table(
+    best: "list[RankedConfig]", varied: list[str], metric: str, width: int, so_far: str = ""
+) -> RenderableType:
+    """Configs ranked, one a row, with the standard error over their replicates and the numbers of these.
+
+    Args:
+      width: of the terminal.
+      so_far: what is added to the title.
+    """
     names = [name for name in varied if name not in REPLICATES and any(name in row.hparams for row in best)]
     other = metric.replace("validation/", "test/")
-    for name in ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]:
-        heading = re.sub(r"([/_])", r"\1\n", escape(name))
-        table.add_column(heading, justify="right", vertical="bottom", overflow="fold")
+    headings = ["#", *names, metric, "± s.e.", *([other] if other != metric else []), "members"]
+    rows = []
     for rank, row in enumerate(best, 1):
-        values = [_short(row.hparams.get(name)) for name in names]
+        values = [value(row.hparams.get(name)) for name in names]
         tested = [_measured(row.metrics.get(other))] if other != metric else []
-        ended = "" if row.complete else f" ({row.finished} of {len(row.members)} finished with a finite value)"
         measured = [_measured(row.mean), _measured(row.standard_error), *tested]
-        table.add_row(str(rank), *values, *measured, ranges(row.members) + ended)
+        rows.append([str(rank), *values, *measured, _members(row)])
+    return fitted(f"best by {metric}, mean over seeds{so_far}", headings, rows, width)
+
+
+def fitted(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, left: Sequence[str] = ()
+) -> RenderableType:
+    """Return a table in which no cell needs a second line.
+
+    Where it is too wide, headings are folded behind "/" and "_"; where it still is, it is turned on its side, a
+    column for each row, in as many parts as it takes.
+
+    Args:
+      width: of the terminal.
+      left: headings of columns that are not of numbers.
+    """
+    folded = list(map(_folded, headings))
+    columns = list(zip(*rows, strict=True)) or [()] * len(headings)
+    for heads in (list(headings), folded):
+        if (
+            _width([_longest([*head.split("\n"), *cells]) for head, cells in zip(heads, columns, strict=True)])
+            <= width
+        ):
+            return _table(title, heads, rows, [heading in left for heading in headings])
+    names, parts, start = _longest(headings), [], 0
+    while start < len(rows):
+        stop, widths = start, [names]
+        while stop < len(rows) and (stop == start or _width([*widths, _longest(rows[stop])]) <= width):
+            widths.append(_longest(rows[stop]))
+            stop += 1
+        (first, *others) = zip(headings, *rows[start:stop], strict=True)
+        parts.append(_table(title if not start else "", first, others, [True]))
+        start = stop
+    return Group(*parts)
+
+
+def in_columns(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[str], Sequence[str]]:
+    """Return the lines of a table without borders, and the headings of the columns that find no room.
+
+    Headings are folded, where that makes room.
+
+    Args:
+      width: of the terminal.
+    """
+    heads = [[heading] for heading in headings]
+    widths = [_longest([heading, *(row[at] for row in rows)]) for at, heading in enumerate(headings)]
+    if sum(widths) + 2 * len(widths) - 2 > width:
+        heads = [_folded(heading).split("\n") for heading in headings]
+        widths = [_longest([*head, *(row[at] for row in rows)]) for at, head in enumerate(heads)]
+    ends = [end - 2 for end in itertools.accumulate(each + 2 for each in widths)]
+    count = max(1, sum(end <= width for end in ends))
+    depth = max(map(len, heads[:count]))
+    above = [[""] * (depth - len(head)) + head for head in heads[:count]]
+    lines = [*zip(*above, strict=True), *(row[:count] for row in rows)]
+    return ["  ".join(map(str.rjust, line, widths)) for line in lines], headings[count:]
+
+
+def in_lines(text: str, width: int, indent: str = "  ") -> list[str]:
+    """Return a text in lines that break between words, all but the first indented."""
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+
+
+def _folded(heading: str) -> str:
+    return re.sub(r"([/_])", r"\1\n", heading)
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool]) -> Table:
+    table = Table(title=escape(title))
+    for at, heading in enumerate(headings):
+        is_left = at < len(left) and left[at]
+        table.add_column(
+            escape(heading), justify="left" if is_left else "right", vertical="bottom", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table
 
 
-def _short(value: Any) -> str:
-    """Return a value in a cell; a word as it is, whatever rich would make of its brackets."""
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else escape(str(value))
+def _width(columns: Sequence[int]) -> int:
+    """Return the width of a table: rich draws two spaces and a line around each cell."""
+    return sum(columns) + 3 * len(columns) + 1
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max((cell_len(text) for text in texts), default=0)
+
+
+def _members(row: "RankedConfig") -> str:
+    """Return the numbers of a config's members, or the first and their count; and how many have a finite value."""
+    listed, count = ranges(row.members), len(row.members)
+    if len(listed) > LONG:
+        listed = f"{row.members[0]} and {count - 1} others"
+    return listed if row.complete else f"{listed}, {row.finished} of {count} finite"
 
 
 def _measured(value: float | None) -> str:
