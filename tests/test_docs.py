@@ -63,7 +63,7 @@ def test_the_tour_runs_as_it_is_written(tmp_path):
     assert outputs["jaxloop plan mine/sweep.toml"].startswith("144 members")
     assert "largest difference 0" in outputs["jaxloop replay runs/first 7"]
     assert "144 finished, 0 diverged" in outputs["jaxloop population mine/sweep.toml --out runs/first"]
-    assert "36 configs are in both runs" in outputs["jaxloop compare runs/first runs/second"]
+    assert "36 configs in both runs" in outputs["jaxloop compare runs/first runs/second"]
     assert "would delete" in outputs["jaxloop clean runs/first runs/second"]
     assert (tmp_path / "runs" / "first" / "finished").exists()
     assert (tmp_path / "first.html").exists()

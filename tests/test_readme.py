@@ -89,7 +89,7 @@ def test_the_tour_says_what_the_readme_promises(workplace):
     assert by_verb["plan"].startswith("256 members in 1 program on ")
     assert by_verb["replay"].rstrip().endswith("in both curves, 0 in one only; largest difference 0")
     assert len(by_verb["show"].splitlines()) == 6  # a heading, and five members
-    assert "configs are in both runs" in by_verb["compare"]
+    assert "configs in both runs" in by_verb["compare"]
     assert {"runs/tour", "runs/small"} <= {line.split()[0] for line in by_verb["ls"].splitlines()}
     trained = [output for command, output in outputs.items() if command.split()[1] == "population"]
     assert len(trained) == 3

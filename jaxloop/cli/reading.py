@@ -201,12 +201,17 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
             click.echo(f"no member has a finite {metric}; {shown}", err=True)
             return
+        from jaxloop.experiments.headline import headline
         from jaxloop.readers.terminal.panel import console
         from jaxloop.readers.terminal.tables import best_table
 
         steps, screen = store.steps().tolist(), console()
         so_far = f", so far (step {steps[-1]} at most)" if trains and steps else ""
         screen.print(best_table(rows, store.varied, metric, screen.width, so_far))
+        if store.ledger():
+            click.echo("these means count the seeds that chose a config, too; what the loop says:")
+            for line in headline(store):
+                click.echo(f"  {line}")
         _remark(store)
 
 

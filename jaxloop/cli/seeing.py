@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jaxloop.cli.options import as_json, run_folder, strict_json
+from jaxloop.formatting import counted
 
 if TYPE_CHECKING:
     from jaxloop.experiments.comparison import Comparison
@@ -78,11 +79,12 @@ def _tell(found: "Comparison", k: int) -> None:
         console().print(table)
         click.echo("simultaneous 95% intervals (Bonferroni); an effect above 0 is better")
     if len(found.differences) > k:
-        click.echo(f"{len(found.differences) - k} smaller effects are not shown: -k {len(found.differences)}")
-    told = [f"{len(found.differences)} configs are in both runs"]
+        rest = counted(len(found.differences) - k, "config")
+        click.echo(f"{rest} with worse means in both runs not shown: -k {len(found.differences)}")
+    told = [f"{counted(len(found.differences), 'config')} in both runs"]
     told += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
     unfinished = zip(found.unfinished, found.runs, strict=True)
-    told += [f"{count} members of {run} have no result" for count, run in unfinished if count]
+    told += [f"{counted(count, 'member')} of {run} without a result" for count, run in unfinished if count]
     click.echo("; ".join(told))
     for name, values in (found.hparams | found.provenance).items():
         click.echo(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")

@@ -21,6 +21,7 @@ from jaxloop.cli.options import (
     sweep_folder,
 )
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
+from jaxloop.formatting import counted
 from jaxloop.storage.destination import RUNS, refuse_taken
 from jaxloop.storage.records import ENDED
 
@@ -191,7 +192,8 @@ def train(ready: "Ready", panel: "Panel", *, allow_drift: bool = False) -> "Summ
     if not processes.leads():
         return ready.train(allow_drift=allow_drift)
     panel.varied = ready.sweep.varied
-    panel.say(f"{ready.folder}: {len(ready.sweep.members)} members")
+    begins = "a loop that begins with " if ready.sweep.document.loop else ""
+    panel.say(f"{ready.folder}: {begins}{counted(len(ready.sweep.members), 'member')}")
     with Store(ready.folder) as store:
         panel.tell(store.notes if store.status == "created" else [])
     summary = ready.train(panel, allow_drift=allow_drift)

@@ -15,6 +15,7 @@ from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
 from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome, Verdict
+from jaxloop.formatting import counted
 from jaxloop.storage import ranking
 from jaxloop.storage.ranking import RankedConfig
 from jaxloop.storage.records import Status
@@ -130,7 +131,8 @@ def _diverged(sweep: Sweep, tried: Sequence[tuple[Config, float]]) -> Iterator[F
 
 def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:
     if len(tried) < FEWEST:
-        rule = f"how much each hparam matters shows from {FEWEST} configs on; {len(tried)} have results"
+        have = counted(len(tried), "config")
+        rule = f"how much each hparam matters shows from {FEWEST} configs on; so far {have} with a result"
         yield Finding("importance", rule, facts={"configs": len(tried)})
         return
     found = _importances(searched, tried)

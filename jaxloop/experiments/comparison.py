@@ -63,7 +63,7 @@ class Comparison:
     Attributes:
       runs: their folders.
       metric, mode: that they are compared by, and which of its values are better.
-      differences: by config, the largest effect first.
+      differences: by config, the one with the best mean in either run first.
       only: how many configs only the first has, and only the second, of members that have finished or diverged.
       unfinished: how many members of either run have not, and are left out.
       hparams: that have one value in each run, and another in the other.
@@ -126,13 +126,17 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
         runs=(str(first.path.parent), str(second.path.parent)),
         metric=metric,
         mode=mode,
-        differences=sorted(found, key=lambda each: -abs(each.effect) if math.isfinite(each.effect) else math.inf),
+        differences=sorted(found, key=lambda each: _rank(each, criteria.sign), reverse=True),
         only=(len(ours) - len(shared), len(theirs) - len(shared)),
         unfinished=(_unfinished(first), _unfinished(second)),
         hparams=_constants(ours, theirs, names),
         provenance=_provenance(first, second),
         level=level,
     )
+
+
+def _rank(each: Difference, sign: float) -> float:
+    return max((sign * mean for mean in (each.first, each.second) if math.isfinite(mean)), default=-math.inf)
 
 
 def _by_config(store: Store, names: Sequence[str]) -> dict[Key, dict[Replicate, Member]]:

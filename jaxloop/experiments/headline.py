@@ -61,7 +61,8 @@ def _of_a_loop(ledger: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
 
 
 def _interval(record: Mapping[str, Any]) -> str:
-    return f"{record['effect']:+.4g} [{record['low']:+.4g}, {record['high']:+.4g}]"
+    sure = f"{100 * (1 - 2 * record['level']):.4g}% interval"
+    return f"{record['effect']:+.4g}, {sure} [{record['low']:+.4g}, {record['high']:+.4g}],"
 
 
 def _pairs(config: Mapping[str, Any]) -> str:
@@ -74,7 +75,8 @@ def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
     if found is None:
         return "fewer than two shared seeds: no interval"
     is_shown = "more than noise" if found.low > 0 else "no more than noise shows"
-    return f"{found.effect:+.4g} [{found.low:+.4g}, {found.high:+.4g}] on {found.n} paired seeds: {is_shown}"
+    interval = f"95% interval [{found.low:+.4g}, {found.high:+.4g}]"
+    return f"{found.effect:+.4g}, {interval} on {found.n} paired seeds, corrected for the choice: {is_shown}"
 
 
 def _values(hparams: Mapping[str, Any], store: Store) -> str:

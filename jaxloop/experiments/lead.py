@@ -26,7 +26,7 @@ def lead(
     if len(shared) < 2:
         return None
     pairs = [[side[one] for one in shared] for side in values]
-    return judge(pairs[0], pairs[1], Criteria(store.mode), level=ALPHA / others, is_last=True)
+    return judge(pairs[0], pairs[1], Criteria(store.mode), level=ALPHA / 2 / others, is_last=True)
 
 
 def _by_replicate(

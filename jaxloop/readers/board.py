@@ -21,6 +21,7 @@ from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 
 BEST = 24  # members shown by default: TensorBoard unticks all runs where there are more than 40
+MANY, FEW = 12, 4  # of a config with more members than `MANY`, as a loop's have, `FEW` are shown
 REFRESH = 30.0  # seconds between two looks at runs that still train
 
 
@@ -91,7 +92,8 @@ def _best(store: Store, every: bool) -> list[Member]:
     begun = {member.number: member for member in store.members() if member.status != Status.WAITING}
     if every:
         return list(begun.values())
-    order = [number for config in ranked(store, so_far=store.trains, every=True) for number in config.members]
+    configs = [config.members for config in ranked(store, so_far=store.trains, every=True)]
+    order = [number for members in configs for number in members[: FEW if len(members) > MANY else None]]
     return [begun[number] for number in order if number in begun][:BEST]
 
 

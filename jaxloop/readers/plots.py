@@ -23,6 +23,7 @@ BEST = len(COLOURS)  # configs with a line of their own
 VERDICTS = {"success": "#009e73", "undecided": "#7f8793", "failure": "#d55e00"}
 OTHER_VERDICT = "#e69f00"
 TICKS = 12
+LONG = 50  # characters of a config in the legend, beside which no other has room
 AS_TEXT = {"parse_math": False}  # for users' names and values, in which "$" is no mathematics
 
 
@@ -68,7 +69,9 @@ class Plots:
         axes.set_xlabel("step")
         axes.set_ylabel(name, **AS_TEXT)
         if best:
-            legend = figure.legend(loc="outside lower center", ncols=2, fontsize=7)
+            is_long = max(len(_label(run, config)) for config in best) > LONG
+            size = 5 if is_long else 7
+            legend = figure.legend(loc="outside lower center", ncols=1 if is_long else 2, fontsize=size)
             for text in legend.get_texts():
                 text.set(**AS_TEXT)
         return figure

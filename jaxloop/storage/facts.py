@@ -38,6 +38,13 @@ class ShareOfPeak(TypedDict):
     peak: Annotated[float, Field(gt=0)]  # FLOP/s
 
 
+class Totals(TypedDict):
+    """What training has taken."""
+
+    seconds: float
+    member_steps: float
+
+
 class SlotLayout(TypedDict):
     capacity: Annotated[int, Field(ge=1)]
     width: Annotated[int, Field(ge=1)]
@@ -121,6 +128,7 @@ class Facts(ABC):
     extended = Fact[list[int]](list[Count], [])  # members with more steps, until their events are written anew
     seconds = Fact[float](float, 0.0)
     member_steps = Fact[float](Count | float, 0)
+    since_checkpoint = Fact[Totals | None](Totals | None, None)  # both, as of the last commit of a run that trains
 
 
 NAMES = frozenset(name for name, value in vars(Facts).items() if isinstance(value, Fact))

@@ -50,7 +50,7 @@ def overview(store: Store) -> Overview:
     return Overview(
         state=state(store),
         task=store.task(),
-        seconds=store.seconds,
+        seconds=store.totals()["seconds"],
         share_done=None if goes_on else done / max(1, done + left),
         best=ranking[0].mean if ranking else None,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxloop.errors import NotFoundError
 from jaxloop.storage.database import Database, quoted
+from jaxloop.storage.facts import Totals
 from jaxloop.storage.records import ENDED, Member, Status, from_row
 from jaxloop.sweep.catalog import REPLICATES
 from jaxloop.sweep.suggest import nearest
@@ -61,6 +62,10 @@ class Queries(Database):
         """Whether members are left to train."""
         counts = self.counts()
         return any(counts[status] for status in Status if status not in ENDED)
+
+    def totals(self) -> Totals:
+        """Return what training has taken so far, also since the last checkpoint."""
+        return self.since_checkpoint or {"seconds": self.seconds, "member_steps": self.member_steps}
 
     def task(self) -> str:
         """Return the task that the run trains, as its sweep names it."""

@@ -76,6 +76,7 @@ class Recorder:
                 if turn.parts:  # else none is needed, and none is kept
                     checkpoint["previous"] = {"turn": previous["turn"], "parts": previous["parts"]}
                 self.store.put(checkpoint=checkpoint, **turn.totals)
+            self.store.put(since_checkpoint=turn.totals)
         self.uncommitted, self.committed_at = [], time.monotonic()
         if turn.parts is not None:
             checkpoints.keep_only(self.run, {previous["turn"], turn.number} if turn.parts else ())

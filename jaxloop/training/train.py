@@ -214,6 +214,7 @@ class _Training:
             self.member_steps += pending.taken
             self.remaining_member_steps -= pending.taken + pending.given_up
             count_seconds()
+            pending = replace(pending, totals=self._totals())
             seconds = time.monotonic() - begun
             if stream.flight.is_ahead and not pending.settled:
                 continue
@@ -221,7 +222,7 @@ class _Training:
             at_once = self.signal or pending.settled or due == Due.AT_ONCE
             if at_once or due == Due.BESIDE:
                 self.checkpoint_policy.taken(self.turn)
-                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot(), totals=self._totals())
+                pending = replace(pending, parts=stream.parts(), snapshot=stream.snapshot())
                 self.checkpoint = {"turn": self.turn, "parts": stream.parts()}
             if at_once:
                 self._write(pending, index)
@@ -298,7 +299,7 @@ class _Training:
             signal=self.signal,
         )
         if processes.leads():
-            self.store.put(status=summary.status, share_of_peak=share, **totals)
+            self.store.put(status=summary.status, share_of_peak=share, since_checkpoint=None, **totals)
             self.recorder.end()
             provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")

@@ -37,7 +37,7 @@ class Turn:
       snapshot: this process's part.
       new_members: those that join, as the store records them.
       size_classes: of all members then, where some join.
-      totals: where a checkpoint is due, what the run has taken so far, as facts of its store.
+      totals: what the run has taken so far, as facts of its store.
     """
 
     number: int

@@ -104,5 +104,5 @@ def test_members_without_a_result_are_left_out_and_counted(runs, tmp_path):
 def test_the_command_prints_verdicts_and_what_differs(runs, jaxloop_command):
     done = jaxloop_command("compare", runs / "first", runs / "second")
     assert done.returncode == 0
-    assert "3 configs are in both runs" in done.stdout
+    assert "3 configs in both runs" in done.stdout
     assert "differs: batch_size: 32 in the first, 64 in the second" in done.stdout

@@ -175,7 +175,7 @@ def test_the_panel_says_where_a_loop_stands(looped):
 def test_a_loop_ends_with_its_headline(looped, jaxloop_command):
     said = jaxloop_command("resume", looped.path).stdout
     (audit,) = records(looped, "audit")
-    assert f"{audit['effect']:+.4g} [" in said
+    assert f"{audit['effect']:+.4g}, " in said
     assert "over the baseline in test/loss, audited on 4 fresh seeds" in said
     assert f"jaxloop ledger {looped.path}" in said
     assert "validation/loss" not in said  # no table of configs that saw unlike numbers of seeds

@@ -145,4 +145,13 @@ function forgetFigures() {
 }
 
 new ResizeObserver(() => { for (const one of figures) one.chart?.resize(); }).observe(document.documentElement);
-window.addEventListener("beforeprint", () => { for (const one of figures) one.chart?.resize(); });
+
+// Paper is white: what is printed is drawn in the light theme.
+let onScreen = "light";
+window.addEventListener("beforeprint", () => {
+  onScreen = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  drawAgain();
+  for (const one of figures) { one.chart?.resize(); one.chart?.getZr().flush(); }
+});
+window.addEventListener("afterprint", () => { document.documentElement.dataset.theme = onScreen; drawAgain(); });

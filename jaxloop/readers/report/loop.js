@@ -162,9 +162,9 @@ function ledgerTable(parent, run) {
     number("id"), number("round"),
     { name: "verdict", isWord: true, value: (record) => record.verdict, className: (record) => String(record.verdict).split(" ")[0] },
     number("effect"), number("low"), number("high"), number("n"), number("level"), number("rho"), number("screening_mean"), number("stopped_at"),
-    { name: "changed", isWord: true, value: (record) => changes(record.changed) },
+    { name: "changed", isWord: true, className: () => "long", value: (record) => changes(record.changed) },
     { name: "proposer", isWord: true, value: (record) => record.proposer },
-    { name: "hypothesis", isWord: true, value: (record) => record.hypothesis },
+    ...(records.some((record) => record.hypothesis) ? [{ name: "hypothesis", isWord: true, value: (record) => record.hypothesis }] : []),
   ], records);
 }
 

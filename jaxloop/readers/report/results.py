@@ -33,7 +33,7 @@ def _results(store: Store) -> dict[str, Any]:
     configs = ranked(store, so_far=trains, every=True)
     names = store.axes
     metrics = metrics_in_order(store)
-    steps = store.steps()
+    steps, words = store.steps(), {} if found.status == "running" else {"running": "unfinished"}
     return {
         "name": found.name,
         "path": found.run,
@@ -43,7 +43,7 @@ def _results(store: Store) -> dict[str, Any]:
         "task": store.task(),
         "metric": found.metric,
         "mode": store.mode,
-        "counts": found.counts,
+        "counts": {words.get(name, name): count for name, count in found.counts.items()},
         "notes": [*found.notes, *not_finite(configs, found.metric), *_drifted(found.drift)],
         "axes": _axes(store, names, configs),
         "metrics": metrics,
@@ -119,8 +119,10 @@ def _cells(values: Sequence[Any], few: list[Any] | None, *, is_log: bool) -> tup
     scaled, back = (np.log(known), np.exp) if is_log else (known, np.asarray)
     edges = np.linspace(scaled.min(), scaled.max(), BINS + 1)
     bins = iter(np.clip(np.searchsorted(edges, scaled, "right") - 1, 0, BINS - 1).tolist())
-    centres = back((edges[:-1] + edges[1:]) / 2)
-    return [value(each) for each in centres.tolist()], [None if each is None else next(bins) for each in values]
+    centres = back((edges[:-1] + edges[1:]) / 2).tolist()
+    if all(isinstance(each, int) for each in values if each is not None):
+        centres = list(map(round, centres))
+    return [value(each) for each in centres], [None if each is None else next(bins) for each in values]
 
 
 def _config_of(configs: Sequence[RankedConfig], count: int) -> list[int]:
@@ -154,7 +156,8 @@ def _curves(store: Store, metrics: Sequence[str], members: int) -> dict[str, Any
 def _facts(store: Store, members: Sequence[Member]) -> list[tuple[str, str]]:
     """Return what a run has cost and where its numbers come from, in words, by label."""
     told = provenance.read(store.path.parent)
-    seconds, member_steps = store.seconds, store.member_steps
+    totals = store.totals()
+    seconds, member_steps = totals["seconds"], totals["member_steps"]
     versions = told.get("versions") or {}
     commit = told.get("git_commit")
     facts = {

@@ -169,10 +169,11 @@ class Panel:
         parts: list[RenderableType] = []
         if seen := self.seen:
             share = min(1.0, seen.share + seen.speed * (now - seen.at))
-            columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.percentage:>3.0f}%"))
-            bar = Bar(*columns, expand=True)
+            columns = [TextColumn("{task.description}"), BarColumn(None)]
+            bar = Bar(*columns, *([] if seen.is_loop else [TextColumn("{task.percentage:>3.0f}%")]), expand=True)
             left = f", {duration((1 - share) / seen.speed)} left" if seen.speed > 0 and not seen.is_loop else ""
-            bar.add_task(f"{duration(now - self.begun)}{left}", total=1000, completed=round(1000 * share))
+            total = None if seen.is_loop else 1000  # of a loop nobody knows it: the bar only moves
+            bar.add_task(f"{duration(now - self.begun)}{left}", total=total, completed=round(1000 * share))
             parts = [bar, *seen.rest]
         if self.doing or not parts:
             told = f"{self.doing or 'starting'}, {duration(now - self.phase_at)}"
