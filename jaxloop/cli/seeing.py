@@ -96,7 +96,10 @@ def _tell(found: "Comparison", k: int) -> None:
 @click.option("--members", help="Show these members alone, such as 3,17.")
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, help="0: any that is free.")
 def tb(runs: tuple[Path, ...], every: bool, members: str | None, port: int) -> None:
-    """Start TensorBoard on the summary and the best 24 members of one run or several."""
+    """Start TensorBoard on the summary and the best 24 members of one run or several.
+
+    Of a config with more than 12 seeds, as a loop's have, 4 are shown.
+    """
     from jaxloop.readers import board
 
     numbers = [part.strip() for part in members.split(",")] if members else None

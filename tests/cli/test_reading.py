@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import pytest
 from helpers.stopping import crashed
@@ -11,7 +12,7 @@ from helpers.stopping import crashed
 import jaxloop
 from jaxloop.cli.select import selected
 from jaxloop.errors import SweepError
-from jaxloop.formatting import duration
+from jaxloop.formatting import duration, value
 from jaxloop.storage.store import Store
 
 
@@ -110,6 +111,29 @@ def test_ls_tells_task_time_and_best_value(whole, jaxloop_command):
     assert re.search(
         r"  \d{4}-\d\d-\d\d \d\d:\d\d  finished 100%  \d+ s  digits  validation/accuracy 0\.\d{4}  6 members", line
     )
+
+
+def test_ls_of_damaged_runs_alone_does_not_say_that_there_are_none(whole, tmp_path, jaxloop_command):
+    shutil.copytree(whole, tmp_path / "runs" / "damaged")
+    (tmp_path / "runs" / "damaged" / "run.sqlite").write_bytes(b"no database")
+    said = jaxloop_command("ls", tmp_path / "runs").stderr
+    assert "not a readable run file" in said
+    assert "no runs" not in said
+
+
+def test_show_says_where_no_member_meets_the_conditions(whole, jaxloop_command):
+    done = jaxloop_command("show", whole, "--where", "learning_rate=7")
+    assert len(done.stdout.splitlines()) == 1
+    assert f"{whole}: none of 6 members meets learning_rate=7" in done.stderr
+
+
+def test_a_condition_takes_a_value_as_tables_show_it(whole):
+    members = jaxloop.load(whole).members
+    measured = members[2].metrics["validation/loss"]
+    shown = value(measured)
+    assert float(shown) != measured
+    assert numbers(selected(members, [f"validation/loss={shown}"], None, None)) == [2]
+    assert numbers(selected(members, [f"validation/loss!={shown}"], None, None)) == [0, 1, 3, 4, 5]
 
 
 def test_durations_have_two_units_at_the_most():

@@ -12,7 +12,9 @@ from helpers.stopping import Stopped, crash_at
 import jaxloop
 from jaxloop import api
 from jaxloop.errors import SweepError
+from jaxloop.experiments import space
 from jaxloop.experiments.verdict import Criteria, judge
+from jaxloop.readers import board
 from jaxloop.readers.terminal.ledger import standing
 from jaxloop.readers.verify import verify
 from jaxloop.storage.overview import overview
@@ -170,6 +172,21 @@ def test_the_panel_says_where_a_loop_stands(looped):
     assert verdicts.endswith(
         f"16 experiments in {last['trainings']} trainings; alpha left {last['alpha_left']:.4f}"
     )
+
+
+def test_the_best_configs_of_a_loop_stand_beside_what_it_found(looped, jaxloop_command):
+    said = jaxloop_command("best", looped.path).stdout
+    (audit,) = records(looped, "audit")
+    assert said.index("best by validation/loss") < said.index("what the loop says")
+    assert f"{audit['effect']:+.4g}, 90% interval [{audit['low']:+.4g}, {audit['high']:+.4g}]" in said
+
+
+def test_tensorboard_shows_several_configs_of_a_loop(looped):
+    shown = [space.key({**member.hparams, "seed": 0}) for member in board._best(looped.store, every=False)]
+    assert len(shown) == board.BEST
+    assert len(set(shown)) >= board.BEST // board.MANY
+    most = max(len(config.members) for config in looped.ranking)
+    assert max(map(shown.count, shown)) <= min(most, board.MANY)
 
 
 def test_a_loop_ends_with_its_headline(looped, jaxloop_command):

@@ -68,6 +68,44 @@ def test_a_page_draws_every_figure(tmp_path, page, rates, seeds):
     assert errors(page) == []
 
 
+def test_a_page_is_printed_light_and_whole(tmp_path, page):
+    opened(page, jaxloop.report(trained(tmp_path, 4, 2), out=tmp_path / "r.html"))
+    page.execute_script("setTheme('dark')")
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    size = {"width": 740, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4 within its margins
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        page.execute_script("dispatchEvent(new Event('beforeprint'))")
+        theme = "return document.documentElement.dataset.theme"
+        assert page.execute_script(theme) == "light"
+        widths = "return [...document.querySelectorAll('table')].map((each) => each.scrollWidth)"
+        assert max(page.execute_script(widths)) <= size["width"]
+        page.execute_script("dispatchEvent(new Event('afterprint'))")
+        assert page.execute_script(theme) == "dark"
+        figures(page)
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_filter_takes_conditions_and_parts_of_names(tmp_path, page):
+    run = trained(tmp_path, 4, 1)
+    opened(page, jaxloop.report(run, out=tmp_path / "r.html"))
+    rates = [float(text) for text in cells(page, 1)]
+    some = sorted(rates)[2]
+    (box,) = page.find_elements("css selector", "input[type=search]")
+    for written, expected in {
+        f"learning_rate={cells(page, 1)[0]}": [rates[0]] * rates.count(rates[0]),
+        f"learning_rate>{some}": [rate for rate in rates if rate > some],
+        f"learning_rate<={some}": [rate for rate in rates if rate <= some],
+        f"learning_rate>{some} learning_rate<={some}": [],
+        "learning_rate": rates,
+    }.items():
+        box.clear()
+        box.send_keys(written)
+        assert sorted(float(text) for text in cells(page, 1)) == sorted(expected), written
+
+
 def cells(page, column):
     """A column of the table of configs, from top to bottom."""
     script = """

@@ -17,9 +17,11 @@ import jaxloop
 from jaxloop.errors import SweepError
 from jaxloop.readers.verify import verify
 from jaxloop.storage import lock
+from jaxloop.storage.overview import overview
 from jaxloop.storage.ranking import ranked
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
+from jaxloop.training import recorder
 from jaxloop.training.host import cores
 from jaxloop.training.stream import Stream
 
@@ -84,6 +86,20 @@ def test_training_that_a_killed_process_saved_is_counted(tmp_path):
         assert resumed.store.member_steps == 6 * 60
         assert resumed.store.seconds == pytest.approx(resumed.summary.seconds, abs=1e-3)
         assert resumed.summary.seconds > before["seconds"]
+
+
+@pytest.mark.slow
+def test_a_run_that_trains_tells_what_it_took_since_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "COMMIT_SECONDS", 0.0)
+    run = crashed(tmp_path / "run", "checkpoint.every=1000")
+    with Store(run) as store:
+        assert (store.seconds, store.member_steps) == (0.0, 0)
+        assert store.totals()["seconds"] > 0
+        assert store.totals()["member_steps"] == 6 * 40
+        assert overview(store).seconds == store.totals()["seconds"]
+    with jaxloop.resume(run) as resumed:
+        assert resumed.store.since_checkpoint is None
+        assert resumed.store.totals()["member_steps"] == 6 * 60  # what was lost counts once
 
 
 @pytest.mark.slow

@@ -330,9 +330,23 @@ function numbers(members) {
   return [...shown, ...(parts.length > 4 ? ["…"] : [])].join(" ");
 }
 
+// Whether a config meets one word of the filter: "learning_rate>=0.01" as `jaxloop show --where` reads it, or a part of its name.
+function meets(run, config, word) {
+  const [, name, sign, text] = /^(.+?)(<=|>=|!=|==?|<|>)(.+)$/.exec(word) ?? [];
+  const axis = run.axes.findIndex((each) => each.name.toLowerCase() === name);
+  const metric = run.metrics.findIndex((each) => each.toLowerCase() === name);
+  if (axis < 0 && metric < 0) return told(run, config).toLowerCase().includes(word);
+  const value = axis >= 0 ? config.values[axis] : config.metrics[metric], wanted = Number(text);
+  const isEqual = value === wanted || short(value).toLowerCase() === text;
+  if (sign === "=" || sign === "==") return isEqual;
+  if (sign === "!=") return !isEqual;
+  if (typeof value !== "number" || Number.isNaN(wanted)) return false;
+  return { "<": value < wanted, ">": value > wanted, "<=": value <= wanted || isEqual, ">=": value >= wanted || isEqual }[sign];
+}
+
 function configTable(parent, run) {
   const count = element("p", { class: "dim", id: "count" });
-  const words = element("input", { type: "search", placeholder: "learning_rate=0.01", size: 24, "aria-label": "filter configs" });
+  const words = element("input", { type: "search", placeholder: "learning_rate>=0.01", size: 24, "aria-label": "filter configs" });
   parent.append(element("h2", {}, "Configs"), element("div", { class: "controls" }, element("label", {}, "filter ", words), count));
   const shape = [
     { name: "rank", value: (config) => (config.mean === null ? null : config.place + 1) },
@@ -349,8 +363,8 @@ function configTable(parent, run) {
   const table = sortable(box, shape, run.configs);
   let brushed = null;
   const show = () => {
-    const wanted = words.value.trim().toLowerCase();
-    const rows = (brushed ?? run.configs).filter((config) => !wanted || told(run, config).toLowerCase().includes(wanted))
+    const wanted = words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = (brushed ?? run.configs).filter((config) => wanted.every((word) => meets(run, config, word)))
       .sort((first, second) => first.place - second.place);
     count.textContent = `${rows.length} of ${run.configs.length} configs`;
     table.show(rows);
