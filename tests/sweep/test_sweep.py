@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from conftest import ROOT, TINY
+from helpers.loops import CASES, LOOP
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +116,49 @@ def test_options_without_a_default_are_asked_for():
 def test_a_file_that_is_not_there_has_a_name_like_it(tiny):
     with pytest.raises(SweepError, match=r"no such file; did you mean `tiny\.toml`"):
         sweep.load(tiny.with_name("tinny.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_loop", "says"),
+    [
+        (TINY, True, "sweep:2: run: has no [loop]: `jaxloop population` trains it"),
+        (LOOP, False, "sweep:18: loop: has a [loop]: `jaxloop loop` runs it"),
+    ],
+)
+def test_a_loop_and_a_sweep_are_told_apart(text, is_loop, says):
+    checked = sweep.parse(text)
+    sweep.check_kind(checked, is_loop=not is_loop)
+    with pytest.raises(SweepError) as raised:
+        sweep.check_kind(checked, is_loop=is_loop)
+    assert str(raised.value) == says
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ((), None),
+        (('population.scheduler="halving"',), "its loop or scheduler decides how long each member trains"),
+        (('checkpoint.keep="none"',), "checkpoint.keep = 'none' does not keep training states"),
+    ],
+)
+def test_more_steps_need_kept_states_and_budgets_of_their_own(overrides, says):
+    assert sweep.parse(TINY, overrides).document.obstacle_to_more_steps() == says
+    loops = "its loop or scheduler decides how long each member trains"
+    assert sweep.parse(LOOP).document.obstacle_to_more_steps() == loops
+
+
+def test_what_varies_are_axes_those_of_cases_and_in_a_loop_the_seed():
+    assert sweep.parse(TINY).document.varied() == ["learning_rate", "seed"]
+    assert sweep.parse(LOOP).document.varied() == ["learning_rate", "width", "activation", "seed"]
+    of_cases = ["width", "activation", "optimizer", "learning_rate", "clip", "momentum", "seed"]
+    assert sweep.parse(CASES).document.varied() == of_cases
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("90s", 90), ("1.5m", 90), ("2h", 7200), ("0.5s", 0.5)])
+def test_a_checkpoints_interval_may_be_a_time(written, seconds):
+    assert sweep.parse(TINY, (f"checkpoint.every={written}",)).document.checkpoint.seconds() == seconds
+    with pytest.raises(SweepError, match="a time such as"):
+        sweep.parse(TINY, ("checkpoint.every=0s",))
 
 
 def test_a_folder_is_no_sweep_file(tmp_path):

@@ -48,3 +48,23 @@ def test_by_time_it_counts_the_seconds_since_the_last(seconds, turn_seconds, due
     assert chosen.due(1, turn_seconds) == due
     chosen.taken(1)
     assert chosen.due(2, 0.5) == Due.NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("seconds", "turn_seconds", "far"), [(0.0, 5.1, False), (0.0, 4.0, True), (8.0, 0.4, True)]
+)
+def test_a_checkpoint_is_far_if_none_comes_due_in_twice_the_time_of_a_turn(
+    seconds, turn_seconds, far, monkeypatch
+):
+    now = [100.0]
+    monkeypatch.setattr(checkpoint_policy.time, "monotonic", lambda: now[0])
+    chosen = policy('"10s"')
+    now[0] += seconds
+    assert chosen.is_far(1, turn_seconds) is far
+    assert policy(120).is_far(9, 1.0)
+    assert not policy(120).is_far(11, 1.0)
+
+
+def test_an_interval_of_ten_turns_is_written_beside_the_next():
+    assert [policy(100).due(turn, 1.0) for turn in (8, 9)] == [Due.NOT_YET, Due.BESIDE]
+    assert [policy(90).due(turn, 1.0) for turn in (8, 9)] == [Due.NOT_YET, Due.AT_ONCE]
