@@ -164,7 +164,8 @@ def sample(
     drawn = {name: axis for name, axis in axes.items() if not axis.count}
     copies = math.prod(axis.count for axis in axes.values() if axis.count)
     if sampler in ("random", "sobol") and (not members or members % copies):
-        raise ValueError(f"{sampler} needs `members`, a multiple of the {copies} replicates, got {members}")
+        multiple = f", a multiple of the {copies} replicates" if copies > 1 else ""
+        raise ValueError(f"{sampler} needs `members`{multiple}, got {members}")
     replicates = {name: points(axis, whole[name]) for name, axis in axes.items() if axis.count}
     if sampler == "grid":
         order = {name: points(axis, whole[name]) for name, axis in axes.items()}

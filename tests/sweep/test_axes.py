@@ -138,3 +138,25 @@ def test_zip_pairs_and_crosses_replicates():
 def test_bad_axes_are_refused(bad):
     with pytest.raises(ValidationError):
         Axis(**bad)
+
+
+@pytest.mark.parametrize(
+    ("axis", "whole", "most"),
+    [
+        ({"linear": [2, 5]}, True, 4),  # whole numbers, both ends included
+        ({"log": [4, 7]}, True, 4),
+        ({"values": [0.1, 0.1 + 1e-12, 0.2]}, False, 2),  # equal in float32
+        ({"range": [0, 6, 2]}, True, 3),
+    ],
+)
+def test_random_says_how_many_configs_there_are_to_draw(axis, whole, most):
+    axes = {"x": Axis.model_validate(axis), "seed": Axis.model_validate({"count": 3})}
+    kinds = {"x": whole, "seed": True}
+    assert len(list(sample(axes, "random", 3 * most, 0, kinds))) == 3 * most
+    with pytest.raises(ValueError, match=f"needs at most {3 * most} members, got {3 * most + 3}"):
+        list(sample(axes, "random", 3 * most + 3, 0, kinds))
+
+
+def test_random_may_draw_any_number_between_real_ends():
+    axes = {"x": Axis.model_validate({"linear": [0, 1]})}
+    assert len({value["x"] for value in sample(axes, "random", 500, 0, {"x": False})}) == 500
