@@ -74,7 +74,7 @@ class LogDir:
         aggregates.Aggregates(folder / run_folder.SUMMARY).write(store)
         shown = [store.member(label) for label in self.members] if self.members else _best(store, self.every)
         target.mkdir(exist_ok=True)
-        hparams_tab.write(target, [member.hparams for member in shown], store)
+        hparams_tab.write(target, [member.hparams for member in store.members()], store)  # the whole axes
         for member in shown:
             own, link = run_folder.member(run, member.folder).absolute(), target / member.folder
             if own.is_dir() and not link.is_symlink():

@@ -14,6 +14,7 @@ import pytest
 from helpers import line
 
 import jaxloop
+from jaxloop.readers import board
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +119,30 @@ def test_torch_is_not_loaded_to_write_events(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_run_that_grows_declares_all_its_axes_and_metrics_once(tmp_path):
+def experiment(file):
+    """What a file declares of a run to the HPARAMS tab."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import plugin_data_pb2
 
+    events = EventAccumulator(str(file))
+    events.Reload()
+    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    return plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_filters_range_over_the_whole_axis_whichever_members_are_shown(run):
+    with board.logdir([run.path], members=["0"]) as shown:
+        (file,) = (shown.path / "members").glob("events*")
+        declared = {info.name: info.domain_interval for info in experiment(file).hparam_infos}
+    rates = [member.hparams["learning_rate"] for member in run.members]
+    assert min(rates) < max(rates)
+    assert declared["learning_rate"].min_value == min(rates)
+    assert declared["learning_rate"].max_value == max(rates)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_grows_declares_all_its_axes_and_metrics_once(tmp_path):
     case = 'cases.more={optimizer="rmsprop", decay=0.8, learning_rate=0.1, ema_decay=0.5}'
     text = (
         line.SWEEP.replace('optimizer = "sgd"\n', "")
@@ -133,10 +153,7 @@ def test_a_run_that_grows_declares_all_its_axes_and_metrics_once(tmp_path):
     run = jaxloop.resume(tmp_path / "run", overrides=(case,))
     assert len(run.members) == 3
     (file,) = (run.path / "members").glob("events*")
-    events = EventAccumulator(str(file))
-    events.Reload()
-    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
-    declared = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    declared = experiment(file)
     assert {info.name for info in declared.hparam_infos} == set(run.store.varied) >= {"decay", "ema_decay"}
     assert declared.metric_infos[0].name.tag == run.store.metric
     assert {info.name.tag for info in declared.metric_infos} == set(run.store.metric_names())
