@@ -157,9 +157,17 @@ def test_a_loop_s_page_draws_the_loop(tmp_path, page):
     opened(page, jaxloop.report(tmp_path / "run", out=tmp_path / "r.html"))
     assert {"staircase", "effects", "curse", "funnel", "alpha"} <= set(figures(page))
     experiments = page.find_elements("css selector", "#ledger tbody tr")
-    assert len(experiments) == sum(
-        record["kind"] == "experiment" for record in jaxloop.load(tmp_path / "run").ledger
-    )
+    ledger = jaxloop.load(tmp_path / "run").ledger
+    assert len(experiments) == sum(record["kind"] == "experiment" for record in ledger)
+    incumbents = [record["incumbent"] for record in ledger if record["kind"] == "round"]
+    won = {
+        record["id"]
+        for record in ledger
+        if record["kind"] == "experiment" and record["verdict"] == "success" and record["config"] in incumbents
+    }
+    said = page.find_element("id", "descent").text
+    assert said.startswith("The incumbent's lineage: the baseline")
+    assert {int(number) for number in re.findall(r"→ #(\d+): ", said)} == won != set()
     assert errors(page) == []
 
 

@@ -20,7 +20,7 @@ function stairs(run) {
     const won = of(run, "experiment").find((each) => each.round === round.round && each.verdict === "success" && same(each.config, round.incumbent));
     const last = found[found.length - 1];
     found.push(won
-      ? { at: round.experiments, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: round.incumbent }
+      ? { at: round.experiments, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: round.incumbent, record: won }
       : { ...last, at: round.experiments });
   }
   let tried = 0;
@@ -28,7 +28,7 @@ function stairs(run) {
     tried += 1;
     if (won.verdict !== "success" || won.task) continue;
     const last = found[found.length - 1];
-    found.push({ at: last.at + tried, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: won.config });
+    found.push({ at: last.at + tried, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: won.config, record: won });
   }
   return found;
 }
@@ -168,9 +168,17 @@ function ledgerTable(parent, run) {
   ], records);
 }
 
+// Which experiments the last incumbent descends from, each with what it changed in the one before.
+function descent(parent, run) {
+  const won = [...new Set(stairs(run).map((each) => each.record).filter(Boolean))];
+  const steps = won.map((each) => `#${each.id}: ${changes(each.changed)} (gain ${short(each.effect)} [${short(each.low)}, ${short(each.high)}])`);
+  parent.append(element("p", { id: "descent" }, ["The incumbent's lineage: the baseline", ...steps].join(" → ")));
+}
+
 function loopFigures(parent, run) {
   if (!of(run, "floor").length) return;
   parent.append(element("h2", {}, "The loop"));
+  descent(parent, run);
   const box = element("div", { class: "figures" });
   parent.append(box);
   for (const show of [staircase, effects, curse, funnel, spending]) show(box, run);
