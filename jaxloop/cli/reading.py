@@ -146,7 +146,11 @@ def _table(members: list[Member], metric: str, varied: list[str]) -> list[str]:
         hparams = [value(member.hparams.get(name)) for name in varied]
         rows.append([*facts, "-" if measured is None else f"{measured:.4f}", *hparams])
     lines, left_out = in_columns(["member", "status", "step", metric, *varied], rows, console().width)
-    return [*lines, f"no room for {', '.join(left_out)}: --csv has all"] if left_out else lines
+    return (
+        [*lines, f"not shown for lack of room: {', '.join(left_out)}; --csv has all columns"]
+        if left_out
+        else lines
+    )
 
 
 def _member_text(member: dict[str, Any]) -> str:
@@ -209,7 +213,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         so_far = f", so far (step {steps[-1]} at most)" if trains and steps else ""
         screen.print(best_table(rows, store.varied, metric, screen.width, so_far))
         if store.ledger():
-            click.echo("these means count the seeds that chose a config, too; what the loop says:")
+            click.echo("these means include the seeds on which configs were selected; the loop's own result:")
             for line in headline(store):
                 click.echo(f"  {line}")
         _remark(store)

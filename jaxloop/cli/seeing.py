@@ -81,11 +81,11 @@ def _tell(found: "Comparison", k: int) -> None:
     if len(found.differences) > k:
         rest = counted(len(found.differences) - k, "config")
         click.echo(f"{rest} with worse means in both runs not shown: -k {len(found.differences)}")
-    told = [f"{counted(len(found.differences), 'config')} in both runs"]
-    told += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
+    summary = [f"{counted(len(found.differences), 'config')} in both runs"]
+    summary += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
     unfinished = zip(found.unfinished, found.runs, strict=True)
-    told += [f"{counted(count, 'member')} of {run} without a result" for count, run in unfinished if count]
-    click.echo("; ".join(told))
+    summary += [f"{counted(count, 'member')} of {run} without a result" for count, run in unfinished if count]
+    click.echo("; ".join(summary))
     for name, values in (found.hparams | found.provenance).items():
         click.echo(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")
 

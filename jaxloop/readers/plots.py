@@ -23,7 +23,7 @@ BEST = len(COLOURS)  # configs with a line of their own
 VERDICTS = {"success": "#009e73", "undecided": "#7f8793", "failure": "#d55e00"}
 OTHER_VERDICT = "#e69f00"
 TICKS = 12
-LONG = 50  # characters of a config in the legend, beside which no other has room
+LONG = 50  # characters; longer legend labels get a row each
 AS_TEXT = {"parse_math": False}  # for users' names and values, in which "$" is no mathematics
 
 

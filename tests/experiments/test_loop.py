@@ -177,7 +177,7 @@ def test_the_panel_says_where_a_loop_stands(looped):
 def test_the_best_configs_of_a_loop_stand_beside_what_it_found(looped, jaxloop_command):
     said = jaxloop_command("best", looped.path).stdout
     (audit,) = records(looped, "audit")
-    assert said.index("best by validation/loss") < said.index("what the loop says")
+    assert said.index("best by validation/loss") < said.index("the loop's own result")
     assert f"{audit['effect']:+.4g}, 90% interval [{audit['low']:+.4g}, {audit['high']:+.4g}]" in said
 
 

@@ -188,12 +188,12 @@ def test_a_mean_over_what_is_not_finite_is_no_number(recorded):
     best, other = ranked(recorded)
     assert math.isnan(best.metrics["test/loss"])
     assert not_finite([best], "validation/loss") == []
-    (told,) = not_finite([best, other], "validation/loss")
-    assert told == "member 1 finished without a finite validation/loss: their values are not ranked"
+    (note,) = not_finite([best, other], "validation/loss")
+    assert note == "member 1 finished without a finite validation/loss: their values are not ranked"
     with recorded.transaction():
         recorded.record(3, [2], [2], {"validation/loss": [math.inf]})
-    (told,) = not_finite(ranked(recorded), "validation/loss")
-    assert told.startswith("members 1-2 finished")
+    (note,) = not_finite(ranked(recorded), "validation/loss")
+    assert note.startswith("members 1-2 finished")
 
 
 def test_the_ranked_metric_comes_first_then_the_same_of_other_splits(recorded):

@@ -82,8 +82,8 @@ def test_the_share_is_that_of_all_products_as_counted_by_hand(known, tmp_path, k
         assert run.summary.share_of_peak == found["share"]
         facts = dict(results.results(run.store)["facts"])
         assert facts["share of the peak"].startswith(f"{found['share']:.0%} of 1 GFLOP/s")
-    told = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert told["share_of_peak"] == found["share"]
+    written = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert written["share_of_peak"] == found["share"]
 
 
 @pytest.mark.slow

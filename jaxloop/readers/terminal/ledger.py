@@ -89,7 +89,11 @@ def experiments_table(experiments: Sequence[dict[str, Any]], width: int) -> list
     found: list[RenderableType] = [title, *lines[:heading]]
     for line, row in zip(lines[heading:], rows, strict=True):
         found += [line, *in_lines(f"     {row[-1]}", width, "     ")]
-    return [*found, f"no room for {', '.join(left_out)}: --csv has all"] if left_out else found
+    return (
+        [*found, f"not shown for lack of room: {', '.join(left_out)}; --csv has all columns"]
+        if left_out
+        else found
+    )
 
 
 def verdict_line(record: dict[str, Any]) -> str:

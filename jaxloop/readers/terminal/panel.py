@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PLAIN_EVERY = 5.0  # seconds between plain lines
 TABLE_EVERY = 0.5  # seconds between two looks at the store
 REFRESHES = 4  # a second, of what moves by time alone
-WIDE = 500  # columns where there is no terminal
+WIDE = 100_000  # columns where there is no terminal: a file or a pipe has room for any line
 
 
 class _Console(Console):
