@@ -53,8 +53,7 @@ def watch(run: Path, every: float, *, once: bool) -> None:
 def rendered(store: Store, width: int, seen: Overview | None = None) -> Group:
     """Return the panel: progress, the loop's standing, the best configs, a curve and a heatmap."""
     seen = seen or overview(store)
-    words = {} if seen.state.status == "running" else {"running": "unfinished"}
-    counts = "  ".join(f"{words.get(name, name)} {count}" for name, count in seen.state.counts.items() if count)
+    counts = "  ".join(f"{name} {count}" for name, count in seen.state.counts_in_words().items() if count)
     configs = with_finite_mean(ranked(store, so_far=store.trains))
     parts: list[RenderableType] = [
         _bar(store.name, seen.share_done),

@@ -39,6 +39,11 @@ class RunState:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.last_written))
         return f"{self.status} on {self.host} as of {when} (cannot be checked from here)"
 
+    def counts_in_words(self) -> dict[str, int]:
+        """Return the counts; members that have begun are "unfinished" while nobody trains the run."""
+        words = {} if self.status == "running" else {"running": "unfinished"}
+        return {words.get(status, status): count for status, count in self.counts.items()}
+
     def json(self) -> dict[str, Any]:
         return {
             "run": self.run,

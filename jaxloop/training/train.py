@@ -3,7 +3,7 @@
 import math
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def train(
         # those that had joined after the checkpoint are gone, and may join again
         growing = replace(sweep, members=sweep.members[: sum(store.counts().values())])
         decides = scheduler(store) if scheduler else RunToBudget()
-        opened = _Opened(run, growing, task, store, origin, notes)
+        opened = _Opened(growing, task, store, origin, notes)
         return _Training(opened, decides, observe, interrupt).train()
 
 
@@ -93,19 +93,18 @@ class _Opened:
       notes: what the user should know of it.
     """
 
-    run: Path
     sweep: Sweep
     task: Task
     store: Store
     origin: dict[str, str]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 class _Training:
     """One process's share of a run: from its last checkpoint to its end, or to a signal."""
 
     def __init__(self, opened: _Opened, scheduler: Scheduler, observe: Observer, interrupt: Interrupt) -> None:
-        self.run, self.sweep, self.task = opened.run, opened.sweep, opened.task
+        self.run, self.sweep, self.task = opened.store.path.parent, opened.sweep, opened.task
         self.store, self.origin, self.notes = opened.store, opened.origin, opened.notes
         self.scheduler, self.observe, self.interrupt = scheduler, observe, interrupt
         self.signal: int | None = None  # of any process

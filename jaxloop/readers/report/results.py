@@ -33,7 +33,7 @@ def _results(store: Store) -> dict[str, Any]:
     configs = ranked(store, so_far=trains, every=True)
     names = store.axes
     metrics = metrics_in_order(store)
-    steps, words = store.steps(), {} if found.status == "running" else {"running": "unfinished"}
+    steps = store.steps()
     return {
         "name": found.name,
         "path": found.run,
@@ -43,7 +43,7 @@ def _results(store: Store) -> dict[str, Any]:
         "task": store.task(),
         "metric": found.metric,
         "mode": store.mode,
-        "counts": {words.get(name, name): count for name, count in found.counts.items()},
+        "counts": found.counts_in_words(),
         "notes": [*found.notes, *not_finite(configs, found.metric), *_drifted(found.drift)],
         "axes": _axes(store, names, configs),
         "metrics": metrics,
