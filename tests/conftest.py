@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from helpers.compiling import OPTIMIZED, UNFUSED, UNOPTIMIZED, USERS_XLA_FLAGS, xla_flags
-from jaxlib import xla_client
 
 ROOT = Path(__file__).parent.parent
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
@@ -19,6 +18,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import jax
 import pytest
 from hypothesis import settings
+from jaxlib import xla_client  # after JAX, which tells it to log no more than warnings
 
 import jaxloop
 from jaxloop.core import population

@@ -60,23 +60,19 @@ def compare(first: Path, second: Path, metric: str | None, mode: str | None, k: 
 
 def _tell(found: "Comparison", k: int) -> None:
     """Print a comparison as a table, with what it leaves out."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from jaxloop.readers.terminal.ledger import cell
     from jaxloop.readers.terminal.panel import console
+    from jaxloop.readers.terminal.tables import fitted
 
     better = "more" if found.mode == "max" else "less"
     title = f"{found.runs[1]} over {found.runs[0]}, by {found.metric}: {better} is better"
-    table = Table(title=escape(title))
-    for name in ("config", "seeds", "first", "second", "effect", "interval", "verdict"):
-        table.add_column(name, justify="left" if name in ("config", "verdict") else "right")
+    headings, rows, screen = ("config", "seeds", "first", "second", "effect", "interval", "verdict"), [], console()
     for each in found.differences[:k]:
         interval = "-" if each.verdict is None else f"[{cell(each.low)}, {cell(each.high)}]"
         measured = (cell(each.first), cell(each.second), cell(each.effect), interval)
-        table.add_row(escape(cell(each.hparams)) or "all", str(each.seeds), *measured, each.said())
+        rows.append((cell(each.hparams) or "all", str(each.seeds), *measured, each.said()))
     if found.differences:
-        console().print(table)
+        screen.print(fitted(title, headings, rows, screen.width, left=("config", "verdict")))
         click.echo("simultaneous 95% intervals (Bonferroni); an effect above 0 is better")
     if len(found.differences) > k:
         rest = counted(len(found.differences) - k, "config")

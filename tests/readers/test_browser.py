@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 from conftest import JAXLOOP, TINY
 from helpers.browser import WAIT, browser, errors, opened, until
@@ -12,6 +13,7 @@ from helpers.loops import LOOP
 from selenium.webdriver.common.action_chains import ActionChains
 
 import jaxloop
+from jaxloop.storage.ranking import ranked
 from jaxloop.sweep import sweep
 
 QUICK = ("run.steps=6", "run.evaluate_every=1", 'hparams.model="linear"', 'checkpoint.keep="none"')
@@ -186,6 +188,12 @@ def test_two_runs_are_compared_and_either_is_shown(tmp_path, page):
     second = trained(tmp_path / "b", 4, 3)
     opened(page, jaxloop.report(first, second, out=tmp_path / "r.html"))
     assert "equal to the bit" in page.find_element("id", "body").text
+    assert "best of each run" in figures(page)
+    series = """
+      const one = figures.find(one => one.name === "best of each run");
+      return one.option().series.filter(each => each.type === "line").map(each => each.data);"""
+    drawn = page.execute_script(series)
+    assert drawn == [best_curve(first), best_curve(second)]
     script = """
       const box = document.querySelector("#head select");
       box.selectedIndex = 1;
@@ -194,6 +202,15 @@ def test_two_runs_are_compared_and_either_is_shown(tmp_path, page):
     until(lambda: page.execute_script("return document.body.dataset.state === 'drawn'"))
     figures(page)
     assert errors(page) == []
+
+
+def best_curve(run):
+    """The mean over seeds of a run's best config at each step, as a page rounds float32 values."""
+    with jaxloop.load(run) as loaded:
+        best = ranked(loaded.store)[0]
+        steps, values = loaded.store.curves("validation/accuracy")
+    means = values[best.members].astype(np.float32).astype(float).mean(0)
+    return [[step, pytest.approx(mean)] for step, mean in zip(steps.tolist(), means.tolist(), strict=True)]
 
 
 def test_tensorboard_shows_axes_and_the_ranked_metric_on_its_first_screens(tmp_path, page):

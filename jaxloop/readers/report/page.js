@@ -35,29 +35,6 @@ function provenance(parent, run) {
     element("p", {}, "To reproduce: ", element("code", {}, run.reproduce)));
 }
 
-function comparisons(parent) {
-  for (const each of DATA.comparisons) {
-    parent.append(element("h2", {}, `${each.runs[1]} over ${each.runs[0]}`));
-    if (each.why) {
-      parent.append(element("p", { class: "note" }, `not compared: ${each.why}`));
-      continue;
-    }
-    parent.append(element("p", { class: "dim" }, `${each.metric}: ${each.differences.length} configs paired by seed, ${each.only[0]} only in the first run, ` +
-      `${each.only[1]} only in the second; effects above 0 are better; simultaneous 95% intervals (Bonferroni)`));
-    for (const [name, [one, other]] of Object.entries({ ...each.hparams, ...each.provenance })) {
-      parent.append(element("p", { class: "dim" }, `differs: ${name}: ${one} in the first, ${other} in the second`));
-    }
-    const names = [...new Set(each.differences.flatMap((one) => Object.keys(one.hparams)))];
-    const box = element("div", {});
-    parent.append(box);
-    sortable(box, [
-      ...names.map((name) => ({ name, value: (one) => one.hparams[name] })),
-      ...["seeds", "first", "second", "effect", "low", "high"].map((name) => ({ name, value: (one) => one[name] })),
-      { name: "verdict", isWord: true, value: (one) => one.said, className: (one) => one.verdict },
-    ], each.differences);
-  }
-}
-
 function show(run) {
   forgetFigures();
   document.body.dataset.state = "drawing";
@@ -65,7 +42,7 @@ function show(run) {
   body.replaceChildren();
   headline(body, run);
   tiles(body, run);
-  comparisons(body);
+  comparisons(body, RUNS);
   next(body, run);
   loopFigures(body, run);
   curves(body, run);

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 PARTS = files("jaxloop.readers.report")
-SCRIPTS = ("echarts.min.js", "charts.js", "table.js", "sweep.js", "loop.js", "page.js")
+SCRIPTS = ("echarts.min.js", "charts.js", "table.js", "sweep.js", "loop.js", "compare.js", "page.js")
 
 
 def page(runs: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -85,6 +85,22 @@ function band(points, colour, isLog) {
   };
 }
 
+function meanLine(name, points, colour, isLog) {
+  return {
+    type: "line", name, z: 3, showSymbol: false, lineStyle: { width: 2 }, color: colour,
+    data: points.filter((point) => point.mean !== null).map((point) => [point.step, isLog && point.mean <= 0 ? null : point.mean]),
+  };
+}
+
+// The vertical axis of curves between two values, with a margin.
+function valueAxis(low, high, isLog) {
+  const margin = isLog || !(high > low) ? 0 : 0.03 * (high - low);
+  return axis({
+    type: isLog ? "log" : "value", min: low - margin, max: high + margin,
+    axisLabel: { color: css("--dim"), formatter: label, showMinLabel: false, showMaxLabel: false },
+  });
+}
+
 function curveOption(run, metric, isLog) {
   const curve = run.curves[metric];
   const best = run.configs.filter((config) => config.mean !== null).slice(0, BEST);
@@ -92,23 +108,19 @@ function curveOption(run, metric, isLog) {
   const settled = Array.from(curve.points).filter((value) => Number.isFinite(value) && !(isLog && value <= 0)).sort((a, b) => a - b);
   const means = lines.flat().map((point) => point.mean).filter((value) => value !== null && !(isLog && value <= 0));
   const [low, high] = [least([quantile(settled, 0.01), ...means]), most([quantile(settled, 0.97), ...means])];
-  const margin = isLog || !(high > low) ? 0 : 0.03 * (high - low);
   return {
     title: titled(metric, `mean of the best ${best.length} configs by ${run.metric}, ± 1 sd over seeds; behind them ${thinned(run, curve) > 1 ? `one member of ${thinned(run, curve)}` : "all members"}` +
       (curve.every > 1 ? `; one point of ${curve.every}` : "")),
     grid: { left: 64, right: 24, top: 58, bottom: 96 },
     legend: { type: "scroll", bottom: 4, textStyle: { color: css("--ink") }, data: best.map((config) => told(run, config)) },
     xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
-    yAxis: axis({ type: isLog ? "log" : "value", min: low - margin, max: high + margin, axisLabel: { color: css("--dim"), formatter: label, showMinLabel: false, showMaxLabel: false } }),
+    yAxis: valueAxis(low, high, isLog),
     tooltip: { trigger: "item", valueFormatter: label },
     dataZoom: [{ type: "inside", filterMode: "none" }],
     series: [
       ...background(run, curve, isLog),
       ...best.map((_, place) => band(lines[place], DISTINCT[place], isLog)),
-      ...best.map((config, place) => ({
-        type: "line", name: told(run, config), z: 3, showSymbol: false, lineStyle: { width: 2 }, color: DISTINCT[place],
-        data: lines[place].filter((point) => point.mean !== null).map((point) => [point.step, isLog && point.mean <= 0 ? null : point.mean]),
-      })),
+      ...best.map((config, place) => meanLine(told(run, config), lines[place], DISTINCT[place], isLog)),
     ],
   };
 }
@@ -117,13 +129,16 @@ function curves(parent, run) {
   const metrics = Object.keys(run.curves);
   if (!metrics.length) return;
   const chosen = { metric: metrics[0], isLog: false };
-  const controls = element("div", { class: "controls" },
-    element("label", {}, "metric ", selection(metrics, (value) => { chosen.metric = value; draw(made); })),
-    element("label", {}, element("input", { type: "checkbox", onchange: (event) => { chosen.isLog = event.target.checked; draw(made); } }), " log scale"));
-  parent.append(element("h2", {}, "Curves"), controls);
+  parent.append(element("h2", {}, "Curves"), curveControls(metrics, chosen, () => draw(made)));
   const box = element("div", { class: "figures" });
   parent.append(box);
   const made = figure(box, "curves", () => curveOption(run, chosen.metric, chosen.isLog), { wide: true, height: 440 });
+}
+
+function curveControls(metrics, chosen, changed) {
+  return element("div", { class: "controls" },
+    element("label", {}, "metric ", selection(metrics, (value) => { chosen.metric = value; changed(); })),
+    element("label", {}, element("input", { type: "checkbox", onchange: (event) => { chosen.isLog = event.target.checked; changed(); } }), " log scale"));
 }
 
 function selection(choices, chosen, first = choices[0]) {

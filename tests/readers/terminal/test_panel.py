@@ -49,6 +49,10 @@ def test_each_phase_is_told_and_the_panel_moves_while_a_program_compiles(tiny, t
     watched, code = screen(["watch", "run"], tmp_path)
     assert code == 0
     assert "best member at each step, validation/accuracy:" in watched
+    compared, code = screen(["compare", "run", "run"], tmp_path, COLUMNS="50")
+    assert code == 0
+    table, _, _ = compared.partition("simultaneous 95% intervals")
+    assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", table).splitlines())) <= 50
 
 
 def test_plain_output_has_a_line_for_each_phase_and_none_of_a_terminals_codes(tiny, jaxloop_command, tmp_path):
