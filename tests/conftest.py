@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.compiling import OPTIMIZED, UNFUSED, UNOPTIMIZED, USERS_XLA_FLAGS, xla_flags
+from helpers.compiling import FUSED, OPTIMIZED, QUICK, UNOPTIMIZED, USERS_XLA_FLAGS, xla_flags
 
 ROOT = Path(__file__).parent.parent
 JAXLOOP = str(Path(sys.executable).parent / "jaxloop")
-os.environ["XLA_FLAGS"] = xla_flags(UNOPTIMIZED)
+os.environ["XLA_FLAGS"] = xla_flags(QUICK)
 # Tests share compiled programs, with the processes they start too, unless a marker gives them other options.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("XDG_CACHE_HOME", str(ROOT / ".pytest_cache"))
@@ -53,11 +53,14 @@ every = 20
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Choose how populations compile, before fixtures train any: here, and in processes that the test starts."""
-    optimized, unfused = (item.get_closest_marker(name) is not None for name in ("optimized", "unfused"))
-    assert not (optimized and unfused), item.nodeid
-    population.EXACT_ON_CPU = EXACT_ON_CPU | (OPTIMIZED if optimized else UNFUSED if unfused else {})
-    own = xla_flags(UNOPTIMIZED | UNFUSED if unfused else UNOPTIMIZED)
-    os.environ["XLA_FLAGS"] = USERS_XLA_FLAGS if optimized else own
+    if item.get_closest_marker("optimized"):
+        options, flags = OPTIMIZED, USERS_XLA_FLAGS
+    elif item.get_closest_marker("fused"):
+        options, flags = FUSED, xla_flags(UNOPTIMIZED)
+    else:
+        options, flags = {}, xla_flags(QUICK)
+    population.EXACT_ON_CPU = EXACT_ON_CPU | options
+    os.environ["XLA_FLAGS"] = flags
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from helpers.compiling import OPTIMIZED, UNFUSED, UNOPTIMIZED, USERS_XLA_FLAGS, xla_flags
+from helpers.compiling import FUSED, OPTIMIZED, QUICK, UNOPTIMIZED, USERS_XLA_FLAGS, xla_flags
 
 from jaxloop.core import population
 
@@ -15,12 +15,12 @@ def test_optimized_is_what_users_have():
     assert population.EXACT_ON_CPU.items() >= OPTIMIZED.items()
 
 
-def test_others_do_without_the_optimizations_of_llvm():
+@pytest.mark.fused
+def test_fused_does_without_the_optimizations_of_llvm():
     assert os.environ["XLA_FLAGS"] == xla_flags(UNOPTIMIZED)
+    assert population.EXACT_ON_CPU.items() >= FUSED.items()
+
+
+def test_others_do_without_fusion_emitters_too():
+    assert os.environ["XLA_FLAGS"] == xla_flags(QUICK)
     assert not population.EXACT_ON_CPU.keys() & OPTIMIZED.keys()
-
-
-@pytest.mark.unfused
-def test_unfused_does_without_fusion_emitters_too():
-    assert os.environ["XLA_FLAGS"] == xla_flags(UNOPTIMIZED | UNFUSED)
-    assert population.EXACT_ON_CPU.items() >= UNFUSED.items()

@@ -9,7 +9,6 @@ from helpers.kinds import KINDS
 import jaxloop
 from jaxloop import api
 
-pytestmark = pytest.mark.unfused
 SWEEPS = sorted((ROOT / "sweeps").glob("*.toml"))
 FEW = ("loop.rounds=1", "loop.configs=4", "loop.floor_seeds=4", "loop.audit_seeds=2", "loop.promote=1")
 

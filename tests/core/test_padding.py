@@ -5,7 +5,6 @@ import functools
 import jax
 import numpy as np
 import pytest
-from helpers.compiling import UNFUSED
 from helpers.flat import as_trees
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -48,7 +47,7 @@ def trained(swept, bucket, steps=STEPS):
     rows = [bucket.columns(swept.members[number]) for number in bucket.numbers]
     columns = {name: np.stack([row[name] for row in rows]) for name in bucket.traced}
 
-    @functools.partial(jax.jit, compiler_options=UNFUSED)
+    @jax.jit
     def run(columns, data):
         def body(state, _):
             state, metrics = step(columns, state, data)

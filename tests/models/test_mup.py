@@ -1,12 +1,9 @@
 """The maximal update parametrization: nothing grows or shrinks with the width (Yang and Hu 2022, appendix D.1)."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.compiling import UNFUSED
 from helpers.flat import as_trees
 
 from jaxloop import api
@@ -40,7 +37,7 @@ def moved(parametrization, optimizer, rate):
         bucket = alone(swept, number)
         one, _ = one_member(swept, task, bucket)
 
-        @functools.partial(jax.jit, compiler_options=UNFUSED)
+        @jax.jit
         def run(columns, data, one=one):
             before = one.init(columns)
             after, _ = chunked(one, 3).step(columns, before, data)

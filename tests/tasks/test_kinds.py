@@ -18,7 +18,11 @@ SHORT = ("run.steps=100", "run.evaluate_every=50", "checkpoint.keep=all")
 RATES = "axes.learning_rate={values=[1e-5, 1e-4]}"
 SMOOTH = "hparams.eps=1e-3"
 TOLERANCE = 1e-6  # relative, of each array of parameters
-AMPLIFYING = ("gan_ring", "ppo_cartpole")  # to more than that, where either program lacks LLVM's optimizations
+COMPILED = {
+    "gan_ring": pytest.mark.optimized,  # amplifies to more than that what a lack of optimizations changes
+    "ppo_cartpole": pytest.mark.optimized,
+    "byol": pytest.mark.fused,  # else its replay, in a group of its own, has other bits
+}
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +45,7 @@ def test_a_task_adds_at_most_15_lines_to_plain_jax(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.optimized if kind in AMPLIFYING else ()) for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=COMPILED.get(kind, ())) for kind in KINDS])
 def test_a_member_ends_where_a_plain_loop_does(kind, tmp_path):
     overrides = [*SHORT, *KINDS[kind]]
     swept, _ = api.read(ROOT / "sweeps" / f"{kind}.toml", tuple(overrides))

@@ -25,7 +25,7 @@ from jaxloop.training import recorder
 from jaxloop.training.host import cores
 from jaxloop.training.stream import Stream
 
-pytestmark = pytest.mark.optimized
+pytestmark = pytest.mark.fused
 
 
 def same(ours, theirs, numbers, **tolerance):

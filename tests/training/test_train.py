@@ -21,7 +21,7 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.training import retire, train
 
-pytestmark = pytest.mark.optimized
+pytestmark = pytest.mark.fused
 
 SICK_AT_40 = """
 import jax.numpy as jnp
