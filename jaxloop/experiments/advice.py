@@ -1,6 +1,8 @@
 """What to try next: what a run's results say of its axes, and a loop's ledger of its hypotheses."""
 
+import itertools
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +12,11 @@ from scipy import stats
 
 from jaxloop.experiments import space
 from jaxloop.experiments.importance import FEWEST, Importance, importances
-from jaxloop.experiments.lead import lead
+from jaxloop.experiments.lead import Lead, leads
 from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
 from jaxloop.experiments.tries import incumbent
-from jaxloop.experiments.verdict import Outcome, Verdict
+from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import counted
 from jaxloop.storage import ranking
 from jaxloop.storage.ranking import RankedConfig
@@ -25,6 +27,7 @@ from jaxloop.sweep.sweep import Sweep
 EDGE = 0.02  # of an axis: a config so near to an end lies at it
 GAP = 0.25  # of an axis: a wider part without a config is untested
 SHOWN = 5  # undecided experiments, axes
+MOST_SEEDS = 100  # that are proposed to a user
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
       sweep: the run's own, with the members that it has.
     """
     searched, ledger = space.of(sweep), store.ledger()
+    if sweep.document.loop and not any(record["kind"] == "experiment" for record in ledger):
+        return [Finding("importance", "no experiment has been recorded yet: the first round has not ended")]
     sign = 1.0 if store.mode == "max" else -1.0
     tried = _screened(ledger, sign) if sweep.document.loop else _swept(store, searched, sign)
     found = [*_diverged(sweep, tried), *_importance(searched, tried), *_dead(ledger)]
@@ -60,11 +65,12 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     tries = [
         record["config"] for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"
     ]
-    found += _untested(searched, [*(config for config, _ in tried), *tries])
+    hopeless = [] if sweep.document.loop else [config for config, value in tried if not math.isfinite(value)]
+    found += _untested(searched, [*(config for config, _ in tried), *tries], hopeless)
     if sweep.document.loop:
         found += [*_undecided(ledger), *_plateau(ledger)]
     else:
-        found += _close(store, ranking.with_finite_mean(ranking.ranked(store, so_far=store.trains)))
+        found += _close(sweep, store, ranking.with_finite_mean(ranking.ranked(store, so_far=store.trains)))
     return found
 
 
@@ -174,9 +180,14 @@ def _end(searched: Space, name: str, value: Any) -> str:
     return "lower" if value == min(values) else "upper" if value == max(values) else ""
 
 
-def _untested(searched: Space, configs: Sequence[Config]) -> Iterator[Finding]:
-    """Find the widest gap between configs on each axis."""
+def _untested(searched: Space, configs: Sequence[Config], hopeless: Sequence[Config]) -> Iterator[Finding]:
+    """Find the widest gap between configs on each axis, but for those between values at which all diverged.
+
+    Args:
+      hopeless: of these configs, those that diverged.
+    """
     values = [searched.values(config) for config in configs]
+    survived = [searched.values(config) for config in configs if config not in hopeless]
     for name in searched.axes:
         tried = [each[name] for each in values if name in each]
         if not searched.is_continuous(name):
@@ -186,7 +197,9 @@ def _untested(searched: Space, configs: Sequence[Config]) -> Iterator[Finding]:
                 yield Finding("untested", says, facts={"hparam": name, "values": absent})
             continue
         places = np.array([0.0, *sorted(searched.fraction(name, value) for value in tried), 1.0])
-        at = int(np.diff(places).argmax())
+        hoped = {0.0, 1.0, *(searched.fraction(name, each[name]) for each in survived if name in each)}
+        has_hope = [low in hoped or high in hoped for low, high in itertools.pairwise(places.tolist())]
+        at = int(np.where(has_hope, np.diff(places), 0.0).argmax())
         if places[at + 1] - places[at] > GAP + 1e-6:  # five even points leave none
             low, high = (searched.at(name, float(place)) for place in places[at : at + 2])
             says = f"{name}: nothing was tried between {low:.3g} and {high:.3g}"
@@ -230,26 +243,25 @@ def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     yield Finding("plateau", says, facts={"rounds": idle, "resolves": floor["resolves"]})
 
 
-def _close(store: Store, ranked: Sequence[RankedConfig]) -> Iterator[Finding]:
-    """Count the configs that are statistically indistinguishable from the best; estimate seeds for the second."""
-    if len(ranked) < 2:
+def _close(sweep: Sweep, store: Store, configs: Sequence[RankedConfig]) -> Iterator[Finding]:
+    """Count the configs that cannot be told from the best, and estimate how many seeds would tell the second."""
+    if len(configs) < 2 or (found := leads(configs, store.mode))[0] is None:
         return
-    members, others = store.members(), len(ranked) - 1
-    verdicts = [lead(store, members, ranked[0], other, others) for other in ranked[1:]]
-    if verdicts[0] is None:
-        return
-    alike = sum(verdict is None or not verdict.low > 0 for verdict in verdicts)
-    says = f"{alike} of {others} other configs {'is' if alike == 1 else 'are'} indistinguishable from the best"
-    says += f" in {store.metric}"
-    if seeds := _seeds_to_separate(verdicts[0]):
-        says += f"; separating the second from it would take {seeds} paired seeds"
+    alike = sum(lead is None or not lead.low > 0 for lead in found)
+    says = (
+        f"{'so far, ' * store.trains}{alike} of {counted(len(found), 'other config')} cannot be told from the best"
+    )
+    says += f" in {store.metric} with {found[0].seeds} seeds each"
+    if seeds := _seeds_to_separate(found[0]):
+        says += f"; telling the second from it would take about {seeds}"
+        axis = sweep.document.axes.get("seed")
+        if seeds <= MOST_SEEDS and axis and axis.count and not store.trains:
+            says += f": `jaxloop resume {shlex.quote(str(store.path.parent))} --set axes.seed.count={seeds}`"
     yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})
 
 
-def _seeds_to_separate(verdict: Verdict) -> int | None:
-    """Estimate the paired seeds that would show an effect which a verdict leaves open, if it does."""
-    margin = verdict.effect - verdict.low
-    deviation = margin * math.sqrt(verdict.n) / float(stats.t.isf(verdict.level, verdict.n - 1))
-    if not verdict.effect > 0 or not deviation or verdict.low > 0:
+def _seeds_to_separate(lead: Lead) -> int | None:
+    """Estimate the seeds of each config that would show a lead which its interval leaves open, if it does."""
+    if not lead.effect > 0 or not lead.deviation or lead.low > 0:
         return None
-    return seeds_needed(verdict.effect / deviation, verdict.level)
+    return seeds_needed(lead.effect / lead.deviation, lead.level)

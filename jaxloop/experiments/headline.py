@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxloop.experiments.lead import lead
+from jaxloop.experiments.lead import leads
 from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import value
@@ -71,12 +71,12 @@ def _pairs(config: Mapping[str, Any]) -> str:
 
 def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
     """Return the lead of the best config over the second, with its interval."""
-    found = lead(store, store.members(), configs[0], configs[1], len(configs) - 1)
+    found = leads(configs, store.mode)[0]
     if found is None:
-        return "fewer than two shared seeds: no interval"
-    is_shown = "more than noise" if found.low > 0 else "no more than noise shows"
+        return "one seed is too few for an interval"
+    is_shown = "more than noise" if found.low > 0 else "it may be noise"
     interval = f"95% interval [{found.low:+.4g}, {found.high:+.4g}]"
-    return f"{found.effect:+.4g}, {interval} on {found.n} paired seeds, corrected for the choice: {is_shown}"
+    return f"{found.effect:+.4g}, {interval} on {found.seeds} seeds each, corrected for the choice: {is_shown}"
 
 
 def _values(hparams: Mapping[str, Any], store: Store) -> str:
