@@ -13,15 +13,18 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from jaxloop.errors import JaxloopError, SweepError
-from jaxloop.storage import aggregates, hparams_tab, run_folder
-from jaxloop.storage.ranking import ranked
+from jaxloop.storage import aggregates, hparams_tab, run_folder, tensorboard
+from jaxloop.storage.ranking import metrics_in_order, ranked
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 
-BEST = 24  # members shown by default: TensorBoard unticks all runs where there are more than 40
+MOST = 38  # TensorBoard runs: where there are more than 40, it unticks all
+BEST = 24  # members shown of one run
 MANY, FEW = 12, 4  # of a config with more members than `MANY`, as a loop's have, `FEW` are shown
+RUN = "run"  # the column that tells runs apart
 REFRESH = 30.0  # seconds between two looks at runs that still train
 
 
@@ -29,10 +32,13 @@ REFRESH = 30.0  # seconds between two looks at runs that still train
 def logdir(
     runs: Sequence[Path], *, every: bool = False, members: Sequence[str] | None = None
 ) -> Iterator["LogDir"]:
-    """Yield a temporary log directory: each run's current summary, and links to its members' folders.
+    """Yield a temporary log directory: each run's current summary, and links to its members' events.
+
+    Of several runs there are fewer configs and members each, so that TensorBoard ticks all, and a row of its
+    HPARAMS tab is a config of one run.
 
     Args:
-      every: all members, in place of the best 24.
+      every: all members, in place of the best 24, or of fewer from several runs.
       members: these alone, by number or the beginning of an id.
 
     Raises:
@@ -63,22 +69,67 @@ class LogDir:
 
     def fill(self) -> None:
         """Write each run's summary and links to its members, but for runs that had ended at the last look."""
-        for run, name in zip(self.runs, distinct_names(self.runs), strict=True):
+        names = distinct_names(self.runs) if len(self.runs) > 1 else [""]
+        for run, name in zip(self.runs, names, strict=True):
             if self.trained.get(run, True):
                 with Store(run) as store:
                     self.trained[run] = store.status == "running"
-                    self._fill(self.path / name if len(self.runs) > 1 else self.path, store)
+                    self._fill(name, store)
+        if len(self.runs) > 1:
+            self._declare(names)
 
-    def _fill(self, folder: Path, store: Store) -> None:
-        run, target = store.path.parent, folder / run_folder.MEMBERS
-        aggregates.Aggregates(folder / run_folder.SUMMARY).write(store)
-        shown = [store.member(label) for label in self.members] if self.members else _best(store, self.every)
+    def _fill(self, name: str, store: Store) -> None:
+        """Show one run.
+
+        Args:
+          name: among several; "" for the only one.
+        """
+        configs = max(1, aggregates.BEST // len(self.runs))
+        members = max(1, MOST // len(self.runs) - configs - aggregates.OTHERS)
+        aggregates.Aggregates(self.path / name / run_folder.SUMMARY, configs).write(store)
+        target = self.path / name / run_folder.MEMBERS
         target.mkdir(exist_ok=True)
-        hparams_tab.write(target, [member.hparams for member in store.members()], store)  # the whole axes
-        for member in shown:
-            own, link = run_folder.member(run, member.folder).absolute(), target / member.folder
-            if own.is_dir() and not link.is_symlink():
-                link.symlink_to(own, target_is_directory=True)
+        if not name:
+            hparams_tab.write(target, [member.hparams for member in store.members()], store)  # the whole axes
+        chosen = [store.member(label) for label in self.members or ()]
+        for member in chosen or _best(store, None if self.every else min(BEST, members)):
+            own = run_folder.member(store.path.parent, member.folder).absolute()
+            if own.is_dir():
+                _show(own, target / member.folder, member, store.varied, name)
+
+    def _declare(self, names: Sequence[str]) -> None:
+        """Declare the axes of all runs, and which run a member is of."""
+        members: list[dict[str, Any]] = []
+        varied, metrics = {RUN: None}, {}
+        for run, name in zip(self.runs, names, strict=True):
+            with Store(run) as store:
+                members += [{RUN: name, **member.hparams} for member in store.members()]
+                varied |= dict.fromkeys(store.varied)
+                metrics |= dict.fromkeys(metrics_in_order(store))
+        hparams_tab.declare(self.path, members, list(varied), list(metrics))
+
+
+def _show(own: Path, shown: Path, member: Member, varied: list[str], name: str) -> None:
+    """Link a member's folder; of one of several runs, its event files, behind one that names the run.
+
+    TensorBoard takes the first name that it finds of a row in its HPARAMS tab, and reads files in the order of
+    their names.
+
+    Args:
+      own: the member's folder.
+      name: the run's; "" for the only one.
+    """
+    if not name:
+        if not shown.is_symlink():
+            shown.symlink_to(own, target_is_directory=True)
+        return
+    if not shown.exists():
+        group = tensorboard.group_name(member.hparams, varied, member.config)
+        tensorboard.MemberSummaries(shown, {RUN: name, **member.hparams}, f"{name}: {group}").flush()
+    for file in tensorboard.files(own):
+        link = shown / file.name.replace("tfevents.", "tfevents.later.", 1)
+        if not link.is_symlink():
+            link.symlink_to(file)
 
 
 def distinct_names(runs: Sequence[Path]) -> list[str]:
@@ -87,14 +138,14 @@ def distinct_names(runs: Sequence[Path]) -> list[str]:
     return [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names)]
 
 
-def _best(store: Store, every: bool) -> list[Member]:
-    """Return the members of the best configs, as many as are shown."""
+def _best(store: Store, most: int | None) -> list[Member]:
+    """Return the members of the best configs, so many at most, or all."""
     begun = {member.number: member for member in store.members() if member.status != Status.WAITING}
-    if every:
+    if most is None:
         return list(begun.values())
     configs = [config.members for config in ranked(store, so_far=store.trains, every=True)]
     order = [number for members in configs for number in members[: FEW if len(members) > MANY else None]]
-    return [begun[number] for number in order if number in begun][:BEST]
+    return [begun[number] for number in order if number in begun][:most]
 
 
 def command(folder: Path, port: int) -> list[str]:

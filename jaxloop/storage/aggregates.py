@@ -27,6 +27,7 @@ with absent("torch"):
     from tensorboardX.proto.tensor_pb2 import TensorProto
 
 BEST = 8  # configs with curves of their own
+OTHERS = 6  # TensorBoard runs beside these: quantiles, the best, counts, tables
 QUANTILES = {"quantile-10": 0.1, "quantile-50": 0.5, "quantile-90": 0.9}
 SHARE = 0.01  # of a run's time that writing may take, before its end
 FEW = 16  # values of an axis that a table lists
@@ -35,10 +36,14 @@ STRING = 7  # DT_STRING of TensorFlow's types.proto
 
 
 class Aggregates:
-    """The writer of one `summary` folder."""
+    """The writer of one `summary` folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+      best: how many configs have curves of their own.
+    """
+
+    def __init__(self, folder: Path, best: int = BEST) -> None:
+        self.folder, self.best = folder, best
         self.ended, self.took, self.edition = -math.inf, 0.0, 0
 
     def refresh(self, store: Store) -> None:
@@ -52,7 +57,7 @@ class Aggregates:
         before = {path for path in self.folder.rglob("events.out.tfevents.*")} if self.folder.is_dir() else set()
         self.edition += 1
         with store.snapshot():
-            written = _Writer(self.folder, f".{self.edition:06d}", store).write()
+            written = _Writer(self.folder, f".{self.edition:06d}", store, self.best).write()
         for path in before - written:
             path.unlink()
             if not any(path.parent.iterdir()):
@@ -62,12 +67,12 @@ class Aggregates:
 
 
 class _Writer:
-    def __init__(self, folder: Path, edition: str, store: Store) -> None:
+    def __init__(self, folder: Path, edition: str, store: Store, best: int) -> None:
         self.folder, self.edition, self.store = folder, edition, store
         self.metrics = metrics_in_order(store)
         self.written: set[Path] = set()
         self.configs = with_finite_mean(ranked(store, so_far=store.trains))
-        self.best = self.configs[:BEST]
+        self.best = self.configs[:best]
 
     def write(self) -> set[Path]:
         """Write all runs of the folder, and return their files."""

@@ -23,14 +23,27 @@ DIFFERS = b"\x38\x01"  # `differs = true` of TensorBoard's HParamInfo, a field t
 def write(folder: Path, members: Sequence[Mapping[str, Any]], store: Store) -> None:
     """Declare a run's hparams and metrics to TensorBoard, in a file that replaces the one before.
 
+    Args:
+      folder: of all members' folders.
+      members: the hparams of each.
+    """
+    declare(folder, members, store.varied, metrics_in_order(store))
+
+
+def declare(
+    folder: Path, members: Sequence[Mapping[str, Any]], varied: Sequence[str], metrics: Sequence[str]
+) -> None:
+    """Declare hparams and metrics to TensorBoard, in a file that replaces the one before.
+
     TensorBoard shows the first five of each at once: of hparams, by name, those that are marked as differing; of
-    metrics, in this order. So axes alone are declared, without seeds, which a row averages over; the metric that
-    members are ranked by comes first. TensorBoard takes the first declaration that it finds; a run that has grown
-    may have more of both.
+    metrics, in this order. So axes alone are declared, without seeds, which a row averages over. TensorBoard takes
+    the first declaration that it finds; a run that has grown may have more of both.
 
     Args:
       folder: of all members' folders.
       members: the hparams of each.
+      varied: the names of those that differ.
+      metrics: the one that members are ranked by comes first.
     """
     tensorboard.delete(folder)
     values: dict[str, list[Any]] = {}
@@ -38,12 +51,12 @@ def write(folder: Path, members: Sequence[Mapping[str, Any]], store: Store) -> N
         for name, value in hparams.items():
             values.setdefault(name, []).append(value)
     experiment = api_pb2.Experiment()
-    axes = [name for name in store.varied if name in values and name not in REPLICATES]
+    axes = [name for name in varied if name in values and name not in REPLICATES]
     for name in axes or values:
         info = experiment.hparam_infos.add(name=name)
         _declare(info, values[name])
         info.MergeFromString(DIFFERS)
-    for tag in metrics_in_order(store):
+    for tag in metrics:
         experiment.metric_infos.add().name.tag = tag
     events = tensorboard.Events(folder)
     summary = tensorboard.hparams_summary("experiment", experiment=experiment)

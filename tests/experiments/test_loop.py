@@ -182,7 +182,7 @@ def test_the_best_configs_of_a_loop_stand_beside_what_it_found(looped, jaxloop_c
 
 
 def test_tensorboard_shows_several_configs_of_a_loop(looped):
-    shown = [space.key({**member.hparams, "seed": 0}) for member in board._best(looped.store, every=False)]
+    shown = [space.key({**member.hparams, "seed": 0}) for member in board._best(looped.store, board.BEST)]
     assert len(shown) == board.BEST
     assert len(set(shown)) >= board.BEST // board.MANY
     most = max(len(config.members) for config in looped.ranking)

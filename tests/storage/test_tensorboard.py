@@ -2,11 +2,12 @@
 
 import json
 import os
-import socket
+import shutil
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +64,11 @@ def test_the_event_reader_gives_every_members_curves(run):
             np.testing.assert_array_equal(np.float32(values), expected)
 
 
-def test_the_http_api_gives_curves_and_one_group_a_config(run):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "tensorboard"), "--logdir", str(run.path / "members")]
-    command += ["--port", str(port), "--host", "127.0.0.1", "--load_fast", "false"]
+@contextmanager
+def served(command, port, runs):
+    """What TensorBoard answers, once it has read so many runs."""
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    base = f"http://127.0.0.1:{port}/data/plugin"
+    base = f"http://localhost:{port}/data/plugin"
 
     def ask(path, body=None):
         data = json.dumps(body).encode() if body is not None else None
@@ -81,32 +79,60 @@ def test_the_http_api_gives_curves_and_one_group_a_config(run):
     try:
         tags = {}
         for _ in range(120):
-            try:
+            with suppress(OSError):
                 tags = ask("/scalars/tags")
-            except OSError:
-                tags = {}
-            if len(tags) >= 6:
+            if len(tags) >= runs:
                 break
             time.sleep(0.5)
-        assert len(tags) == 6
-        name = sorted(tags)[3]
+        assert len(tags) == runs
+        yield ask
+    finally:
+        server.kill()
+        server.wait()
+
+
+def session_groups(ask):
+    """The rows of the HPARAMS tab."""
+    question = {
+        "experimentName": "",
+        "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"],
+        "colParams": [{"metric": {"group": "", "tag": "validation/accuracy"}}],
+        "startIndex": 0,
+        "sliceSize": 100,
+    }
+    return ask("/hparams/session_groups", question)["sessionGroups"]
+
+
+def test_the_http_api_gives_curves_and_one_group_a_config(run):
+    port = board.port(0)
+    command = [str(Path(sys.executable).parent / "tensorboard"), "--logdir", str(run.path / "members")]
+    command += ["--port", str(port), "--host", "127.0.0.1", "--load_fast", "false"]
+    with served(command, port, 6) as ask:
+        name = sorted(ask("/scalars/tags"))[3]
         points = ask(f"/scalars/scalars?run={name}&tag=validation/loss")
         np.testing.assert_allclose([value for _, _, value in points], run.curves("validation/loss")[3])
-        question = {
-            "experimentName": "",
-            "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"],
-            "colParams": [{"metric": {"group": "", "tag": "validation/accuracy"}}],
-            "startIndex": 0,
-            "sliceSize": 100,
-        }
-        groups = ask("/hparams/session_groups", question)["sessionGroups"]
+        groups = session_groups(ask)
         assert len(groups) == 3  # a group a config
         assert {len(group["sessions"]) for group in groups} == {2}
         rates = {round(group["hparams"]["learning_rate"], 6) for group in groups}
         assert rates == {round(m.hparams["learning_rate"], 6) for m in run.members}
-    finally:
-        server.kill()
-        server.wait()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_row_is_a_config_of_one_run_where_several_are_shown(run, tmp_path):
+    """The runs are equal, as far as their configs go."""
+    shutil.copytree(run.path, tmp_path / "again")
+    with board.logdir([run.path, tmp_path / "again"]) as shown:
+        runs = sum(1 for _ in {path.parent for path in shown.path.rglob("*tfevents*")}) - 3  # not of scalars
+        assert runs <= board.MOST
+        port = board.port(0)
+        with served(board.command(shown.path, port), port, runs) as ask:
+            groups = session_groups(ask)
+            declared = ask("/hparams/experiment", {"experimentName": ""})["hparamInfos"]
+    assert "run" in {info["name"] for info in declared}
+    assert sorted(group["hparams"]["run"] for group in groups) == [*["again"] * 3, *[run.path.name] * 3]
+    assert all(group["name"].startswith(f"{group['hparams']['run']}: learning_rate=") for group in groups)
+    assert {len(group["sessions"]) for group in groups} == {2}
 
 
 def test_torch_is_not_loaded_to_write_events(tmp_path):
