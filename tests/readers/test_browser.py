@@ -100,12 +100,15 @@ def test_the_filter_takes_conditions_and_parts_of_names(tmp_path, page):
         f"learning_rate={cells(page, 1)[0]}": [rates[0]] * rates.count(rates[0]),
         f"learning_rate>{some}": [rate for rate in rates if rate > some],
         f"learning_rate<={some}": [rate for rate in rates if rate <= some],
+        "learning_rates>0": [],
         f"learning_rate>{some} learning_rate<={some}": [],
         "learning_rate": rates,
     }.items():
         box.clear()
         box.send_keys(written)
         assert sorted(float(text) for text in cells(page, 1)) == sorted(expected), written
+        says_unknown = "no hparam or metric for" in page.find_element("id", "count").text
+        assert says_unknown is written.startswith("learning_rates")
 
 
 def cells(page, column):

@@ -86,6 +86,15 @@ function titled(text, subtext = "") {
   };
 }
 
+// A legend below a figure, in as many rows as its names take: nothing of it is hidden. `room` is its height.
+function legendBelow(names, width = document.body.clientWidth) {
+  const rows = names.reduce(({ count, used }, name) => {
+    const needs = 48 + 6.6 * name.length;
+    return used + needs > width - 120 && used ? { count: count + 1, used: needs } : { count, used: used + needs };
+  }, { count: 1, used: 0 }).count;
+  return { room: 24 * rows, legend: { bottom: 4, itemGap: 10, textStyle: { color: css("--ink") }, data: names } };
+}
+
 function axis(options = {}) {
   return {
     nameLocation: "middle", nameGap: 28, scale: true,

@@ -9,6 +9,10 @@ function comparisons(parent, runs) {
       parent.append(element("p", { class: "note" }, `not compared: ${each.why}`));
       continue;
     }
+    if (!each.differences.length) {
+      parent.append(element("p", { class: "note" }, "no config with the same values and seeds in both"));
+      continue;
+    }
     parent.append(element("p", { class: "dim" }, `${each.metric}: ${each.differences.length} configs paired by seed, ${each.only[0]} only in the first run, ` +
       `${each.only[1]} only in the second; effects above 0 are better; simultaneous 95% intervals (Bonferroni)`));
     for (const [name, [one, other]] of Object.entries({ ...each.hparams, ...each.provenance })) {
@@ -35,19 +39,20 @@ function bestOfRuns(parent, runs) {
   parent.append(element("h2", {}, "The best config of each run"), curveControls(metrics, chosen, () => draw(made)));
   const box = element("div", { class: "figures" });
   parent.append(box);
-  const made = figure(box, "best of each run", () => bestOfRunsOption(drawn, chosen), { wide: true, height: 380 });
+  const made = figure(box, "best of each run", () => bestOfRunsOption(drawn, chosen), { wide: true, height: 340 + 20 * drawn.length });
 }
 
 function bestOfRunsOption(drawn, { metric, isLog }) {
   const lines = drawn.filter(({ run }) => metric in run.curves).map(({ run, config }, place) => ({
     name: `${run.path}: ${told(run, config)}`, colour: DISTINCT[place % DISTINCT.length], points: overSeeds(run.curves[metric], config.members),
   }));
+  const { legend, room } = legendBelow(lines.map((line) => line.name));
   const ends = lines.flatMap((line) => line.points).filter((point) => point.mean !== null)
     .flatMap((point) => [point.mean - point.deviation, point.mean + point.deviation]).filter((value) => !isLog || value > 0);
   return {
     title: titled(metric, "mean of each run's best config by its own metric, ± 1 sd over seeds"),
-    grid: { left: 64, right: 24, top: 58, bottom: 96 },
-    legend: { type: "scroll", orient: "vertical", left: 8, bottom: 4, height: 44, textStyle: { color: css("--ink") }, data: lines.map((line) => line.name) },
+    grid: { left: 64, right: 24, top: 58, bottom: 52 + room },
+    legend,
     xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
     yAxis: valueAxis(least(ends), most(ends), isLog),
     tooltip: { trigger: "item", valueFormatter: label },

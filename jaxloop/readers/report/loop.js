@@ -13,22 +13,26 @@ function same(first, second) {
   return JSON.stringify(Object.entries(first).sort()) === JSON.stringify(Object.entries(second).sort());
 }
 
+// The next step of the staircase: rounds have seeds of their own, so that half-widths of intervals add up by their squares.
+function climbed(last, at, won) {
+  const effect = last.effect + won.effect, reach = Math.hypot(last.reach, (won.high - won.low) / 2);
+  return { at, effect, reach, low: effect - reach, high: effect + reach, config: won.config, record: won };
+}
+
 // What each round's incumbent is estimated to be better by than the baseline: the sum of its successes' effects.
 function stairs(run) {
-  const found = [{ at: 0, effect: 0, low: 0, high: 0, config: null }];
+  const found = [{ at: 0, effect: 0, reach: 0, low: 0, high: 0, config: null }];
   for (const round of of(run, "round")) {
     const won = of(run, "experiment").find((each) => each.round === round.round && each.verdict === "success" && same(each.config, round.incumbent));
     const last = found[found.length - 1];
-    found.push(won
-      ? { at: round.experiments, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: round.incumbent, record: won }
-      : { ...last, at: round.experiments });
+    found.push(won ? climbed(last, round.experiments, won) : { ...last, at: round.experiments });
   }
   let tried = 0;
   for (const won of of(run, "experiment").filter((each) => each.proposer === "try")) {
     tried += 1;
     if (won.verdict !== "success" || won.task) continue;
     const last = found[found.length - 1];
-    found.push({ at: last.at + tried, effect: last.effect + won.effect, low: last.effect + won.low, high: last.effect + won.high, config: won.config, record: won });
+    found.push(climbed(last, last.at + tried, won));
   }
   return found;
 }
@@ -49,7 +53,7 @@ function staircase(parent, run) {
   const steps = stairs(run), audit = of(run, "audit").find((record) => record.effect !== undefined);
   const end = steps[steps.length - 1].at;
   figure(parent, "staircase", () => ({
-    title: titled("The incumbent", "gain over the baseline, above 0 is better; bars: intervals; diamond: audit on the test split"),
+    title: titled("The incumbent", "gain over the baseline, above 0 is better; bars: intervals of the sum; diamond: audit on the test split"),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "value", name: "experiments", scale: false, max: Math.ceil(end * 1.08) || 1 }),
     yAxis: axis({ type: "value", name: `gain in ${run.metric}`, nameGap: 48 }),

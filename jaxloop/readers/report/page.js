@@ -32,7 +32,9 @@ function next(parent, run) {
 function provenance(parent, run) {
   parent.append(element("h2", {}, "Cost and provenance"),
     element("dl", {}, ...run.facts.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)])),
-    element("p", {}, "To reproduce: ", element("code", {}, run.reproduce)));
+    element("p", {}, "To reproduce: ", element("code", {}, run.reproduce), ", or, without the run's folder, save this sweep as a file and ",
+      element("code", {}, `jaxloop ${run.command} FILE`), ":"),
+    element("details", {}, element("summary", {}, "the sweep"), element("pre", {}, run.sweep)));
 }
 
 function show(run) {

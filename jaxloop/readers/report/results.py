@@ -2,13 +2,13 @@
 
 import base64
 import math
-import shlex
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxloop.formatting import in_order, value
+from jaxloop.formatting import argument, in_order, value
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, not_finite, ranked
 from jaxloop.storage.records import Member
 from jaxloop.storage.state import state
@@ -58,7 +58,9 @@ def _results(store: Store) -> dict[str, Any]:
         "curves": _curves(store, metrics, len(members)),
         "ledger": [record for record in store.ledger() if record["kind"] not in ("stage", "proposals")],
         "facts": _facts(store, members),
-        "reproduce": f"jaxloop fork {shlex.quote(found.run)}",
+        "reproduce": f"jaxloop fork {argument(found.run)}",
+        "sweep": store.sweep,
+        "command": "loop" if "loop" in tomllib.loads(store.sweep) else "population",
     }
 
 

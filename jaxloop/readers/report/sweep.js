@@ -105,14 +105,15 @@ function curveOption(run, metric, isLog) {
   const curve = run.curves[metric];
   const best = run.configs.filter((config) => config.mean !== null).slice(0, BEST);
   const lines = best.map((config) => overSeeds(curve, config.members));
+  const { legend, room } = legendBelow(best.map((config) => told(run, config)));
   const settled = Array.from(curve.points).filter((value) => Number.isFinite(value) && !(isLog && value <= 0)).sort((a, b) => a - b);
   const means = lines.flat().map((point) => point.mean).filter((value) => value !== null && !(isLog && value <= 0));
   const [low, high] = [least([quantile(settled, 0.01), ...means]), most([quantile(settled, 0.97), ...means])];
   return {
     title: titled(metric, `mean of the best ${best.length} configs by ${run.metric}, ± 1 sd over seeds; behind them ${thinned(run, curve) > 1 ? `one member of ${thinned(run, curve)}` : "all members"}` +
       (curve.every > 1 ? `; one point of ${curve.every}` : "")),
-    grid: { left: 64, right: 24, top: 58, bottom: 96 },
-    legend: { type: "scroll", bottom: 4, textStyle: { color: css("--ink") }, data: best.map((config) => told(run, config)) },
+    grid: { left: 64, right: 24, top: 58, bottom: 52 + room },
+    legend,
     xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
     yAxis: valueAxis(low, high, isLog),
     tooltip: { trigger: "item", valueFormatter: label },
@@ -132,7 +133,8 @@ function curves(parent, run) {
   parent.append(element("h2", {}, "Curves"), curveControls(metrics, chosen, () => draw(made)));
   const box = element("div", { class: "figures" });
   parent.append(box);
-  const made = figure(box, "curves", () => curveOption(run, chosen.metric, chosen.isLog), { wide: true, height: 440 });
+  const names = run.configs.filter((config) => config.mean !== null).slice(0, BEST).map((config) => told(run, config));
+  const made = figure(box, "curves", () => curveOption(run, chosen.metric, chosen.isLog), { wide: true, height: 400 + legendBelow(names).room });
 }
 
 function curveControls(metrics, chosen, changed) {
@@ -171,19 +173,25 @@ function heatmapOption(run, first, second, statistic) {
     .map((cell) => ({ ...cell, value: STATISTICS[statistic](cell.means, cell.tried) }));
   const hatched = [...found.values()].filter((cell) => !cell.means.length && cell.diverged);
   const mode = isCount ? "max" : run.mode;
-  const span = isCount ? { min: 0, max: most([1, ...valued.map((cell) => cell.value)]) } : range(valued.map((cell) => cell.value), mode);
+  const span = isCount ? { min: 0, max: most([1, ...valued.map((cell) => cell.value)]) } : range(run.configs.map((config) => config.mean), mode); // one scale for all pairs
   const better = (one, other) => (statistic === "best config" ? one.place < other.place : mode === "max" ? one.value > other.value : one.value < other.value);
   const optimum = isCount ? null : valued.reduce((best, cell) => (best === null || better(cell, best) ? cell : best), null);
   const names = [run.axes[first].name, run.axes[second].name];
+  const [beyondLow, beyondHigh] = [valued.some((cell) => cell.value < span.min), valued.some((cell) => cell.value > span.max)];
   return {
     aria: { enabled: true, decal: { show: true, decals: [{ symbol: "none" }] } }, // hatched: only cells that say so
-    title: titled(isCount ? "configs tried" : run.metric, `${statistic} of each cell; outlined: the optimum${hatched.length ? "; hatched: diverged" : ""}`),
-    grid: { left: 78, right: 78, top: 58, bottom: 48 },
-    xAxis: axis({ type: "category", data: across.cells, name: names[0] }),
+    title: titled(isCount ? "configs tried" : run.metric, [
+      `${statistic} of each cell`, ...(optimum ? ["outlined: the optimum"] : []), ...(hatched.length ? ["hatched: diverged"] : []), "blank: no result",
+    ].join("; ")),
+    grid: { left: 78, right: 78, top: 58, bottom: 62 },
+    xAxis: axis({
+      type: "category", data: across.cells, name: names[0], nameGap: 42,
+      axisLabel: { color: css("--dim"), interval: 0, rotate: across.cells.length > 5 ? 35 : 0, fontSize: 11 },
+    }),
     yAxis: axis({ type: "category", data: up.cells, name: names[1], nameGap: 56 }),
     visualMap: {
       type: "continuous", ...span, right: 4, top: "middle", itemHeight: 150, itemWidth: 12, calculable: false, precision: 4, seriesIndex: 0,
-      text: [short(span.max), short(span.min)], inRange: { color: colours(mode) }, textStyle: { color: css("--dim") }, dimension: 2,
+      text: [(beyondHigh ? "≥ " : "") + short(span.max), (beyondLow ? "≤ " : "") + short(span.min)], inRange: { color: colours(mode) }, textStyle: { color: css("--dim") }, dimension: 2,
     },
     tooltip: {
       formatter: (item) => `${names[0]} ${across.cells[item.data.value[0]]}\n${names[1]} ${up.cells[item.data.value[1]]}\n` +
@@ -345,9 +353,11 @@ function numbers(members) {
   return [...shown, ...(parts.length > 4 ? ["…"] : [])].join(" ");
 }
 
+const CONDITION = /^(.+?)(<=|>=|!=|==?|<|>)(.+)$/;
+
 // Whether a config meets one word of the filter: "learning_rate>=0.01" as `jaxloop show --where` reads it, or a part of its name.
 function meets(run, config, word) {
-  const [, name, sign, text] = /^(.+?)(<=|>=|!=|==?|<|>)(.+)$/.exec(word) ?? [];
+  const [, name, sign, text] = CONDITION.exec(word) ?? [];
   const axis = run.axes.findIndex((each) => each.name.toLowerCase() === name);
   const metric = run.metrics.findIndex((each) => each.toLowerCase() === name);
   if (axis < 0 && metric < 0) return told(run, config).toLowerCase().includes(word);
@@ -357,6 +367,12 @@ function meets(run, config, word) {
   if (sign === "!=") return !isEqual;
   if (typeof value !== "number" || Number.isNaN(wanted)) return false;
   return { "<": value < wanted, ">": value > wanted, "<=": value <= wanted || isEqual, ">=": value >= wanted || isEqual }[sign];
+}
+
+// Whether a word of the filter is a condition on what no column has.
+function isUnknown(run, word) {
+  const [, name] = CONDITION.exec(word) ?? [];
+  return name !== undefined && ![...run.axes.map((axis) => axis.name), ...run.metrics].some((known) => known.toLowerCase() === name);
 }
 
 function configTable(parent, run) {
@@ -381,7 +397,8 @@ function configTable(parent, run) {
     const wanted = words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     const rows = (brushed ?? run.configs).filter((config) => wanted.every((word) => meets(run, config, word)))
       .sort((first, second) => first.place - second.place);
-    count.textContent = `${rows.length} of ${run.configs.length} configs`;
+    const strange = wanted.filter((word) => isUnknown(run, word));
+    count.textContent = `${rows.length} of ${run.configs.length} configs` + (strange.length ? `; no hparam or metric for ${strange.join(" ")}` : "");
     table.show(rows);
   };
   words.addEventListener("input", show);
