@@ -1,6 +1,7 @@
 """Numbers for people."""
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def argument(path: object) -> str:
+    """Return a path as a shell's command line takes it."""
+    return shlex.quote(str(path))
 
 
 def counted(number: int, noun: str) -> str:

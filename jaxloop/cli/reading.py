@@ -1,6 +1,6 @@
 """The commands that read a run, check it, or take something out of it."""
 
-import shlex
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -10,7 +10,7 @@ import click
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.core.finals import Final
-from jaxloop.formatting import counted, duration, value, visible
+from jaxloop.formatting import argument, counted, duration, value, visible
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.records import Member
 from jaxloop.storage.run_folder import exists
@@ -70,16 +70,17 @@ def ls(folder: Path, as_json: bool) -> None:
         click.echo(f"no runs in {folder}; `jaxloop population SWEEP` makes one", err=True)
     for each in () if as_json else found:
         state = each.state
-        shown = [name for name in COUNTED if state.counts[name] or name in ALWAYS]
-        counts = "  ".join(f"{state.counts[name]} {name}" for name in shown)
+        words = state.counts_in_words()
+        shown = [name for name in COUNTED if words.get(name) or name in ALWAYS]
+        counts = [f"{words[name]} {name}" for name in shown]
         best = "-" if each.best is None else f"{each.best:.4f}"
         share = "" if each.share_done is None else f" {each.share_done:.0%}"
-        says = (
-            f"{visible(state.run)}  {each.written()}  {state.in_words()}{share}  {duration(each.seconds)}  "
-            f"{each.task}  {state.metric} {best}  {counted(sum(state.counts.values()), 'member')}  {counts}"
-        )
-        for line in in_lines(says, console().width):
-            click.echo(line)
+        standing = [each.written(), f"{state.in_words()}{share}", duration(each.seconds), each.task]
+        members = counted(sum(state.counts.values()), "member")
+        parts = [visible(state.run), *standing, f"{state.metric} {best}", members, *counts]
+        whole = "  ".join(part.replace(" ", NO_BREAK) for part in parts)
+        for line in in_lines(whole, console().width):
+            click.echo(line.replace(NO_BREAK, " "))
 
 
 @click.command()
@@ -127,14 +128,16 @@ def show(
         if as_csv:
             click.echo(rows.as_csv(rows.of_members(members)), nl=False)
             return
-        for line in _table(members, store.metric, store.varied):
+        for line in _table(members, store.metric, store.varied, state(store).status_in_words):
             click.echo(line)
         if where and not members:
             click.echo(f"{run}: none of {counted(len(every), 'member')} meets {' and '.join(where)}", err=True)
         _remark(store)
 
 
-def _table(members: list[Member], metric: str, varied: list[str]) -> list[str]:
+def _table(
+    members: list[Member], metric: str, varied: list[str], status_in_words: Callable[[str], str]
+) -> list[str]:
     """Return a line for each member behind a heading, in columns."""
     from jaxloop.readers.terminal.panel import console
     from jaxloop.readers.terminal.tables import in_columns
@@ -142,7 +145,7 @@ def _table(members: list[Member], metric: str, varied: list[str]) -> list[str]:
     rows = []
     for member in members:
         measured = member.metrics.get(metric)
-        facts = [f"{member.number:04d}", member.status, str(member.step)]
+        facts = [f"{member.number:04d}", status_in_words(member.status), str(member.step)]
         hparams = [value(member.hparams.get(name)) for name in varied]
         rows.append([*facts, "-" if measured is None else f"{measured:.4f}", *hparams])
     lines, left_out = in_columns(["member", "status", "step", metric, *varied], rows, console().width)
@@ -202,7 +205,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             click.echo(f"{run}: nothing has been measured yet", err=True)
             return
         if not rows:
-            shown = f"`jaxloop show {shlex.quote(str(run))}` lists them"
+            shown = f"`jaxloop show {argument(run)}` lists them"
             click.echo(f"no member has a finite {metric}; {shown}", err=True)
             return
         from jaxloop.experiments.headline import headline
@@ -273,6 +276,7 @@ def export(run: Path, what: str, out: Path, folder: Path | None, kind: Final) ->
     click.echo(out)
 
 
-COUNTED = ("finished", "stopped", "paused", "diverged")
+NO_BREAK = "\u00a0"  # a space at which no line ends
+COUNTED = ("finished", "stopped", "paused", "diverged", "unfinished")
 ALWAYS = ("finished", "diverged")  # counts that `ls` shows even where they are 0
 COMMANDS = (verify, doctor, ls, show, best, replay, export)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jaxloop.cli.options import as_json, run_folder, strict_json
-from jaxloop.formatting import counted
+from jaxloop.formatting import counted, value
 
 if TYPE_CHECKING:
     from jaxloop.experiments.comparison import Comparison
@@ -66,13 +66,16 @@ def _tell(found: "Comparison", k: int) -> None:
 
     better = "more" if found.mode == "max" else "less"
     title = f"{found.runs[1]} over {found.runs[0]}, by {found.metric}: {better} is better"
-    headings, rows, screen = ("config", "seeds", "first", "second", "effect", "interval", "verdict"), [], console()
+    names = list(dict.fromkeys(name for each in found.differences for name in each.hparams))
+    headings = [*names, "seeds", "first", "second", "effect", "interval", "verdict"]
+    rows, screen = [], console()
     for each in found.differences[:k]:
         interval = "-" if each.verdict is None else f"[{cell(each.low)}, {cell(each.high)}]"
         measured = (cell(each.first), cell(each.second), cell(each.effect), interval)
-        rows.append((cell(each.hparams) or "all", str(each.seeds), *measured, each.said()))
+        values = [value(each.hparams.get(name)) for name in names]
+        rows.append([*values, str(each.seeds), *measured, each.said()])
     if found.differences:
-        screen.print(fitted(title, headings, rows, screen.width, left=("config", "verdict")))
+        screen.print(fitted(title, headings, rows, screen.width, left=("verdict",)))
         click.echo("simultaneous 95% intervals (Bonferroni); an effect above 0 is better")
     if len(found.differences) > k:
         rest = counted(len(found.differences) - k, "config")
@@ -82,17 +85,19 @@ def _tell(found: "Comparison", k: int) -> None:
     unfinished = zip(found.unfinished, found.runs, strict=True)
     summary += [f"{counted(count, 'member')} of {run} without a result" for count, run in unfinished if count]
     click.echo("; ".join(summary))
+    if not found.differences:
+        click.echo("a config is in both if the hparams that vary in either run, and some seeds, are the same")
     for name, values in (found.hparams | found.provenance).items():
         click.echo(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")
 
 
 @click.command()
 @several_runs
-@click.option("--all", "every", is_flag=True, help="Show all members, not the best 24 alone.")
+@click.option("--all", "every", is_flag=True, help="Show all members, not the best alone.")
 @click.option("--members", help="Show these members alone, such as 3,17.")
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, help="0: any that is free.")
 def tb(runs: tuple[Path, ...], every: bool, members: str | None, port: int) -> None:
-    """Start TensorBoard on the summary and the best 24 members of one run or several.
+    """Start TensorBoard on the summary and the best 24 members of a run, or on fewer of each of several runs.
 
     Of a config with more than 12 seeds, as a loop's have, 4 are shown.
     """

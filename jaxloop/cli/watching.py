@@ -96,7 +96,7 @@ def _curve(store: Store) -> str:
 
 
 def _heatmap(store: Store, configs: list[RankedConfig]) -> str:
-    """Return the best config at each pair of values of the first two axes, the darker the better."""
+    """Return the best config at each pair of values of the first two axes, the fuller a cell the better."""
     values = {name: {each.hparams[name] for each in configs if name in each.hparams} for name in store.axes}
     shown = [name for name in store.axes if 1 < len(values[name]) <= CELLS][:2]
     if len(shown) < 2:
@@ -108,7 +108,10 @@ def _heatmap(store: Store, configs: list[RankedConfig]) -> str:
     best: dict[tuple, float] = {}
     for config in reversed(configs):  # the best of a cell comes last
         best[config.hparams.get(across), config.hparams.get(down)] = sign * (config.mean or 0.0)
-    lines = [f"{across} across, {down} down: the darker the better"]
+    lines = [
+        f"{across} across, from {value(axes[0][0])} to {value(axes[0][-1])}, {down} down: "
+        f"{SHADES[-1] * 2} best, {SHADES[1] * 2} worst"
+    ]
     for one in axes[1]:
         row = "".join(_shade(best.get((other, one)), means) for other in axes[0])
         lines.append(f"  {row}  {value(one)}")

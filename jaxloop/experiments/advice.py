@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
 from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
-from jaxloop.formatting import counted
+from jaxloop.formatting import argument, counted
 from jaxloop.storage import ranking
 from jaxloop.storage.ranking import RankedConfig
 from jaxloop.storage.records import Status
@@ -256,7 +255,7 @@ def _close(sweep: Sweep, store: Store, configs: Sequence[RankedConfig]) -> Itera
         says += f"; telling the second from it would take about {seeds}"
         axis = sweep.document.axes.get("seed")
         if seeds <= MOST_SEEDS and axis and axis.count and not store.trains:
-            says += f": `jaxloop resume {shlex.quote(str(store.path.parent))} --set axes.seed.count={seeds}`"
+            says += f": `jaxloop resume {argument(store.path.parent)} --set axes.seed.count={seeds}`"
     yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})
 
 

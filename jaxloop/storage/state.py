@@ -40,9 +40,12 @@ class RunState:
         return f"{self.status} on {self.host} as of {when} (cannot be checked from here)"
 
     def counts_in_words(self) -> dict[str, int]:
-        """Return the counts; members that have begun are "unfinished" while nobody trains the run."""
-        words = {} if self.status == "running" else {"running": "unfinished"}
-        return {words.get(status, status): count for status, count in self.counts.items()}
+        """Return the counts by status in words."""
+        return {self.status_in_words(status): count for status, count in self.counts.items()}
+
+    def status_in_words(self, status: str) -> str:
+        """Return a member's status; one that has begun is "unfinished" while nobody trains the run."""
+        return "unfinished" if status == "running" != self.status else str(status)
 
     def json(self) -> dict[str, Any]:
         return {

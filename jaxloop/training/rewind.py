@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxloop.errors import DamagedError
+from jaxloop.formatting import argument
 from jaxloop.storage import checkpoints, run_folder, seal, tensorboard
 from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import ENDED, Member, Status
@@ -28,7 +29,8 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[Shards, str | None]:
                 return checkpoint, damage[0] if damage else None
             except DamagedError as error:
                 damage.append(str(error))
-    raise DamagedError("\n".join([*damage, f"no whole checkpoint is left: `jaxloop fork {run}` trains anew"]))
+    anew = f"no whole checkpoint is left: `jaxloop fork {argument(run)}` trains anew"
+    raise DamagedError("\n".join([*damage, anew]))
 
 
 def rewind(run: Path, store: Store, checkpoint: Shards, extended: Collection[int] = ()) -> list[str]:

@@ -88,6 +88,9 @@ def test_best_of_an_interrupted_run_is_marked(tmp_path, jaxloop_command):
     (listed,) = json.loads(jaxloop_command("ls", tmp_path, "--json").stdout)
     assert 0 < listed["share_done"] < 1
     assert (listed["task"], listed["status"]) == ("digits", "interrupted")
+    statuses = [line.split()[1] for line in jaxloop_command("show", run).stdout.splitlines()[1:]]
+    assert statuses == ["unfinished"] * 6
+    assert "6 unfinished" in jaxloop_command("ls", tmp_path).stdout
 
 
 def test_options_that_would_be_ignored_are_refused(whole, tiny, tmp_path, jaxloop_command):

@@ -1,13 +1,19 @@
 """What is said of a run's results: each finding beside the results that call for it."""
 
 import json
+import shlex
 
 import pytest
 from conftest import TINY
 from helpers.loops import LOOP
+from helpers.stopping import Stopped, crash_at
 
 import jaxloop
+from jaxloop.experiments import advice, space
 from jaxloop.sweep import sweep
+
+
+RANDOM = 'population={sampler="random", members=4}'
 
 
 def kinds(found):
@@ -83,6 +89,32 @@ def test_even_grids_have_no_gaps_and_nothing_lies_below_zero(tmp_path):
     best = run.ranking[0].hparams["weight_decay"]
     ends = [each.facts["value"] for each in of_kind(found, "boundary") if each.facts["hparam"] == "weight_decay"]
     assert ends == ([1.0] if best == 1.0 else [])
+
+
+def test_seeds_that_would_tell_the_two_best_apart_are_a_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(advice, "_seeds_to_separate", lambda lead: 9)
+    run = jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "a run")
+    (close,) = of_kind(jaxloop.advice(run.path), "close")
+    assert close.says.endswith(f"about 9: `jaxloop resume '{run.path}' --set axes.seed.count=9`")
+    words = shlex.split(close.says.split("`")[1])
+    grown = jaxloop.resume(words[2], overrides=words[4:])
+    assert len(grown.members) == 27
+
+
+def test_a_gap_between_values_at_which_all_diverge_is_not_advised():
+    searched = space.of(sweep.parse(TINY, ("axes.learning_rate={log=[1e-4, 1e4]}", RANDOM)))
+    tried = [{"learning_rate": rate} for rate in (1e-4, 1e-2, 1e-1, 1e3, 1e4)]
+    (gap,) = advice._untested(searched, tried, tried[3:])
+    assert (gap.facts["low"], gap.facts["high"]) == pytest.approx((1e-1, 1e3))
+    assert list(advice._untested(searched, tried, tried[2:])) == []
+
+
+def test_of_a_loop_in_its_first_round_nothing_is_said_yet(tmp_path):
+    (tmp_path / "loop.toml").write_text(LOOP)
+    with pytest.raises(Stopped):
+        jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run", observe=crash_at(3))
+    (found,) = jaxloop.advice(tmp_path / "run")
+    assert found.says == "no experiment has been recorded yet: the first round has not ended"
 
 
 def test_where_all_have_diverged_smaller_rates_are_advised(tmp_path):

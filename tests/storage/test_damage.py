@@ -323,6 +323,14 @@ def test_a_members_own_checkpoint_serves_where_the_other_copy_is_damaged(tmp_pat
             run.params(3)
 
 
+def test_a_run_whose_store_is_gone_says_so(run, jaxloop_command):
+    run_folder.database(run).unlink()
+    said = jaxloop_command("best", run)
+    assert said.returncode == 4
+    assert "run.sqlite: is missing, and with it statuses and curves" in said.stderr
+    assert f"`jaxloop population {run_folder.sweep(run)}` trains anew" in said.stderr
+
+
 def test_a_sweep_file_that_is_lost_is_written_anew(run, crashed):
     (run / "sweep.toml").unlink()
     (problem,) = verify(run)["problems"]

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -187,7 +188,7 @@ class Panel:
         from jaxloop.storage.ranking import ranked, with_finite_mean
 
         rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
-        lines = [str(progress.store.name), _line(progress, ledger), *standing(ledger)]
+        lines = [str(progress.store.name), _line(progress, ledger, has_bar=True), *standing(ledger)]
         table = [best_table(rows, self.varied, str(progress.store.metric), self.console.width)] if rows else []
         return [*map(Text, lines), *table]
 
@@ -198,12 +199,21 @@ def _seen(progress: "Progress", is_loop: bool, rest: list[RenderableType]) -> _S
     return _Seen(time.monotonic(), progress.share_done, speed, is_loop, rest)
 
 
-def _line(progress: "Progress", ledger: list[dict[str, Any]]) -> str:
+def _line(progress: "Progress", ledger: list[dict[str, Any]], *, has_bar: bool = False) -> str:
+    """Return where a run stands, in a line.
+
+    Args:
+      has_bar: whether a bar beside it shows the share that is done and the time left.
+    """
     counts, rate = progress.store.counts(), progress.member_steps_per_second
     begun = [record for record in ledger if record["kind"] == "stage"]
     speed = f"{rate:,.0f} member-steps/s  " if rate else ""
     if begun:  # a loop's total is not known in advance
-        head = f"round {begun[-1]['round']}, {begun[-1]['stage']}  {speed}"
+        rounds = tomllib.loads(progress.store.sweep)["loop"].get("rounds")
+        of_all = f" of {rounds}" if rounds else ""
+        head = f"round {begun[-1]['round']}{of_all}, {begun[-1]['stage']}  {speed}"
+    elif has_bar:
+        head = speed
     else:
         left = f"{progress.remaining_member_steps / rate:.0f} s left  " if rate else ""
         head = f"{progress.share_done:4.0%}  {speed}{left}"

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -47,21 +46,15 @@ def fitted(
 ) -> RenderableType:
     """Return a table in which no cell needs a second line.
 
-    Where it is too wide, headings are folded behind "/" and "_"; where it still is, it is turned on its side, a
-    column for each row, in as many parts as it takes.
+    Where it is too wide, it is turned on its side, a column for each row, in as many parts as it takes.
 
     Args:
       width: of the terminal.
       left: headings of columns that are not of numbers.
     """
-    folded = list(map(_folded, headings))
-    columns = list(zip(*rows, strict=True)) or [()] * len(headings)
-    for heads in (list(headings), folded):
-        if (
-            _width([_longest([*head.split("\n"), *cells]) for head, cells in zip(heads, columns, strict=True)])
-            <= width
-        ):
-            return _table(title, heads, rows, [heading in left for heading in headings])
+    columns = zip(headings, *rows, strict=True)
+    if _width(list(map(_longest, columns))) <= width:
+        return _table(title, headings, rows, [heading in left for heading in headings])
     names, parts, start = _longest(headings), [], 0
     while start < len(rows):
         stop, widths = start, [names]
@@ -79,21 +72,13 @@ def in_columns(
 ) -> tuple[list[str], Sequence[str]]:
     """Return the lines of a table without borders, and the headings of the columns that find no room.
 
-    Headings are folded, where that makes room.
-
     Args:
       width: of the terminal.
     """
-    heads = [[heading] for heading in headings]
-    widths = [_longest([heading, *(row[at] for row in rows)]) for at, heading in enumerate(headings)]
-    if sum(widths) + 2 * len(widths) - 2 > width:
-        heads = [_folded(heading).split("\n") for heading in headings]
-        widths = [_longest([*head, *(row[at] for row in rows)]) for at, head in enumerate(heads)]
+    widths = list(map(_longest, zip(headings, *rows, strict=True)))
     ends = [end - 2 for end in itertools.accumulate(each + 2 for each in widths)]
     count = max(1, sum(end <= width for end in ends))
-    depth = max(map(len, heads[:count]))
-    above = [[""] * (depth - len(head)) + head for head in heads[:count]]
-    lines = [*zip(*above, strict=True), *(row[:count] for row in rows)]
+    lines = [headings[:count], *(row[:count] for row in rows)]
     return ["  ".join(map(str.rjust, line, widths)) for line in lines], headings[count:]
 
 
@@ -102,10 +87,6 @@ def in_lines(text: str, width: int, indent: str = "  ") -> list[str]:
     return textwrap.wrap(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
-
-
-def _folded(heading: str) -> str:
-    return re.sub(r"([/_])", r"\1\n", heading)
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool]) -> Table:

@@ -31,18 +31,16 @@ def test_every_cell_is_whole_and_every_line_fits(width, columns, data):
     assert all(len(line) <= width for line in text.splitlines())
     cells = re.findall(r"[│┃] +([^│┃]*?) *(?=[│┃])", text)
     assert all(cell in cells for row in rows for cell in row)
-    parts = [part for heading in headings for part in re.split(r"(?<=[/_])", heading)]
-    assert set(headings) <= {*cells} or set(parts) <= {*cells}
+    assert set(headings) <= {*cells}
 
 
 def test_a_wide_table_stands_as_it_is_and_a_narrow_one_lies_on_its_side():
     rows = [[str(place), *"1234567"] for place in range(1, 6)]
     headings = ("#", *NAMES)
-    wide, folded, side = (printed(fitted("t", headings, rows, width), width) for width in (200, 90, 50))
-    assert "learning_rate" in wide
-    assert "learning_ " in folded
+    wide, side = (printed(fitted("t", headings, rows, width), width) for width in (200, 50))
+    assert re.search(r"┃ learning_rate ┃", wide)
     assert re.search(r"│ learning_rate +│ +1 │", side)
-    assert len(wide.splitlines()) < len(folded.splitlines()) < len(side.splitlines())
+    assert len(wide.splitlines()) < len(side.splitlines())
 
 
 @given(st.integers(20, 120), st.data())
