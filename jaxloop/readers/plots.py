@@ -109,6 +109,27 @@ class Plots:
         figure.colorbar(image)
         return figure
 
+    def incumbent(self) -> "OwnFigure":
+        """Draw what a loop's incumbent gains over the baseline as experiments go on, and the closing audit."""
+        run = self.results
+        steps, ends = run["staircase"], [r for r in run["ledger"] if r["kind"] == "audit" and "effect" in r]
+        if len(steps) < 2:
+            raise NotFoundError(f"{run['path']}: has no round of a loop")
+        figure, axes = _figure(f"{run['name']}: the incumbent's gain over the baseline in {run['metric']}")
+        at = [step["experiments"] for step in steps]
+        axes.step(at, [step["effect"] for step in steps], where="post", color=COLOURS[0], marker="o")
+        for step in steps:
+            if step["experiment"] is not None:
+                axes.plot([step["experiments"]] * 2, [step["low"], step["high"]], color=COLOURS[0], lw=1.2)
+        for audit in ends:
+            place = 1.04 * at[-1]
+            axes.plot([place] * 2, [audit["low"], audit["high"]], color="black", lw=1.2)
+            axes.plot(place, audit["effect"], "D", color="black", label="audit on the test split")
+            axes.legend(fontsize=8)
+        axes.set_xlabel("experiments")
+        axes.set_ylabel("gain, above 0 is better")
+        return figure
+
     def verdicts(self) -> "OwnFigure":
         """Draw the effect of each experiment of a loop with its interval, coloured by verdict."""
         run = self.results
@@ -142,6 +163,8 @@ def draw(store: Store, folder: Path, kind: str, name: str) -> list[Path]:
         figures[f"heatmap-{first}-{second}"] = plots.heatmap(first, second)
     if any(record["kind"] == "experiment" and record.get("effect") is not None for record in run["ledger"]):
         figures["verdicts"] = plots.verdicts()
+    if len(run["staircase"]) > 1:
+        figures["incumbent"] = plots.incumbent()
     folder.mkdir(parents=True, exist_ok=True)
     paths = {title: folder / f"{name}-{title.replace('/', '-')}.{kind}" for title in figures}
     for title, figure in figures.items():

@@ -181,7 +181,10 @@ class Run:
 
     @property
     def plot(self) -> "Plots":
-        """The report's figures, drawn by matplotlib: `.curves()`, `.heatmap(across, up)`, `.verdicts()`."""
+        """The report's figures, drawn by matplotlib.
+
+        `.curves()` and `.heatmap(across, up)`; of a loop `.incumbent()` and `.verdicts()`, too.
+        """
         from jaxloop.readers.plots import Plots
 
         return Plots(self.store)
@@ -204,6 +207,12 @@ class Run:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.store.counts().items() if count)
         return f"<jaxloop.Run {self.path}: {counts}>"
+
+    def __str__(self) -> str:
+        """Return where the run stands, and its best configs as a table."""
+        from jaxloop.readers.tables import best_text
+
+        return best_text(self.store)
 
     def _repr_html_(self) -> str:
         """Show a notebook the best configs."""

@@ -1,28 +1,50 @@
-"""A run's best configs as an HTML table, for notebooks."""
+"""A run's best configs as a table: HTML for notebooks, text for `print`."""
 
 import html
 from typing import Any
 
+from rich.console import Console
+
 from jaxloop.formatting import value
-from jaxloop.storage.ranking import ranked, with_finite_mean
+from jaxloop.readers.terminal.tables import best_table, members_of
+from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
 from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 
 ROWS = 10
+WIDTH = 115  # of a text
 
 
 def best_html(store: Store) -> str:
     """Return the best configs of a run, which may still train, and where it stands."""
-    names = store.axes
-    rows = with_finite_mean(ranked(store, so_far=store.trains))[:ROWS]
-    counts = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
+    names, rows = store.axes, _best(store)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ["#", *names, store.metric, "± s.e.", "members"])
     body = "".join(
-        _row([place, *(row.hparams.get(name) for name in names), row.mean, row.standard_error, len(row.members)])
+        _row([place, *(row.hparams.get(name) for name in names), row.mean, row.standard_error, members_of(row)])
         for place, row in enumerate(rows, 1)
     )
-    told = html.escape(f"{store.name}: {state(store).in_words()}, {counts}")
-    return f"<p>{told}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f"<p>{html.escape(_standing(store))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def best_text(store: Store) -> str:
+    """Return the best configs of a run, which may still train, and where it stands."""
+    screen, rows = Console(width=WIDTH, color_system=None, force_jupyter=False), _best(store)
+    with screen.capture() as printed:
+        if rows:
+            screen.print(best_table(rows, store.varied, store.metric, WIDTH))
+    return "\n".join([_standing(store), *printed.get().splitlines()])
+
+
+def _best(store: Store) -> list[RankedConfig]:
+    return with_finite_mean(ranked(store, so_far=store.trains))[:ROWS]
+
+
+def _standing(store: Store) -> str:
+    found = state(store)
+    counts = ", ".join(f"{count} {status}" for status, count in found.counts_in_words().items() if count)
+    return f"{store.name}: {found.in_words()}, {counts}"
 
 
 def _row(values: list[Any]) -> str:

@@ -12,7 +12,6 @@ import jaxloop
 from jaxloop.experiments import advice, space
 from jaxloop.sweep import sweep
 
-
 RANDOM = 'population={sampler="random", members=4}'
 
 

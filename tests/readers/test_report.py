@@ -181,6 +181,9 @@ def test_a_loop_has_its_audit_in_the_headline(tmp_path):
     assert f"{audit['effect']:+.4g}" in run["headline"][1]
     assert {record["kind"] for record in run["ledger"]} >= {"floor", "experiment", "round", "audit"}
     assert run["importances"] == []  # of 17 configs
+    assert run["staircase"][-1]["config"] == audit["incumbent"]
+    drawn = {path.name for path in jaxloop.api.draw(tmp_path / "run", out=tmp_path / "figures", kind="png")}
+    assert {"run-incumbent.png", "run-verdicts.png"} <= drawn
 
 
 def _file(folder, text):
@@ -242,3 +245,6 @@ def test_plots_of_a_run_are_figures_of_matplotlib(tmp_path):
         run.plot.heatmap("learning_rate", "weight_decoy")
     assert "learning_rate" in run._repr_html_()
     assert "12 finished" in repr(run)
+    standing, *table = str(run).splitlines()
+    assert standing == "run: finished, 12 finished"
+    assert [name for name in ("learning_rate", "validation/accuracy", "members") if name in table[2]] != []

@@ -9,34 +9,6 @@ function changes(config) {
   return Object.entries(config ?? {}).map(([name, value]) => `${name}=${short(value)}`).join(" ");
 }
 
-function same(first, second) {
-  return JSON.stringify(Object.entries(first).sort()) === JSON.stringify(Object.entries(second).sort());
-}
-
-// The next step of the staircase: rounds have seeds of their own, so that half-widths of intervals add up by their squares.
-function climbed(last, at, won) {
-  const effect = last.effect + won.effect, reach = Math.hypot(last.reach, (won.high - won.low) / 2);
-  return { at, effect, reach, low: effect - reach, high: effect + reach, config: won.config, record: won };
-}
-
-// What each round's incumbent is estimated to be better by than the baseline: the sum of its successes' effects.
-function stairs(run) {
-  const found = [{ at: 0, effect: 0, reach: 0, low: 0, high: 0, config: null }];
-  for (const round of of(run, "round")) {
-    const won = of(run, "experiment").find((each) => each.round === round.round && each.verdict === "success" && same(each.config, round.incumbent));
-    const last = found[found.length - 1];
-    found.push(won ? climbed(last, round.experiments, won) : { ...last, at: round.experiments });
-  }
-  let tried = 0;
-  for (const won of of(run, "experiment").filter((each) => each.proposer === "try")) {
-    tried += 1;
-    if (won.verdict !== "success" || won.task) continue;
-    const last = found[found.length - 1];
-    found.push(climbed(last, last.at + tried, won));
-  }
-  return found;
-}
-
 function interval(points, colour) {
   const width = 10;
   return {
@@ -50,17 +22,17 @@ function interval(points, colour) {
 }
 
 function staircase(parent, run) {
-  const steps = stairs(run), audit = of(run, "audit").find((record) => record.effect !== undefined);
-  const end = steps[steps.length - 1].at;
+  const steps = run.staircase, audit = of(run, "audit").find((record) => record.effect !== undefined);
+  const end = steps[steps.length - 1].experiments;
   figure(parent, "staircase", () => ({
     title: titled("The incumbent", "gain over the baseline, above 0 is better; bars: intervals of the sum; diamond: audit on the test split"),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
     xAxis: axis({ type: "value", name: "experiments", scale: false, max: Math.ceil(end * 1.08) || 1 }),
     yAxis: axis({ type: "value", name: `gain in ${run.metric}`, nameGap: 48 }),
-    tooltip: { formatter: (item) => `${short(item.value[1])}\n${item.data.config ? changes(item.data.config).replaceAll(" ", "\n") : "baseline"}` },
+    tooltip: { formatter: (item) => `${short(item.value[1])}\n${changes(item.data.config).replaceAll(" ", "\n") || "baseline"}` },
     series: [
-      { type: "line", step: "end", name: "recorded", color: css("--accent"), symbolSize: 7, data: steps.map((each) => ({ value: [each.at, each.effect], config: each.config })) },
-      interval(steps.filter((each) => each.config).map((each) => [each.at, each.low, each.high]), css("--accent")),
+      { type: "line", step: "end", name: "recorded", color: css("--accent"), symbolSize: 7, data: steps.map((each) => ({ value: [each.experiments, each.effect], config: each.config })) },
+      interval(steps.filter((each) => each.experiment !== null).map((each) => [each.experiments, each.low, each.high]), css("--accent")),
       ...(audit ? [
         { type: "scatter", name: "audit", symbol: "diamond", symbolSize: 13, color: css("--ink"), data: [{ value: [end * 1.04, audit.effect], config: audit.incumbent }] },
         interval([[end * 1.04, audit.low, audit.high]], css("--ink")),
@@ -103,7 +75,7 @@ function curse(parent, run) {
   const judged = of(run, "experiment").filter((record) => record.screening_mean !== undefined && record.effect !== undefined && record.effect !== null);
   if (!floor || !judged.length) return;
   const sign = run.mode === "max" ? 1 : -1;
-  const baseline = new Map(stairs(run).map((each) => [changes(each.config ?? {}), each.effect]));
+  const baseline = new Map(run.staircase.map((each) => [changes(each.config), each.effect]));
   const points = judged.map((record) => ({
     value: [sign * (record.screening_mean - floor.mean), (baseline.get(changes(record.incumbent)) ?? 0) + record.effect, record.id],
     itemStyle: { color: VERDICTS[record.verdict] },
@@ -174,7 +146,7 @@ function ledgerTable(parent, run) {
 
 // Which experiments the last incumbent descends from, each with what it changed in the one before.
 function descent(parent, run) {
-  const won = [...new Set(stairs(run).map((each) => each.record).filter(Boolean))];
+  const won = run.staircase.filter((each) => each.experiment !== null).map((each) => of(run, "experiment").find((record) => record.id === each.experiment));
   const steps = won.map((each) => `#${each.id}: ${changes(each.changed)} (gain ${short(each.effect)} [${short(each.low)}, ${short(each.high)}])`);
   parent.append(element("p", { id: "descent" }, ["The incumbent's lineage: the baseline", ...steps].join(" → ")));
 }

@@ -4,6 +4,7 @@ import base64
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from jaxloop.formatting import argument, in_order, value
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, not_finite, ranked
 from jaxloop.storage.records import Member
+from jaxloop.storage.staircase import staircase
 from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
@@ -28,7 +30,7 @@ def results(store: Store) -> dict[str, Any]:
 
 
 def _results(store: Store) -> dict[str, Any]:
-    found, members = state(store), store.members()
+    found, members, ledger = state(store), store.members(), store.ledger()
     trains = store.trains
     configs = ranked(store, so_far=trains, every=True)
     names = store.axes
@@ -56,7 +58,8 @@ def _results(store: Store) -> dict[str, Any]:
             "parent_step": [member.parent_step for member in members],
         },
         "curves": _curves(store, metrics, len(members)),
-        "ledger": [record for record in store.ledger() if record["kind"] not in ("stage", "proposals")],
+        "ledger": [record for record in ledger if record["kind"] not in ("stage", "proposals")],
+        "staircase": [asdict(step) for step in staircase(ledger)],
         "facts": _facts(store, members),
         "reproduce": f"jaxloop fork {argument(found.run)}",
         "sweep": store.sweep,

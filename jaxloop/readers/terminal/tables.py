@@ -37,7 +37,7 @@ def best_table(
         values = [value(row.hparams.get(name)) for name in names]
         tested = [_measured(row.metrics.get(other))] if other != metric else []
         measured = [_measured(row.mean), _measured(row.standard_error), *tested]
-        rows.append([str(rank), *values, *measured, _members(row)])
+        rows.append([str(rank), *values, *measured, members_of(row)])
     return fitted(f"best by {metric}, mean over seeds{so_far}", headings, rows, width)
 
 
@@ -110,7 +110,7 @@ def _longest(texts: Sequence[str]) -> int:
     return max((cell_len(text) for text in texts), default=0)
 
 
-def _members(row: "RankedConfig") -> str:
+def members_of(row: "RankedConfig") -> str:
     """Return the numbers of a config's members, or the first and their count; and how many have a finite value."""
     listed, count = ranges(row.members), len(row.members)
     if len(listed) > LONG:
