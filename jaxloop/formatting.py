@@ -1,4 +1,4 @@
-"""Numbers for people."""
+"""Numbers, texts and paths as people and their shells read them."""
 
 import math
 import shlex
@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def argument(path: object) -> str:
+def shell_quoted(path: object) -> str:
     """Return a path as a shell's command line takes it."""
     return shlex.quote(str(path))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxloop.api.ready import Ready, resumed
 from jaxloop.errors import SweepError
-from jaxloop.formatting import argument
+from jaxloop.formatting import shell_quoted
 from jaxloop.readers.run import Run
 from jaxloop.storage import lock
 from jaxloop.training.progress import Observer
@@ -68,7 +68,7 @@ def attempted(
     names = [each.partition("=")[0] for each in changed]
     for name in names:
         if name.removeprefix("run.") == "steps":
-            another = f"`jaxloop fork {argument(path)} --set run.steps=...` starts another"
+            another = f"`jaxloop fork {shell_quoted(path)} --set run.steps=...` starts another"
             raise SweepError(f"--set {name}: a loop's number of steps is fixed; {another}")
         if "." in name:
             raise SweepError(f"--set {name}: needs the name of an hparam, without its section")

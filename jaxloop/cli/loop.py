@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import tomllib
 from pathlib import Path
 
 import click
@@ -49,7 +48,7 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
 
     with Store(run) as store:
         records = store.ledger()
-        if not records and "loop" not in tomllib.loads(store.sweep):
+        if not records and not store.is_loop:
             raise SweepError(f"{run}: has no [loop], and so no ledger; `jaxloop best` ranks its configs")
     if as_json:
         click.echo(strict_json(records))

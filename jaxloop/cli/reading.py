@@ -10,7 +10,7 @@ import click
 from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.core.finals import Final
-from jaxloop.formatting import argument, counted, duration, value, visible
+from jaxloop.formatting import counted, duration, shell_quoted, value, visible
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.records import Member
 from jaxloop.storage.run_folder import exists
@@ -118,7 +118,9 @@ def show(
             if where or sort or k or as_csv:
                 raise click.UsageError("--where, --sort, -k and --csv go with a run, not with one member")
             found = store.member(label)
-            click.echo(strict_json(asdict(found)) if as_json else _member_text(asdict(found)))
+            facts = asdict(found)
+            in_words = {**facts, "status": state(store).status_in_words(found.status)}
+            click.echo(strict_json(facts) if as_json else _member_text(in_words))
             return
         every = store.members()
         members = selected(every, where, sort, k)
@@ -205,7 +207,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             click.echo(f"{run}: nothing has been measured yet", err=True)
             return
         if not rows:
-            shown = f"`jaxloop show {argument(run)}` lists them"
+            shown = f"`jaxloop show {shell_quoted(run)}` lists them"
             click.echo(f"no member has a finite {metric}; {shown}", err=True)
             return
         from jaxloop.experiments.headline import headline

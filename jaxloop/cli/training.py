@@ -20,7 +20,7 @@ from jaxloop.cli.options import (
     sweep_folder,
 )
 from jaxloop.errors import INTERRUPTED, NO_MEMBER_FINISHED
-from jaxloop.formatting import argument, counted
+from jaxloop.formatting import counted, shell_quoted
 from jaxloop.storage.destination import RUNS, refuse_taken
 from jaxloop.storage.records import ENDED
 
@@ -246,7 +246,7 @@ def _tell(summary: "Summary") -> None:
             "what is done is" if is_loop else f"{summary.share_done:.0%} of the steps are done and"
         )  # a loop's total is not known
         click.echo(f"interrupted: {done} saved; `resume` goes on from there")
-    run = argument(summary.run)
+    run = shell_quoted(summary.run)
     reads = ["report", "tb", "ledger" if is_loop else "best"]
     verbs = ["resume"] if summary.signal else reads if summary.best else ["show"]
     for verb in verbs:

@@ -16,7 +16,7 @@ from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
 from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
-from jaxloop.formatting import argument, counted
+from jaxloop.formatting import counted, shell_quoted
 from jaxloop.storage import ranking
 from jaxloop.storage.ranking import RankedConfig
 from jaxloop.storage.records import Status
@@ -34,7 +34,7 @@ class Finding:
     """One thing to know, or to do.
 
     Attributes:
-      kind: "diverged", "importance", "boundary", "untested", "dead", "undecided", "close" or "plateau".
+      kind: "waiting", "diverged", "importance", "boundary", "untested", "dead", "undecided", "close" or "plateau".
       says: in a sentence.
       facts: the numbers behind it.
     """
@@ -55,7 +55,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     """
     searched, ledger = space.of(sweep), store.ledger()
     if sweep.document.loop and not any(record["kind"] == "experiment" for record in ledger):
-        return [Finding("importance", "no experiment has been recorded yet: the first round has not ended")]
+        return [Finding("waiting", _without_experiments(store.rounds, ledger))]
     sign = 1.0 if store.mode == "max" else -1.0
     tried = _screened(ledger, sign) if sweep.document.loop else _swept(store, searched, sign)
     found = [*_diverged(sweep, tried), *_importance(searched, tried), *_dead(ledger)]
@@ -64,13 +64,22 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     tries = [
         record["config"] for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"
     ]
-    hopeless = [] if sweep.document.loop else [config for config, value in tried if not math.isfinite(value)]
-    found += _untested(searched, [*(config for config, _ in tried), *tries], hopeless)
+    survivors = [config for config, _ in tried] if sweep.document.loop else _survivors(store, searched)
+    found += _untested(searched, [*(config for config, _ in tried), *tries], survivors)
     if sweep.document.loop:
         found += [*_undecided(ledger), *_plateau(ledger)]
     else:
         found += _close(sweep, store, ranking.with_finite_mean(ranking.ranked(store, so_far=store.trains)))
     return found
+
+
+def _without_experiments(rounds: int | None, ledger: Sequence[Mapping[str, Any]]) -> str:
+    """Say why a loop has recorded no experiment."""
+    if rounds == 0:
+        return "the loop has no rounds: `jaxloop try` tests a config"
+    if any(record["kind"] in ("end", "audit") for record in ledger):
+        return "the loop has ended without an experiment"
+    return "no experiment has been recorded yet: the first round has not ended"
 
 
 def _screened(ledger: Sequence[Mapping[str, Any]], sign: float) -> list[tuple[Config, float]]:
@@ -179,14 +188,24 @@ def _end(searched: Space, name: str, value: Any) -> str:
     return "lower" if value == min(values) else "upper" if value == max(values) else ""
 
 
-def _untested(searched: Space, configs: Sequence[Config], hopeless: Sequence[Config]) -> Iterator[Finding]:
-    """Find the widest gap between configs on each axis, but for those between values at which all diverged.
+def _survivors(store: Store, searched: Space) -> list[Config]:
+    """Return a sweep's configs without those whose members have all diverged."""
+    members = store.members()
+    return [
+        searched.config_of(searched.values(config.hparams))
+        for config in ranking.ranked(store, so_far=store.trains, every=True)
+        if any(members[number].status != Status.DIVERGED for number in config.members)
+    ]
+
+
+def _untested(searched: Space, configs: Sequence[Config], survivors: Sequence[Config]) -> Iterator[Finding]:
+    """Find the widest gap between configs on each axis, but for those between two values at which all diverged.
 
     Args:
-      hopeless: of these configs, those that diverged.
+      survivors: those of the configs that did not diverge.
     """
     values = [searched.values(config) for config in configs]
-    survived = [searched.values(config) for config in configs if config not in hopeless]
+    survived = [searched.values(config) for config in survivors]
     for name in searched.axes:
         tried = [each[name] for each in values if name in each]
         if not searched.is_continuous(name):
@@ -196,9 +215,9 @@ def _untested(searched: Space, configs: Sequence[Config], hopeless: Sequence[Con
                 yield Finding("untested", says, facts={"hparam": name, "values": absent})
             continue
         places = np.array([0.0, *sorted(searched.fraction(name, value) for value in tried), 1.0])
-        hoped = {0.0, 1.0, *(searched.fraction(name, each[name]) for each in survived if name in each)}
-        has_hope = [low in hoped or high in hoped for low, high in itertools.pairwise(places.tolist())]
-        at = int(np.where(has_hope, np.diff(places), 0.0).argmax())
+        alive = {0.0, 1.0, *(searched.fraction(name, each[name]) for each in survived if name in each)}
+        beside_survivor = [low in alive or high in alive for low, high in itertools.pairwise(places.tolist())]
+        at = int(np.where(beside_survivor, np.diff(places), 0.0).argmax())
         if places[at + 1] - places[at] > GAP + 1e-6:  # five even points leave none
             low, high = (searched.at(name, float(place)) for place in places[at : at + 2])
             says = f"{name}: nothing was tried between {low:.3g} and {high:.3g}"
@@ -250,12 +269,14 @@ def _close(sweep: Sweep, store: Store, configs: Sequence[RankedConfig]) -> Itera
     says = (
         f"{'so far, ' * store.trains}{alike} of {counted(len(found), 'other config')} cannot be told from the best"
     )
-    says += f" in {store.metric} with {found[0].seeds} seeds each"
+    says += f" in {store.metric} with {found[0].seeds} seeds"
     if seeds := _seeds_to_separate(found[0]):
-        says += f"; telling the second from it would take about {seeds}"
+        says += f"; separating the second from it would take about {seeds}"
         axis = sweep.document.axes.get("seed")
-        if seeds <= MOST_SEEDS and axis and axis.count and not store.trains:
-            says += f": `jaxloop resume {argument(store.path.parent)} --set axes.seed.count={seeds}`"
+        count = (axis and axis.count) or MOST_SEEDS
+        can_grow = "fold" not in sweep.document.axes and not store.trains
+        if can_grow and count < seeds <= MOST_SEEDS:
+            says += f": `jaxloop resume {shell_quoted(store.path.parent)} --set axes.seed.count={seeds}`"
     yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})
 
 

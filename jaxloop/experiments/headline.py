@@ -1,6 +1,5 @@
 """What a run has found, in a few lines: the best config, by how much, and how far to trust it."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import value
 from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
+from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 
 
@@ -20,8 +20,7 @@ def headline(store: Store) -> list[str]:
     configs = with_finite_mean(ranked(store, so_far=store.trains))
     if not configs:
         yet = " yet" if store.trains else ""
-        told = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
-        return [f"no config has a finite {store.metric}{yet}: {told}"]
+        return [f"no config has a finite {store.metric}{yet}: {state(store).members_in_words()}"]
     best = configs[0]
     lines = [f"{_values(best.hparams, store)}: {store.metric} {_measured(best)}{', so far' * store.trains}"]
     if len(configs) > 1:
@@ -34,7 +33,7 @@ def headline(store: Store) -> list[str]:
 def _of_a_loop(ledger: Sequence[Mapping[str, Any]], store: Store) -> list[str]:
     """Return the closing audit's result, and what tries have found since; before it, where the loop stands."""
     audit = next((record for record in reversed(ledger) if record["kind"] == "audit"), {})
-    now, has_rounds = _pairs(incumbent(ledger)), tomllib.loads(store.sweep)["loop"].get("rounds") != 0
+    now, has_rounds = _pairs(incumbent(ledger)), store.rounds != 0
     if has_rounds and not audit:
         return [f"the loop has not ended; incumbent {now or 'the baseline'}"]
     tries = [record for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"]
@@ -73,10 +72,10 @@ def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
     """Return the lead of the best config over the second, with its interval."""
     found = leads(configs, store.mode)[0]
     if found is None:
-        return "one seed is too few for an interval"
-    is_shown = "more than noise" if found.low > 0 else "it may be noise"
+        return "too few seeds for an interval"
+    verdict = "more than noise" if found.low > 0 else "it may be noise"
     interval = f"95% interval [{found.low:+.4g}, {found.high:+.4g}]"
-    return f"{found.effect:+.4g}, {interval} on {found.seeds} seeds each, corrected for the choice: {is_shown}"
+    return f"{found.effect:+.4g}, {interval} on {found.seeds} seeds, corrected for the choice: {verdict}"
 
 
 def _values(hparams: Mapping[str, Any], store: Store) -> str:

@@ -1,9 +1,9 @@
 """The lead of a run's best config over each other one, with intervals that hold for all pairs of configs at once.
 
-The best is chosen by looking at all, so that alpha is shared by all pairs (Bonferroni). Few seeds say little of a
-config's variance, so it is averaged with what is usual among the run's configs: a moderated variance (Smyth 2004,
-Statistical Applications in Genetics and Molecular Biology 3, article 3). Configs differ in variance, and intervals
-are Welch's. benchmarks/LOG.md has how often any of them misses.
+The best is chosen by looking at all, so alpha is shared by all pairs (Bonferroni). A few seeds say little about a
+config's variance, so variances are shrunk towards a common prior (Smyth 2004, Statistical Applications in Genetics
+and Molecular Biology 3, article 3). Variances differ between configs, so the intervals are Welch's. How often one
+of them misses is in benchmarks/LOG.md.
 """
 
 import math
@@ -24,7 +24,7 @@ class Lead(NamedTuple):
     Attributes:
       effect: the difference of their means; more than 0 is better, whatever the mode.
       low, high: ends of its interval.
-      seeds: the fewest that one of the two has.
+      seeds: how many either of the two has at least.
       deviation: standard deviation of the difference on one seed.
       level: of the one-sided test.
     """
@@ -37,67 +37,74 @@ class Lead(NamedTuple):
     level: float
 
 
+class Sample(NamedTuple):
+    """What a config's seeds say: their mean and number, their variance and its degrees of freedom."""
+
+    mean: float
+    seeds: int
+    variance: float
+    degrees: float
+
+
 def leads(configs: Sequence[RankedConfig], mode: str) -> list[Lead | None]:
-    """Return the lead of the first of ranked configs over each other one; None where one of the two has one seed.
+    """Return the lead of the first of ranked configs over each other one; None where nothing estimates the noise.
 
     Args:
       configs: all of a run, each with a finite mean.
       mode: "max" or "min".
     """
-    sign, level = 1.0 if mode == "max" else -1.0, ALPHA / max(1, len(configs) * (len(configs) - 1))
-    means = [_Mean(float(mean), 0.0, 0.0, 0) for config in configs if (mean := config.mean) is not None]
-    several = [at for at, config in enumerate(configs) if config.standard_error is not None]
-    counts = np.array([configs[at].finished for at in several], float)
-    errors = np.array([configs[at].standard_error for at in several], float)
-    variances, degrees = moderated(errors**2 * counts, counts - 1)
-    for at, variance, freedom in zip(several, variances.tolist(), degrees.tolist(), strict=True):
-        means[at] = _Mean(means[at].value, variance, freedom, configs[at].finished)
-    return [_lead(means[0], other, sign, level) for other in means[1:]]
+    level = ALPHA / max(1, len(configs) * (len(configs) - 1))
+    several = [config for config in configs if config.standard_error is not None]
+    counts = np.array([config.finished for config in several], float)
+    own = np.array([config.standard_error for config in several], float) ** 2 * counts
+    variances, degrees = shrunk(own, counts - 1)
+    samples = {
+        config.config: Sample(float(config.mean or 0.0), config.finished, variance, freedom)
+        for config, variance, freedom in zip(several, variances.tolist(), degrees.tolist(), strict=True)
+    }
+    best, *others = (samples.get(config.config) for config in configs)
+    return [best and other and welch(best, other, 1.0 if mode == "max" else -1.0, level) for other in others]
 
 
-class _Mean(NamedTuple):
-    """A config's mean over its seeds, the moderated variance of one seed with its degrees of freedom."""
+def welch(best: Sample, other: Sample, sign: float, level: float) -> Lead | None:
+    """Return the lead of a sample over another by Welch's t; None if neither varies, which says nothing of noise.
 
-    value: float
-    variance: float
-    degrees: float
-    seeds: int  # 0 where there are too few for a variance
-
-
-def _lead(best: _Mean, other: _Mean, sign: float, level: float) -> Lead | None:
-    if not (best.seeds and other.seeds):
-        return None
+    Args:
+      sign: what a mean is multiplied by, so that more is better.
+      level: of each end of the interval.
+    """
     ours, theirs = best.variance / best.seeds, other.variance / other.seeds
-    spread = ours**2 / best.degrees + theirs**2 / other.degrees
-    degrees = (ours + theirs) ** 2 / spread if spread else math.inf
-    effect = sign * (best.value - other.value)
+    if not ours + theirs:
+        return None
+    degrees = (ours + theirs) ** 2 / (ours**2 / best.degrees + theirs**2 / other.degrees)
+    effect = sign * (best.mean - other.mean)
     margin = float(stats.t.isf(level, degrees)) * math.sqrt(ours + theirs)
     deviation = math.sqrt(best.variance + other.variance)
     return Lead(effect, effect - margin, effect + margin, min(best.seeds, other.seeds), deviation, level)
 
 
-def moderated(variances: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return variances averaged with what is usual among them, and the degrees of freedom that they then have.
+def shrunk(variances: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shrink variances towards a common prior, and return them with their degrees of freedom (Smyth 2004, 6.2).
 
-    What is usual weighs as much as so many more degrees of freedom as the variances' spread says, and at most as
-    much as a variance's own.
+    Other than there, the prior's degrees of freedom are at most a variance's own: they are estimated from few
+    configs, and too many of them make intervals too short.
 
     Args:
       variances: (n,), estimates.
       degrees: (n,), their degrees of freedom.
     """
     positive = variances > 0
-    if positive.sum() < 2:
+    if not positive.any():
         return variances, degrees
     half = degrees[positive] / 2
     logs = np.log(variances[positive]) - special.digamma(half) + np.log(half)
-    excess = float(logs.var(ddof=1) - special.polygamma(1, half).mean())
-    prior, usual = math.inf, float(logs.mean())
+    excess = float(logs.var(ddof=1) - special.polygamma(1, half).mean()) if len(logs) > 1 else 0.0
+    prior_degrees, log_prior = math.inf, float(logs.mean())
     if excess > 0:
-        prior = 2 * _inverse_trigamma(excess)
-        usual += float(special.digamma(prior / 2)) - math.log(prior / 2)
-    weight = np.minimum(prior, degrees)
-    return (weight * math.exp(usual) + degrees * variances) / (weight + degrees), weight + degrees
+        prior_degrees = 2 * _inverse_trigamma(excess)
+        log_prior += float(special.digamma(prior_degrees / 2)) - math.log(prior_degrees / 2)
+    weight = np.minimum(prior_degrees, degrees)
+    return (weight * math.exp(log_prior) + degrees * variances) / (weight + degrees), weight + degrees
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from jaxloop.errors import SweepError
 from jaxloop.experiments import space
 from jaxloop.experiments.verdict import Outcome
-from jaxloop.formatting import argument
+from jaxloop.formatting import shell_quoted
 from jaxloop.sweep.schema import LoopSection
 
 CLEAR = (Outcome.TIE, Outcome.DEAD, Outcome.FAILURE)  # verdicts that need no second try
@@ -40,7 +40,7 @@ def check_can_try(
     kinds = Counter(record["kind"] for record in ledger)
     tries = sum(record["kind"] == "experiment" and record["proposer"] == "try" for record in ledger)
     if not kinds["audit" if loop.rounds else "floor"] or kinds["hypothesis"] > tries:
-        resume = f"`jaxloop resume {argument(run)}` continues it"
+        resume = f"`jaxloop resume {shell_quoted(run)}` continues it"
         raise SweepError(f"{run}: its loop, or a try of it, has not ended: {resume}")
     left = [record["alpha_left"] for record in ledger if "alpha_left" in record]
     if left and left[-1] <= 0:

@@ -21,7 +21,7 @@ from jaxloop.storage.ranking import metrics_in_order, ranked
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 
-MOST = 38  # TensorBoard runs: where there are more than 40, it unticks all
+MOST = 38  # TensorBoard runs, and one more at the root: where there are more than 40, it unticks all
 BEST = 24  # members shown of one run
 MANY, FEW = 12, 4  # of a config with more members than `MANY`, as a loop's have, `FEW` are shown
 RUN = "run"  # the column that tells runs apart
@@ -34,8 +34,8 @@ def logdir(
 ) -> Iterator["LogDir"]:
     """Yield a temporary log directory: each run's current summary, and links to its members' events.
 
-    Of several runs there are fewer configs and members each, so that TensorBoard ticks all, and a row of its
-    HPARAMS tab is a config of one run.
+    Of several runs, up to five, there are fewer configs and members each, so that TensorBoard ticks all; a row of
+    its HPARAMS tab is a config of one run.
 
     Args:
       every: all members, in place of the best 24, or of fewer from several runs.
@@ -70,12 +70,13 @@ class LogDir:
     def fill(self) -> None:
         """Write each run's summary and links to its members, but for runs that had ended at the last look."""
         names = distinct_names(self.runs) if len(self.runs) > 1 else [""]
+        changed = [run for run in self.runs if self.trained.get(run, True)]
         for run, name in zip(self.runs, names, strict=True):
-            if self.trained.get(run, True):
+            if run in changed:
                 with Store(run) as store:
                     self.trained[run] = store.status == "running"
                     self._fill(name, store)
-        if len(self.runs) > 1:
+        if changed and len(self.runs) > 1:
             self._declare(names)
 
     def _fill(self, name: str, store: Store) -> None:
@@ -84,8 +85,9 @@ class LogDir:
         Args:
           name: among several; "" for the only one.
         """
-        configs = max(1, aggregates.BEST // len(self.runs))
-        members = max(1, MOST // len(self.runs) - configs - aggregates.OTHERS)
+        left = MOST // len(self.runs) - aggregates.OTHERS
+        configs = max(0, min(aggregates.BEST // len(self.runs), left - 1))
+        members = max(1, left - configs)
         aggregates.Aggregates(self.path / name / run_folder.SUMMARY, configs).write(store)
         target = self.path / name / run_folder.MEMBERS
         target.mkdir(exist_ok=True)
@@ -94,8 +96,11 @@ class LogDir:
         chosen = [store.member(label) for label in self.members or ()]
         for member in chosen or _best(store, None if self.every else min(BEST, members)):
             own = run_folder.member(store.path.parent, member.folder).absolute()
-            if own.is_dir():
-                _show(own, target / member.folder, member, store.varied, name)
+            if own.is_dir() and name:
+                group = tensorboard.group_name(member.hparams, store.varied, member.config)
+                _link_events(own, target / member.folder, {**member.hparams, RUN: name}, f"{name}: {group}")
+            elif own.is_dir() and not (target / member.folder).is_symlink():
+                (target / member.folder).symlink_to(own, target_is_directory=True)
 
     def _declare(self, names: Sequence[str]) -> None:
         """Declare the axes of all runs, and which run a member is of."""
@@ -103,29 +108,23 @@ class LogDir:
         varied, metrics = {RUN: None}, {}
         for run, name in zip(self.runs, names, strict=True):
             with Store(run) as store:
-                members += [{RUN: name, **member.hparams} for member in store.members()]
+                members += [{**member.hparams, RUN: name} for member in store.members()]
                 varied |= dict.fromkeys(store.varied)
                 metrics |= dict.fromkeys(metrics_in_order(store))
         hparams_tab.declare(self.path, members, list(varied), list(metrics))
 
 
-def _show(own: Path, shown: Path, member: Member, varied: list[str], name: str) -> None:
-    """Link a member's folder; of one of several runs, its event files, behind one that names the run.
+def _link_events(own: Path, shown: Path, hparams: dict[str, Any], group: str) -> None:
+    """Link a member's event files behind one that gives it other hparams and another row in the HPARAMS tab.
 
-    TensorBoard takes the first name that it finds of a row in its HPARAMS tab, and reads files in the order of
-    their names.
+    TensorBoard keeps the first that it finds, and reads files in the order of their names.
 
     Args:
       own: the member's folder.
-      name: the run's; "" for the only one.
+      shown: the folder with the links.
     """
-    if not name:
-        if not shown.is_symlink():
-            shown.symlink_to(own, target_is_directory=True)
-        return
     if not shown.exists():
-        group = tensorboard.group_name(member.hparams, varied, member.config)
-        tensorboard.MemberSummaries(shown, {RUN: name, **member.hparams}, f"{name}: {group}").flush()
+        tensorboard.MemberSummaries(shown, hparams, group).flush()
     for file in tensorboard.files(own):
         link = shown / file.name.replace("tfevents.", "tfevents.later.", 1)
         if not link.is_symlink():

@@ -112,17 +112,17 @@ class Plots:
     def incumbent(self) -> "OwnFigure":
         """Draw what a loop's incumbent gains over the baseline as experiments go on, and the closing audit."""
         run = self.results
-        steps, ends = run["staircase"], [r for r in run["ledger"] if r["kind"] == "audit" and "effect" in r]
-        if len(steps) < 2:
-            raise NotFoundError(f"{run['path']}: has no round of a loop")
+        steps, rounds = run["staircase"], [record for record in run["ledger"] if record["kind"] == "round"]
+        if not rounds:
+            raise NotFoundError(f"{run['path']}: is no loop, or its first round has not ended")
         figure, axes = _figure(f"{run['name']}: the incumbent's gain over the baseline in {run['metric']}")
         at = [step["experiments"] for step in steps]
         axes.step(at, [step["effect"] for step in steps], where="post", color=COLOURS[0], marker="o")
         for step in steps:
             if step["experiment"] is not None:
                 axes.plot([step["experiments"]] * 2, [step["low"], step["high"]], color=COLOURS[0], lw=1.2)
-        for audit in ends:
-            place = 1.04 * at[-1]
+        if audit := next((each for each in run["ledger"] if each["kind"] == "audit" and "effect" in each), None):
+            place = rounds[-1]["experiments"] + 0.04 * at[-1]
             axes.plot([place] * 2, [audit["low"], audit["high"]], color="black", lw=1.2)
             axes.plot(place, audit["effect"], "D", color="black", label="audit on the test split")
             axes.legend(fontsize=8)
@@ -163,7 +163,7 @@ def draw(store: Store, folder: Path, kind: str, name: str) -> list[Path]:
         figures[f"heatmap-{first}-{second}"] = plots.heatmap(first, second)
     if any(record["kind"] == "experiment" and record.get("effect") is not None for record in run["ledger"]):
         figures["verdicts"] = plots.verdicts()
-    if len(run["staircase"]) > 1:
+    if any(record["kind"] == "round" for record in run["ledger"]):
         figures["incumbent"] = plots.incumbent()
     folder.mkdir(parents=True, exist_ok=True)
     paths = {title: folder / f"{name}-{title.replace('/', '-')}.{kind}" for title in figures}

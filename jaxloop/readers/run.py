@@ -205,8 +205,9 @@ class Run:
         return rows.frame(rows.of_members(self.members) if what == "members" else rows.of_curves(self.store))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{count} {status}" for status, count in self.store.counts().items() if count)
-        return f"<jaxloop.Run {self.path}: {counts}>"
+        from jaxloop.storage import state
+
+        return f"<jaxloop.Run {self.path}: {state.state(self.store).members_in_words()}>"
 
     def __str__(self) -> str:
         """Return where the run stands, and its best configs as a table."""

@@ -43,8 +43,7 @@ def _best(store: Store) -> list[RankedConfig]:
 
 def _standing(store: Store) -> str:
     found = state(store)
-    counts = ", ".join(f"{count} {status}" for status, count in found.counts_in_words().items() if count)
-    return f"{store.name}: {found.in_words()}, {counts}"
+    return f"{store.name}: {found.in_words()}, {found.members_in_words()}"
 
 
 def _row(values: list[Any]) -> str:

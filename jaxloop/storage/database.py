@@ -13,7 +13,6 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from jaxloop.errors import DamagedError, JaxloopError, NotFoundError, is_out_of_resources, sqlite_code
-from jaxloop.formatting import argument
 from jaxloop.storage import facts, run_folder
 from jaxloop.sweep.suggest import nearest
 
@@ -53,10 +52,9 @@ class Database(facts.Facts):
             self.connection.deserialize(content)
             return
         if not create and not run_folder.exists(run):
-            if run_folder.sweep(run).exists():
-                left = "TensorBoard files and final parameters are as they were"
-                anew = f"`jaxloop population {argument(run_folder.sweep(run))}` trains anew"
-                raise DamagedError(f"{self.path}: is missing, and with it statuses and curves; {left}; {anew}")
+            if run_folder.provenance(run).exists():
+                said = f"is missing, and with it statuses and curves; {run_folder.sweep(run)} is what was trained"
+                raise DamagedError(f"{self.path}: {said}")
             hint = f"; {run.parent} is one" if run_folder.exists(run.parent) else nearest(run.name, _beside(run))
             raise NotFoundError(f"{run}: no run here{hint or '; `jaxloop ls` lists runs'}")
         if self.path.is_symlink():

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from jaxloop.errors import ResourceError, SweepError
-from jaxloop.formatting import argument, scaled
+from jaxloop.formatting import scaled, shell_quoted
 from jaxloop.storage.run_folder import exists, refuse_long
 
 RUNS = Path("runs")  # where runs are, if nothing else is said
@@ -27,7 +27,7 @@ def refuse_taken(folder: Path) -> None:
     except OSError as error:
         raise SweepError(f"{folder}: {error.strerror}: choose another folder with --out") from None
     if taken:
-        hint = f"`jaxloop resume {argument(folder)}` goes on with it; else " if exists(folder) else ""
+        hint = f"`jaxloop resume {shell_quoted(folder)}` goes on with it; else " if exists(folder) else ""
         raise SweepError(f"{folder}: exists already; {hint}choose another folder with --out")
 
 
@@ -39,7 +39,7 @@ def require_folder(path: Path) -> None:
     """
     if not path.absolute().parent.is_dir():
         folder = path.absolute().parent
-        raise SweepError(f"{folder}: no such folder; `mkdir -p {argument(folder)}` makes it")
+        raise SweepError(f"{folder}: no such folder; `mkdir -p {shell_quoted(folder)}` makes it")
 
 
 def refuse_existing(path: Path) -> None:

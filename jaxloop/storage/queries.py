@@ -53,6 +53,16 @@ class Queries(Database):
             return [dict(json.loads(record)) for (record,) in rows]
 
     @property
+    def is_loop(self) -> bool:
+        return "loop" in tomllib.loads(self.sweep)
+
+    @property
+    def rounds(self) -> int | None:
+        """How many rounds the loop has; None where the number is open, or there is no loop."""
+        found = tomllib.loads(self.sweep).get("loop", {}).get("rounds")
+        return found if isinstance(found, int) else None
+
+    @property
     def axes(self) -> list[str]:
         """The names of what varies, without seeds and folds."""
         return [name for name in self.varied if name not in REPLICATES]

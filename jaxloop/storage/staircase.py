@@ -13,9 +13,10 @@ class Stair:
     """The incumbent after a round, or after a try that succeeded.
 
     Attributes:
-      experiments: how many had been recorded.
+      experiments: how many had been recorded, which is the id of the last.
       effect: the sum of its successes' effects.
-      low, high: ends of its interval; each success has seeds of its own, so that half-widths add by their squares.
+      low, high: ends of its interval, at the largest of the levels used; each success has seeds of its own, so
+        half-widths add by their squares.
       config: its hparams among the axes; empty at first, for the baseline.
       experiment: the id of the success that it came by; None where the incumbent stayed.
     """
@@ -45,10 +46,9 @@ def staircase(ledger: Sequence[Mapping[str, Any]]) -> list[Stair]:
         steps.append(
             _climbed(steps[-1], at, won[0]) if won else replace(steps[-1], experiments=at, experiment=None)
         )
-    of_rounds, tries = steps[-1].experiments, [each for each in experiments if each["proposer"] == "try"]
-    for count, record in enumerate(tries, start=1):
-        if record["verdict"] == SUCCESS and not record.get("task"):
-            steps.append(_climbed(steps[-1], of_rounds + count, record))
+    for record in experiments:
+        if record["proposer"] == "try" and record["verdict"] == SUCCESS and not record.get("task"):
+            steps.append(_climbed(steps[-1], record["id"], record))
     return steps
 
 

@@ -45,7 +45,11 @@ class RunState:
 
     def status_in_words(self, status: str) -> str:
         """Return a member's status; one that has begun is "unfinished" while nobody trains the run."""
-        return "unfinished" if status == "running" != self.status else str(status)
+        return "unfinished" if status == "running" and self.status != "running" else str(status)
+
+    def members_in_words(self) -> str:
+        """Return how many members have each status: "5 finished, 1 diverged"."""
+        return ", ".join(f"{count} {status}" for status, count in self.counts_in_words().items() if count)
 
     def json(self) -> dict[str, Any]:
         return {

@@ -16,7 +16,7 @@ from jaxloop.core.prng import KeyStream, stream_key
 from jaxloop.core.shapes import initial_shapes, resident
 from jaxloop.core.task import Task
 from jaxloop.errors import NotFoundError, told
-from jaxloop.formatting import argument
+from jaxloop.formatting import shell_quoted
 from jaxloop.storage.final_parameters import final
 from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
@@ -31,7 +31,7 @@ def notes(sweep: Sweep, task: Task, store: Store) -> Iterator[str]:
     counts = store.counts()
     if counts[Status.FINISHED] and counts[Status.DIVERGED]:
         diverged = f"{counts[Status.DIVERGED]} of {sum(counts.values())} members diverged"
-        yield f"{diverged}: `jaxloop show {argument(store.path.parent)} --where status=diverged` lists them"
+        yield f"{diverged}: `jaxloop show {shell_quoted(store.path.parent)} --where status=diverged` lists them"
     elif not counts[Status.FINISHED] and (cause := of_first(sweep, task, store)):
         yield cause
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError
-from jaxloop.formatting import argument
+from jaxloop.formatting import shell_quoted
 from jaxloop.storage import run_folder
 from jaxloop.storage.format_2 import with_present_keys
 from jaxloop.storage.store import Store
@@ -71,8 +71,8 @@ def compare(
     if not allowed:
         back = "puts the file back, " if edited else ""
         hints = (
-            f"`jaxloop resume {argument(run)} --allow-drift` {back}goes on all the same and records it",
-            f"`jaxloop fork {argument(run)}` trains anew from the sweep as recorded, with what is here today",
+            f"`jaxloop resume {shell_quoted(run)} --allow-drift` {back}goes on all the same and records it",
+            f"`jaxloop fork {shell_quoted(run)}` trains anew from the sweep as recorded, with what is here today",
         )
         told = [f"{run}: not as it was when the run was last started:", *changed, *diff, *edited, *hints]
         raise DamagedError("\n".join(told))

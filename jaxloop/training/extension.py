@@ -12,7 +12,7 @@ from jaxloop.core.bucket import Bucket
 from jaxloop.core.shapes import hparams_read
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.formatting import argument
+from jaxloop.formatting import shell_quoted
 from jaxloop.storage import checkpoints, run_folder
 from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import ENDED, Member, Status
@@ -76,7 +76,7 @@ def refuse(sweep: Sweep, store: Store, before: Document, numbers: list[int]) -> 
             missing = f"the final training state of member {lost[0]} is missing"
             reasons.append(f"{missing}: {'; '.join(damage) or likely}")
     if reason := next(filter(None, reasons), None):
-        anew = f"`jaxloop fork {argument(run)} --set run.steps=...` trains anew"
+        anew = f"`jaxloop fork {shell_quoted(run)} --set run.steps=...` trains anew"
         raise SweepError(sweep.source_map.say(("run", STEPS), f"{run} cannot be extended: {reason}; {anew}"))
 
 
@@ -129,7 +129,7 @@ def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) 
     if lost := [number for number, step in left.items() if (number, step) not in folders]:
         said = f"{run}: turn {turn}: the store says that member {lost[0]} has taken {left[lost[0]]} steps"
         reasons = "; ".join(["neither the checkpoint nor a final training state holds these", *damage])
-        raise DamagedError(f"{said}; {reasons}; `jaxloop fork {argument(run)}` trains anew")
+        raise DamagedError(f"{said}; {reasons}; `jaxloop fork {shell_quoted(run)}` trains anew")
     found = [checkpoints.restore_population(run, turn, parts, like)] if members.keys() & held.keys() else []
     for folder in sorted({folders[at] for at in left.items() if at in folders}):
         states = checkpoints.restore_states(folder, like)

@@ -11,7 +11,7 @@ from jaxloop.core import size_classes
 from jaxloop.core.checks import check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.formatting import argument
+from jaxloop.formatting import shell_quoted
 from jaxloop.storage import destination, run_folder
 from jaxloop.storage.seal import write_whole
 from jaxloop.storage.store import Store
@@ -76,7 +76,7 @@ def _digest_without_steps(hparams: dict[str, Any]) -> str:
 
 def for_a_fork(run: Path) -> str:
     """Return what to do with a change that a run does not take."""
-    return f"a run only grows; `jaxloop fork {argument(run)} --set ...` starts another from it"
+    return f"a run only grows; `jaxloop fork {shell_quoted(run)} --set ...` starts another from it"
 
 
 def _members(store: Store) -> list[dict[str, Any]]:

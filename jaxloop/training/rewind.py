@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxloop.errors import DamagedError
-from jaxloop.formatting import argument
+from jaxloop.formatting import shell_quoted
 from jaxloop.storage import checkpoints, run_folder, seal, tensorboard
 from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import ENDED, Member, Status
@@ -29,7 +29,7 @@ def whole_checkpoint(run: Path, store: Store) -> tuple[Shards, str | None]:
                 return checkpoint, damage[0] if damage else None
             except DamagedError as error:
                 damage.append(str(error))
-    anew = f"no whole checkpoint is left: `jaxloop fork {argument(run)}` trains anew"
+    anew = f"no whole checkpoint is left: `jaxloop fork {shell_quoted(run)}` trains anew"
     raise DamagedError("\n".join([*damage, anew]))
 
 

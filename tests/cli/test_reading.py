@@ -91,6 +91,7 @@ def test_best_of_an_interrupted_run_is_marked(tmp_path, jaxloop_command):
     statuses = [line.split()[1] for line in jaxloop_command("show", run).stdout.splitlines()[1:]]
     assert statuses == ["unfinished"] * 6
     assert "6 unfinished" in jaxloop_command("ls", tmp_path).stdout
+    assert "unfinished" in jaxloop_command("show", run, "0").stdout
 
 
 def test_options_that_would_be_ignored_are_refused(whole, tiny, tmp_path, jaxloop_command):

@@ -3,13 +3,16 @@
 import json
 import shlex
 
+import numpy as np
 import pytest
 from conftest import TINY
 from helpers.loops import LOOP
 from helpers.stopping import Stopped, crash_at
+from scipy import stats
 
 import jaxloop
 from jaxloop.experiments import advice, space
+from jaxloop.experiments.lead import Lead
 from jaxloop.sweep import sweep
 
 RANDOM = 'population={sampler="random", members=4}'
@@ -90,6 +93,22 @@ def test_even_grids_have_no_gaps_and_nothing_lies_below_zero(tmp_path):
     assert ends == ([1.0] if best == 1.0 else [])
 
 
+def test_the_seeds_that_separate_two_configs_show_their_difference_with_80_percent_power():
+    random, level = np.random.default_rng(0), 1e-3
+    seeds = advice._seeds_to_separate(Lead(0.5, -0.2, 1.2, 3, 1.0, level))
+    differences = 0.5 + random.standard_normal((4000, seeds))
+    seen = stats.ttest_1samp(differences, 0, axis=1, alternative="greater").pvalue < level
+    assert seen.mean() == pytest.approx(0.8, abs=0.03)
+    assert advice._seeds_to_separate(Lead(0.5, 0.1, 0.9, 3, 1.0, level)) is None  # it is shown already
+
+
+def test_as_many_seeds_as_there_are_need_no_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(advice, "_seeds_to_separate", lambda lead: 2)
+    run = jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "run")
+    (close,) = of_kind(jaxloop.advice(run.path), "close")
+    assert close.says.endswith("about 2")
+
+
 def test_seeds_that_would_tell_the_two_best_apart_are_a_command(tmp_path, monkeypatch):
     monkeypatch.setattr(advice, "_seeds_to_separate", lambda lead: 9)
     run = jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "a run")
@@ -103,9 +122,9 @@ def test_seeds_that_would_tell_the_two_best_apart_are_a_command(tmp_path, monkey
 def test_a_gap_between_values_at_which_all_diverge_is_not_advised():
     searched = space.of(sweep.parse(TINY, ("axes.learning_rate={log=[1e-4, 1e4]}", RANDOM)))
     tried = [{"learning_rate": rate} for rate in (1e-4, 1e-2, 1e-1, 1e3, 1e4)]
-    (gap,) = advice._untested(searched, tried, tried[3:])
+    (gap,) = advice._untested(searched, tried, tried[:3])
     assert (gap.facts["low"], gap.facts["high"]) == pytest.approx((1e-1, 1e3))
-    assert list(advice._untested(searched, tried, tried[2:])) == []
+    assert list(advice._untested(searched, tried, tried[:2])) == []
 
 
 def test_of_a_loop_in_its_first_round_nothing_is_said_yet(tmp_path):

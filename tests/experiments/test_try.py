@@ -24,6 +24,8 @@ def run(tmp_path):
 def test_the_headline_of_a_loop_without_rounds(run):
     with jaxloop.load(run) as loaded:
         assert headline(loaded.store) == ["a loop without rounds: its noise floor is known"]
+        (found,) = jaxloop.advice(loaded.path)
+        assert found.says == "the loop has no rounds: `jaxloop try` tests a config"
     jaxloop.attempt(run, ("learning_rate=1e-2",), "the rate is far too low")
     with jaxloop.load(run) as loaded:
         now, over, before = headline(loaded.store)

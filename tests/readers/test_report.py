@@ -247,4 +247,4 @@ def test_plots_of_a_run_are_figures_of_matplotlib(tmp_path):
     assert "12 finished" in repr(run)
     standing, *table = str(run).splitlines()
     assert standing == "run: finished, 12 finished"
-    assert [name for name in ("learning_rate", "validation/accuracy", "members") if name in table[2]] != []
+    assert all(name in table[2] for name in ("learning_rate", "validation/accuracy", "members"))

@@ -328,7 +328,13 @@ def test_a_run_whose_store_is_gone_says_so(run, jaxloop_command):
     said = jaxloop_command("best", run)
     assert said.returncode == 4
     assert "run.sqlite: is missing, and with it statuses and curves" in said.stderr
-    assert f"`jaxloop population {run_folder.sweep(run)}` trains anew" in said.stderr
+    assert f"{run_folder.sweep(run)} is what was trained" in said.stderr
+
+
+def test_a_folder_with_a_sweep_alone_is_no_damaged_run(run, tmp_path, jaxloop_command):
+    (tmp_path / "mine").mkdir()
+    shutil.copy(run_folder.sweep(run), tmp_path / "mine")
+    assert jaxloop_command("best", tmp_path / "mine").returncode == 3
 
 
 def test_a_sweep_file_that_is_lost_is_written_anew(run, crashed):

@@ -29,9 +29,9 @@ def test_effects_and_squares_of_half_widths_add_up():
         {"kind": "round", "round": 2, "experiments": 16, "incumbent": {"b1": 0.7}},
         experiment(3, 3, {"b1": 0.6}, 0.1, 0.4),
         {"kind": "round", "round": 3, "experiments": 24, "incumbent": {"b1": 0.6}},
-        experiment(4, 1, {"b1": 0.5}, 0.1, 0.1, proposer="try", verdict="tie"),
-        experiment(5, 2, {"b1": 0.4}, 0.1, 0.1, proposer="try", task="new.py:task"),
-        experiment(6, 3, {"b1": 0.6}, 0.1, 1.2, proposer="try"),
+        experiment(25, 1, {"b1": 0.5}, 0.1, 0.1, proposer="try", verdict="tie"),
+        experiment(26, 2, {"b1": 0.4}, 0.1, 0.1, proposer="try", task="new.py:task"),
+        experiment(27, 3, {"b1": 0.6}, 0.1, 1.2, proposer="try"),
     ]
     steps = staircase(ledger)
     assert [(step.experiments, step.experiment) for step in steps] == [
@@ -39,7 +39,7 @@ def test_effects_and_squares_of_half_widths_add_up():
         (8, 2),
         (16, None),
         (24, 3),
-        (27, 6),
+        (27, 27),
     ]
     assert [step.effect for step in steps] == pytest.approx([0, 0.2, 0.2, 0.3, 0.4])
     widths = [0, 0.3, 0.3, 0.5, math.hypot(0.5, 1.2)]

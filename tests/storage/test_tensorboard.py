@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TINY
 from helpers import line
 
 import jaxloop
 from jaxloop.readers import board
+from jaxloop.sweep import sweep
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from conftest import TINY
-
     folder = tmp_path_factory.mktemp("summaries")
     (folder / "tiny.toml").write_text(TINY)
     return jaxloop.run(folder / "tiny.toml", out=folder / "run")
@@ -118,13 +118,30 @@ def test_the_http_api_gives_curves_and_one_group_a_config(run):
         assert rates == {round(m.hparams["learning_rate"], 6) for m in run.members}
 
 
+def event_folders(logdir):
+    """How many runs TensorBoard finds."""
+    walked = os.walk(logdir, followlinks=True)
+    return sum(any("tfevents" in file for file in files) for _, _, files in walked)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_tensorboard_ticks_all_of_up_to_five_runs(count, tmp_path):
+    """It unticks them where there are more than 40."""
+    axes = ("axes.learning_rate={log=[1e-3, 1e-1], num=13}", "run.steps=40")
+    jaxloop.run(sweep.parse(TINY, axes), out=tmp_path / "0").close()
+    for number in range(1, count):
+        shutil.copytree(tmp_path / "0", tmp_path / str(number))
+    with board.logdir([tmp_path / str(number) for number in range(count)]) as shown:
+        assert 30 < event_folders(shown.path) <= 40
+        assert all((shown.path / "members" if count == 1 else shown.path / "0" / "members").iterdir())
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_row_is_a_config_of_one_run_where_several_are_shown(run, tmp_path):
     """The runs are equal, as far as their configs go."""
     shutil.copytree(run.path, tmp_path / "again")
     with board.logdir([run.path, tmp_path / "again"]) as shown:
-        runs = sum(1 for _ in {path.parent for path in shown.path.rglob("*tfevents*")}) - 3  # not of scalars
-        assert runs <= board.MOST
+        runs = event_folders(shown.path) - 3  # which have no scalars: tables, and what is declared
         port = board.port(0)
         with served(board.command(shown.path, port), port, runs) as ask:
             groups = session_groups(ask)

@@ -9,15 +9,14 @@ function comparisons(parent, runs) {
       parent.append(element("p", { class: "note" }, `not compared: ${each.why}`));
       continue;
     }
-    if (!each.differences.length) {
-      parent.append(element("p", { class: "note" }, "no config with the same values and seeds in both"));
-      continue;
-    }
-    parent.append(element("p", { class: "dim" }, `${each.metric}: ${each.differences.length} configs paired by seed, ${each.only[0]} only in the first run, ` +
-      `${each.only[1]} only in the second; effects above 0 are better; simultaneous 95% intervals (Bonferroni)`));
+    const shared = each.differences.length
+      ? `${each.differences.length} configs paired by seed; effects above 0 are better; simultaneous 95% intervals (Bonferroni)`
+      : "no config with the same values and seeds in both";
+    parent.append(element("p", { class: "dim" }, `${each.metric}: ${shared}; configs in the first run alone: ${each.only[0]}, in the second alone: ${each.only[1]}`));
     for (const [name, [one, other]] of Object.entries({ ...each.hparams, ...each.provenance })) {
       parent.append(element("p", { class: "dim" }, `differs: ${name}: ${one} in the first, ${other} in the second`));
     }
+    if (!each.differences.length) continue;
     const names = [...new Set(each.differences.flatMap((one) => Object.keys(one.hparams)))];
     const box = element("div", {});
     parent.append(box);

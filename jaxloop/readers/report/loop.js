@@ -24,6 +24,7 @@ function interval(points, colour) {
 function staircase(parent, run) {
   const steps = run.staircase, audit = of(run, "audit").find((record) => record.effect !== undefined);
   const end = steps[steps.length - 1].experiments;
+  const audited = (of(run, "round").at(-1)?.experiments ?? 0) + 0.04 * end; // after the rounds, before any tries
   figure(parent, "staircase", () => ({
     title: titled("The incumbent", "gain over the baseline, above 0 is better; bars: intervals of the sum; diamond: audit on the test split"),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
@@ -34,8 +35,8 @@ function staircase(parent, run) {
       { type: "line", step: "end", name: "recorded", color: css("--accent"), symbolSize: 7, data: steps.map((each) => ({ value: [each.experiments, each.effect], config: each.config })) },
       interval(steps.filter((each) => each.experiment !== null).map((each) => [each.experiments, each.low, each.high]), css("--accent")),
       ...(audit ? [
-        { type: "scatter", name: "audit", symbol: "diamond", symbolSize: 13, color: css("--ink"), data: [{ value: [end * 1.04, audit.effect], config: audit.incumbent }] },
-        interval([[end * 1.04, audit.low, audit.high]], css("--ink")),
+        { type: "scatter", name: "audit", symbol: "diamond", symbolSize: 13, color: css("--ink"), data: [{ value: [audited, audit.effect], config: audit.incumbent }] },
+        interval([[audited, audit.low, audit.high]], css("--ink")),
       ] : []),
     ],
   }));

@@ -2,14 +2,13 @@
 
 import base64
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from jaxloop.formatting import argument, in_order, value
+from jaxloop.formatting import in_order, shell_quoted, value
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, not_finite, ranked
 from jaxloop.storage.records import Member
 from jaxloop.storage.staircase import staircase
@@ -61,9 +60,9 @@ def _results(store: Store) -> dict[str, Any]:
         "ledger": [record for record in ledger if record["kind"] not in ("stage", "proposals")],
         "staircase": [asdict(step) for step in staircase(ledger)],
         "facts": _facts(store, members),
-        "reproduce": f"jaxloop fork {argument(found.run)}",
+        "reproduce": f"jaxloop fork {shell_quoted(found.run)}",
         "sweep": store.sweep,
-        "command": "loop" if "loop" in tomllib.loads(store.sweep) else "population",
+        "command": "loop" if store.is_loop else "population",
     }
 
 

@@ -397,8 +397,8 @@ function configTable(parent, run) {
     const wanted = words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     const rows = (brushed ?? run.configs).filter((config) => wanted.every((word) => meets(run, config, word)))
       .sort((first, second) => first.place - second.place);
-    const strange = wanted.filter((word) => isUnknown(run, word));
-    count.textContent = `${rows.length} of ${run.configs.length} configs` + (strange.length ? `; no hparam or metric for ${strange.join(" ")}` : "");
+    const unknown = wanted.filter((word) => isUnknown(run, word));
+    count.textContent = `${rows.length} of ${run.configs.length} configs` + (unknown.length ? `; no hparam or metric for ${unknown.join(" ")}` : "");
     table.show(rows);
   };
   words.addEventListener("input", show);

@@ -2,7 +2,6 @@
 
 import sys
 import time
-import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -209,9 +208,7 @@ def _line(progress: "Progress", ledger: list[dict[str, Any]], *, has_bar: bool =
     begun = [record for record in ledger if record["kind"] == "stage"]
     speed = f"{rate:,.0f} member-steps/s  " if rate else ""
     if begun:  # a loop's total is not known in advance
-        rounds = tomllib.loads(progress.store.sweep)["loop"].get("rounds")
-        of_all = f" of {rounds}" if rounds else ""
-        head = f"round {begun[-1]['round']}{of_all}, {begun[-1]['stage']}  {speed}"
+        head = f"{_stage(begun[-1], progress.store.rounds)}  {speed}"
     elif has_bar:
         head = speed
     else:
@@ -221,6 +218,13 @@ def _line(progress: "Progress", ledger: list[dict[str, Any]], *, has_bar: bool =
         f"{head}running {counts['running']}  finished {counts['finished']}  diverged {counts['diverged']}  "
         f"{scheduled(counts)}waiting {counts['waiting']}  program {progress.program}/{progress.programs}"
     )
+
+
+def _stage(record: dict[str, Any], rounds: int | None) -> str:
+    """Return the stage of a loop, with its round if it belongs to one."""
+    if record["stage"] not in ("screen", "confirm"):
+        return str(record["stage"])
+    return f"round {record['round']}{f' of {rounds}' if rounds else ''}, {record['stage']}"
 
 
 def scheduled(counts: dict[str, int]) -> str:
