@@ -52,7 +52,7 @@ class Database(facts.Facts):
             self.connection.deserialize(content)
             return
         if not create and not run_folder.exists(run):
-            if run_folder.provenance(run).exists():
+            if os.path.exists(run_folder.provenance(run)):  # False for a name that is too long
                 said = f"is missing, and with it statuses and curves; {run_folder.sweep(run)} is what was trained"
                 raise DamagedError(f"{self.path}: {said}")
             hint = f"; {run.parent} is one" if run_folder.exists(run.parent) else nearest(run.name, _beside(run))
