@@ -24,7 +24,7 @@ from jaxloop.sweep import sweep
 from jaxloop.sweep.schema import LoopSection
 from jaxloop.training import disk_estimate, replay
 
-pytestmark = pytest.mark.fused
+pytestmark = pytest.mark.optimized
 
 SWEEP = """
 [run]

@@ -25,7 +25,7 @@ from jaxloop.training import recorder
 from jaxloop.training.host import cores
 from jaxloop.training.stream import Stream
 
-pytestmark = pytest.mark.fused
+pytestmark = pytest.mark.optimized
 
 
 def same(ours, theirs, numbers, **tolerance):

@@ -22,7 +22,7 @@ from jaxloop.training import replay
 from jaxloop.training.scheduler import Decisions, Join, Measured
 from jaxloop.training.schedulers import SCHEDULERS
 
-pytestmark = pytest.mark.fused
+pytestmark = pytest.mark.optimized
 
 
 def test_a_sweep_may_name_each_scheduler():

@@ -21,7 +21,7 @@ from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.training import retire, train
 
-pytestmark = pytest.mark.fused
+pytestmark = pytest.mark.optimized
 
 SICK_AT_40 = """
 import jax.numpy as jnp
