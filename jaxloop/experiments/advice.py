@@ -262,14 +262,12 @@ def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _close(sweep: Sweep, store: Store, configs: Sequence[RankedConfig]) -> Iterator[Finding]:
-    """Count the configs that cannot be told from the best, and estimate how many seeds would tell the second."""
+    """Count the configs that cannot be told apart from the best, and how many seeds would separate the second."""
     if len(configs) < 2 or (found := leads(configs, store.mode))[0] is None:
         return
     alike = sum(lead is None or not lead.low > 0 for lead in found)
-    says = (
-        f"{'so far, ' * store.trains}{alike} of {counted(len(found), 'other config')} cannot be told from the best"
-    )
-    says += f" in {store.metric} with {found[0].seeds} seeds"
+    says = f"{'so far, ' * store.trains}{alike} of {counted(len(found), 'other config')} cannot be told apart from"
+    says += f" the best in {store.metric} with {found[0].seeds} seeds"
     if seeds := _seeds_to_separate(found[0]):
         says += f"; separating the second from it would take about {seeds}"
         axis = sweep.document.axes.get("seed")

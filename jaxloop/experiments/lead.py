@@ -54,13 +54,18 @@ def leads(configs: Sequence[RankedConfig], mode: str) -> list[Lead | None]:
       mode: "max" or "min".
     """
     level = ALPHA / max(1, len(configs) * (len(configs) - 1))
-    several = [config for config in configs if config.standard_error is not None]
-    counts = np.array([config.finished for config in several], float)
-    own = np.array([config.standard_error for config in several], float) ** 2 * counts
-    variances, degrees = shrunk(own, counts - 1)
+    several = [
+        (config.config, config.mean, config.finished, config.standard_error)
+        for config in configs
+        if config.mean is not None and config.standard_error is not None
+    ]
+    counts = np.array([seeds for _, _, seeds, _ in several], float)
+    variances, degrees = shrunk(np.array([error for *_, error in several]) ** 2 * counts, counts - 1)
     samples = {
-        config.config: Sample(float(config.mean or 0.0), config.finished, variance, freedom)
-        for config, variance, freedom in zip(several, variances.tolist(), degrees.tolist(), strict=True)
+        config: Sample(mean, seeds, variance, freedom)
+        for (config, mean, seeds, _), variance, freedom in zip(
+            several, variances.tolist(), degrees.tolist(), strict=True
+        )
     }
     best, *others = (samples.get(config.config) for config in configs)
     return [best and other and welch(best, other, 1.0 if mode == "max" else -1.0, level) for other in others]
