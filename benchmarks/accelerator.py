@@ -31,7 +31,8 @@ from workload import WORKLOADS
 import jaxloop
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, undivided
-from jaxloop.core.program import SlotLimits, compiled, shared
+from jaxloop.core.program import compiled, shared
+from jaxloop.core.slot_counts import SlotLimits
 from jaxloop.storage.store import Store
 from jaxloop.sweep import sweep
 from jaxloop.tasks import mnist1d

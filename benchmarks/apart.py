@@ -14,10 +14,11 @@ import throughput
 from workload import WORKLOADS
 
 from jaxloop.core import devices, size_classes
+from jaxloop.core.assembly import one_member
 from jaxloop.core.chunk import chunked
 from jaxloop.core.executable import options_of
 from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
-from jaxloop.core.shapes import one_member, resident
+from jaxloop.core.shapes import resident
 from jaxloop.core.task import Hparams
 from jaxloop.training import group_tuner, host
 

@@ -30,8 +30,9 @@ from workload import FOLDER, WORKLOADS, Workload
 
 import jaxloop
 from jaxloop.core import devices, size_classes
+from jaxloop.core.assembly import one_member
 from jaxloop.core.chunk import chunked
-from jaxloop.core.shapes import one_member, resident
+from jaxloop.core.shapes import resident
 from jaxloop.training import host
 
 MEMBERS = 256

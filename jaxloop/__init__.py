@@ -9,23 +9,39 @@ if TYPE_CHECKING:
     from jaxloop.core.data import Data, from_disk, padded
     from jaxloop.core.optimizer import optimizer
     from jaxloop.core.task import Task
-    from jaxloop.errors import JaxloopError
+    from jaxloop.errors import (
+        DamagedError,
+        JaxloopError,
+        LockedError,
+        NotFoundError,
+        PeerError,
+        ResourceError,
+        SweepError,
+    )
     from jaxloop.readers.run import Run, load
     from jaxloop.sweep.sizes import Choice, Size, choice, size
+    from jaxloop.training.progress import Progress
     from jaxloop.training.scheduler import Decisions, Join, Measured, Scheduler
 
     __version__: str
 
 __all__ = [
     "Choice",
+    "DamagedError",
     "Data",
     "Decisions",
     "JaxloopError",
     "Join",
+    "LockedError",
     "Measured",
+    "NotFoundError",
+    "PeerError",
+    "Progress",
+    "ResourceError",
     "Run",
     "Scheduler",
     "Size",
+    "SweepError",
     "Task",
     "advice",
     "attempt",
@@ -47,11 +63,20 @@ _load, _public_names = lazy_names(
     {
         "api": ("advice", "attempt", "compare", "fork", "loop", "report", "resume", "run"),
         "readers.run": ("Run", "load"),
-        "errors": ("JaxloopError",),
+        "errors": (
+            "DamagedError",
+            "JaxloopError",
+            "LockedError",
+            "NotFoundError",
+            "PeerError",
+            "ResourceError",
+            "SweepError",
+        ),
         "sweep.sizes": ("Choice", "Size", "choice", "size"),
         "core.optimizer": ("optimizer",),
         "core.data": ("Data", "from_disk", "padded"),
         "core.task": ("Task",),
+        "training.progress": ("Progress",),
         "training.scheduler": ("Decisions", "Join", "Measured", "Scheduler"),
     },
 )

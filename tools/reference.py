@@ -28,7 +28,7 @@ EXIT_CODES = """## Exit codes
 | 3 | no such run, member or metric |
 | 4 | damaged or incompatible data |
 | 5 | out of memory or disk; what was saved is whole |
-| 6 | no member finished finite |
+| 6 | no member finished with finite metrics |
 | 7 | the run is locked by another jaxloop |
 | 8 | another of the processes that train the run has stopped |
 | 10, 11, 12, 13 | of `jaxloop try`: tie, failure, undecided, crash; a success is 0 |

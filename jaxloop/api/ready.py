@@ -55,16 +55,16 @@ class Ready(NamedTuple):
 
     def _train_other_code(self, observe: Observer) -> Summary | None:
         """Train the members of another task that a try waits for, in a separate run; None if no try does."""
-        from jaxloop.experiments import codes
+        from jaxloop.experiments import code_tries
 
         if processes.are_several():  # `try --task` is refused there
             return None
         with Store(self.folder) as store:
-            wanted = codes.waited_for(store.ledger())
+            wanted = code_tries.waited_for(store.ledger())
             if wanted is None:
                 return None
-            swept = codes.swept(self.sweep, store, wanted["task"], wanted["config"], wanted["seeds"])
-        other, seeds = codes.folder(self.folder, wanted["round"]), wanted["seeds"]
+            swept = code_tries.sweep_for_task(self.sweep, store, wanted["task"], wanted["config"], wanted["seeds"])
+        other, seeds = code_tries.folder(self.folder, wanted["round"]), wanted["seeds"]
         if exists(other):
             with opened(other) as run:
                 had = [member.hparams["seed"] for member in run.members]

@@ -51,6 +51,10 @@ def compare(first: AnyRun, second: AnyRun, *, metric: str | None = None, mode: s
       metric: by default the first run's own.
       mode: "max" or "min", which values are better; by default the first run's.
 
+    Returns:
+      A row for each config that both have, with its difference, interval and verdict; and what differs in the
+      runs' provenance.
+
     Raises:
       NotFoundError: there is no run, or it does not measure the metric.
       SweepError: two members of a run match the same config and seed, or no direction can be inferred.
@@ -67,6 +71,9 @@ def report(*paths: AnyRun, out: str | Path | None = None) -> Path:
     Args:
       paths: folders of runs, which may still train.
       out: the file, replaced if it is there; by default one of the run's name here, "report.html" of several runs.
+
+    Returns:
+      The file's path.
 
     Raises:
       NotFoundError: there is no run.
@@ -172,7 +179,7 @@ def _results(path: Path) -> dict[str, Any]:
     from jaxloop.experiments.headline import headline
     from jaxloop.readers.report.results import results
 
-    with Store(path) as store, store.snapshot():
+    with Store(path) as store, store.read_transaction():
         checked = sweep.parse(store.sweep, source=str(path))
         return {
             **results(store),

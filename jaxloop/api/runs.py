@@ -32,7 +32,7 @@ def run(
 
     Raises:
       SweepError: the sweep breaks a rule, or the folder is taken; nothing was written.
-      ResourceError: memory or disk ran out; what was saved is whole.
+      ResourceError: memory or disk ran out; what was saved is whole, and `resume` continues the run.
     """
     with _shown(observe, progress) as observer:
         ready = created(swept, out, overrides)
@@ -92,6 +92,7 @@ def resume(
       SweepError: the overrides change what a run's members share.
       DamagedError: no whole checkpoint is left, or something has drifted.
       LockedError: another process trains the run.
+      ResourceError: memory or disk ran out; what was saved is whole.
     """
     with _shown(observe, progress) as observer:
         run, ready = resumed(path, overrides, folder)
@@ -117,6 +118,11 @@ def fork(
       folder: where the other's task and data are now, if they have been moved without it.
       observe: called after each turn with its `Progress`, in place of the panel.
       progress: whether a panel is shown in a terminal or a notebook; elsewhere there is none.
+
+    Raises:
+      NotFoundError: there is no run to fork.
+      SweepError: the sweep breaks a rule, or the folder is taken; nothing was written.
+      ResourceError: memory or disk ran out; what was saved is whole, and `resume` continues the new run.
     """
     with _shown(observe, progress) as observer:
         ready = forked(path, out, overrides, folder)

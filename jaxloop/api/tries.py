@@ -57,10 +57,10 @@ def attempted(
     task: str = "",
 ) -> tuple[Run, Ready]:
     """Record a hypothesis in the ledger of a loop, for `Ready.train` to test; see `attempt`."""
-    from jaxloop.experiments import codes
+    from jaxloop.experiments import code_tries
     from jaxloop.experiments.tries import check_can_try
 
-    spec = codes.named(task) if task else ""
+    spec = code_tries.qualified_task(task) if task else ""
     run, ready = resumed(path)
     document = ready.sweep.document
     if document.loop is None:
@@ -75,9 +75,9 @@ def attempted(
     values = _values(run, ready, changed)
     record = {"changed": values, "because": because, "expected": expected, "planned": planned, "task": spec}
     if spec:  # fail before anything is recorded
-        config = {**codes.incumbent_of(run.ledger, ready.sweep), **values}
-        codes.swept(ready.sweep, run.store, spec, config, [0])
-        codes.refuse_stale(run.path, run.ledger)
+        config = {**code_tries.incumbent_of(run.ledger, ready.sweep), **values}
+        code_tries.sweep_for_task(ready.sweep, run.store, spec, config, [0])
+        code_tries.refuse_stale(run.path, run.ledger)
     with lock.held(run.path), run.store.transaction():
         check_can_try(run.path, document.loop, run.ledger, values, spec)
         run.store.append(run.store.checkpoint["turn"], [{"kind": "hypothesis", **record}])
@@ -90,10 +90,10 @@ def _values(run: Run, ready: Ready, changed: tuple[str, ...]) -> dict[str, Any]:
     Raises:
       SweepError: the incumbent's case fixes one of the hparams, or does not have it.
     """
-    from jaxloop.experiments import codes, space
+    from jaxloop.experiments import code_tries, space
 
     document, names = ready.sweep.document, [each.partition("=")[0] for each in changed]
-    case = space.of(ready.sweep).values(codes.incumbent_of(run.ledger, ready.sweep)).get(space.CASE, "")
+    case = space.of(ready.sweep).values(code_tries.incumbent_of(run.ledger, ready.sweep)).get(space.CASE, "")
     varied, sections = document.axes_of(case), []
     for name, override in zip(names, changed, strict=True):
         if name in document.axes:

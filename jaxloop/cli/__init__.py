@@ -1,8 +1,8 @@
 """The command line: parses, calls, prints. JAX is loaded only by commands that need it.
 
 Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or
-disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 130/143 interrupted (state saved);
-of `try`: 0 success, 10 tie, 11 failure, 12 undecided, 13 crash.
+disk, 6 no member finished with finite metrics, 7 run is locked, 8 another process stopped, 130/143 interrupted
+(state saved); of `try`: 0 success, 10 tie, 11 failure, 12 undecided, 13 crash.
 """
 
 import sys
@@ -26,8 +26,8 @@ from jaxloop.readers.terminal.output import is_unread, replace_unencodable, sile
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad usage or sweep, 3 not found, 4 damaged or incompatible data, 5 out of memory or "
-    "disk, 6 no member finished finite, 7 run is locked, 8 another process stopped, 130/143 interrupted (state "
-    "saved); of `try`: 0 success, 10 tie, 11 failure, 12 undecided, 13 crash."
+    "disk, 6 no member finished with finite metrics, 7 run is locked, 8 another process stopped, 130/143 "
+    "interrupted (state saved); of `try`: 0 success, 10 tie, 11 failure, 12 undecided, 13 crash."
 )
 
 

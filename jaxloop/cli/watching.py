@@ -37,12 +37,12 @@ def watch(run: Path, every: float, *, once: bool) -> None:
     screen = console()
     with Store(run) as store:
         if once or not screen.is_terminal:
-            with store.snapshot():
+            with store.read_transaction():
                 screen.print(rendered(store, screen.width))
             return
         with Live(console=screen, auto_refresh=False) as live:
             while True:
-                with store.snapshot():
+                with store.read_transaction():
                     seen = overview(store)
                     live.update(rendered(store, screen.width, seen), refresh=True)
                 if seen.state.status not in ("created", "running"):
@@ -82,7 +82,7 @@ def _bar(name: str, share_done: float | None) -> RenderableType:
 
 def _curve(store: Store) -> str:
     """Return the best value among all members at each step, as a line of blocks."""
-    steps, finite = store.looks(store.metric)
+    steps, finite = store.evaluation_curves(store.metric)
     measured = np.isfinite(finite).any(0)
     if measured.sum() < 2:
         return ""

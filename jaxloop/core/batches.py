@@ -52,13 +52,13 @@ def batch_index(key: jax.Array, step: jax.Array, batch_size: Size, length: Any) 
       length: how many examples there are: an int or a uint32 scalar.
     """
     # Split so that step * batch_size never overflows: places repeat every `length` steps, `batch_size` epochs.
-    whole = not batch_size.is_padded and isinstance(length, int) and length % batch_size.max == 0
+    divides_epoch = not batch_size.is_padded and isinstance(length, int) and length % batch_size.max == 0
     size, length = jnp.asarray(batch_size.value, jnp.uint32), jnp.asarray(length, jnp.uint32)
     cycle, within = step.astype(jnp.uint32) // length, step.astype(jnp.uint32) % length
     place = within * size + jnp.arange(batch_size.max, dtype=jnp.uint32)
     epoch = cycle * size + place // length
     first = permuted(jax.random.fold_in(key, epoch[0]), place % length, length)
-    if whole:
+    if divides_epoch:
         return first
     second = permuted(jax.random.fold_in(key, epoch[0] + 1), place % length, length)
     return jnp.where(epoch == epoch[0], first, second)

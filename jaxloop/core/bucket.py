@@ -122,7 +122,7 @@ def is_one_program(sweep: Sweep) -> bool:
 
 
 def shared_by_program(sweep: Sweep, hparams: Mapping[str, Any]) -> tuple:
-    """Return what members of one bucket share; a size of zero is another model, not a padded one."""
+    """Return what members of one bucket share; a size of zero changes the architecture, so it is not padded."""
     exact = hparams["optimizer"] in UNPADDABLE
     kinds = {name: "static" if exact and kind == "padded" else kind for name, kind in sweep.kinds.items()}
     static = [(name, value) for name, value in hparams.items() if kinds[name] == "static"]

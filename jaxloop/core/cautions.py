@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
+from jaxloop.core.assembly import measured_shapes
 from jaxloop.core.bucket import Bucket, undivided
 from jaxloop.core.data import spread_over
 from jaxloop.core.member import length
 from jaxloop.core.prng import key_shape, threefry
 from jaxloop.core.raw_keys import is_key
-from jaxloop.core.shapes import batch_shapes, hparams_read, initial_shapes, measured_shapes
+from jaxloop.core.shapes import batch_shapes, hparams_read, initial_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import is_users
 from jaxloop.sweep import catalog

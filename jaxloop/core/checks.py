@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxloop.core import contract, padded_update
+from jaxloop.core.assembly import final_shapes, measured_shapes
 from jaxloop.core.bucket import Bucket, undivided
 from jaxloop.core.finals import Final
 from jaxloop.core.member import length
-from jaxloop.core.shapes import batch_shapes, final_shapes, measured_shapes, params_extents, resident
+from jaxloop.core.shapes import batch_shapes, params_extents, resident
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError, told
 from jaxloop.sweep.catalog import direction, undirected
@@ -186,7 +187,7 @@ def _unrecordable(measured: list[str]) -> str | None:
 def _unlike(train: Split | None, validation: Split | None) -> str | None:
     """Return what keeps two splits from being one pool."""
     if train is None or validation is None:
-        return "needs training and validation examples in memory: folds are of both together"
+        return "needs training and validation examples in memory: folds are drawn from both combined"
     shapes = [{name: x.shape[1:] for name, x in split.items()} for split in (train, validation)]
     if shapes[0] == shapes[1]:
         return None

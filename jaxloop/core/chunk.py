@@ -1,4 +1,4 @@
-"""A training run in chunks: what the device does between two looks by the host."""
+"""A training run in chunks: what the device does between two reads by the host."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,8 +32,8 @@ class Program(NamedTuple):
 def chunked(member: TrainingRun, length: int) -> Program:
     """Return a member in chunks of `length` steps; metrics are means over the steps that were taken.
 
-    What chance gives is drawn for many steps at once: on CPU, drawn step by step, it was a fifth of a small
-    member's time (benchmarks/LOG.md). A member that stands still needs none of it.
+    Random inputs are drawn for many steps at once: on CPU, drawing them step by step took a fifth of a small
+    member's time (benchmarks/LOG.md). A member that stands still needs none.
     """
 
     def step(hparams: Any, state: Any, data: Any) -> Any:

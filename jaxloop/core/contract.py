@@ -12,7 +12,7 @@ from jaxloop.core.bucket import Bucket
 from jaxloop.core.padding import by_path
 from jaxloop.core.prng import key_shape
 from jaxloop.core.raw_keys import is_key
-from jaxloop.core.shapes import initial_shapes, once
+from jaxloop.core.shapes import initial_shapes, memoized
 from jaxloop.core.task import Task
 from jaxloop.core.tracing import TAKES, BrokenError, check_arguments, kind, place, traced
 
@@ -35,7 +35,7 @@ def broken(task: Task, bucket: Bucket, example: dict[str, Any], batch: dict[str,
             return str(error)
         return None
 
-    if found := once(task, ("contract", bucket.program), rule):
+    if found := memoized(task, ("contract", bucket.program), rule):
         yield found
 
 

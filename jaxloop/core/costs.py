@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxloop.core import product_costs
+from jaxloop.core.assembly import one_member
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.shapes import once, one_member, resident
+from jaxloop.core.shapes import memoized, resident
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 
@@ -48,7 +49,7 @@ def step_cost(sweep: Sweep, task: Task, bucket: Bucket) -> StepCost:
         found = traced.lower().cost_analysis() or {}
         return StepCost(float(found.get("flops", 0.0)), float(found.get("bytes accessed", 0.0)) / ACCESSES)
 
-    return once(task, ("step cost", bucket.program), counted)
+    return memoized(task, ("step cost", bucket.program), counted)
 
 
 def products(sweep: Sweep, task: Task, bucket: Bucket) -> Products:
@@ -61,7 +62,7 @@ def _products(task: Task, bucket: Bucket, trace: Any) -> Products:
         jaxpr = trace().jaxpr
         return Products(product_costs.flops(jaxpr), product_costs.are_short(jaxpr))
 
-    return once(task, ("products", bucket.program), found)
+    return memoized(task, ("products", bucket.program), found)
 
 
 def _traced_step(sweep: Sweep, task: Task, bucket: Bucket) -> Any:

@@ -63,7 +63,7 @@ def from_disk(arrays: Mapping[str, np.ndarray]) -> FromDisk:
     """Return arrays as a training split that is read from disk as it is needed.
 
     Args:
-      arrays: that share their first axis, the examples; memory-mapped ones stay on disk.
+      arrays: each (examples, ...); memory-mapped ones stay on disk.
 
     Raises:
       TypeError, ValueError: they are not arrays of one length.
@@ -75,13 +75,13 @@ def from_disk(arrays: Mapping[str, np.ndarray]) -> FromDisk:
 class Data:
     """What a task trains and is measured on: splits, each a dict of arrays whose first axis is the examples.
 
-    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples. What NumPy
-    makes an array of numbers of, such as a list, becomes one. A task that makes its own data, as an environment
-    does, leaves all out.
+    Every member sees the same resident arrays; a batch is the same dict with `batch_size` examples. Anything that
+    NumPy converts to an array of numbers, such as a list, is accepted; 64 bits become 32. A task that makes its
+    own data, such as an environment, omits all fields.
 
     Attributes:
       train: batches are drawn from it: arrays, or a `Source` of more than memory holds (`jaxloop.from_disk`).
-      validation: measured after each turn.
+      validation: measured every `evaluate_every` steps.
       test: measured once, as a member ends.
       others: further splits by name, measured as `validation` is: "ood" gives "ood/accuracy".
       shared: arrays without an axis of examples, such as a graph or pretrained weights: whole in each batch.

@@ -7,6 +7,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
+from jaxloop.core.assembly import in_chunks, one_member
 from jaxloop.core.bucket import SIZE_CLASS, Bucket
 from jaxloop.core.chunk import Program
 from jaxloop.core.costs import products
@@ -27,19 +28,13 @@ from jaxloop.core.population import (
     spread,
     streamed,
 )
-from jaxloop.core.shapes import columns, data_shapes, feed_layout, in_chunks, once, one_member
+from jaxloop.core.shapes import columns, data_shapes, feed_layout, memoized
+from jaxloop.core.slot_counts import SlotCounts
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError, is_out_of_device_memory
 from jaxloop.sweep.sweep import Sweep
 
 KEPT = 8  # executables of a task, in a process that runs many sweeps
-
-
-class SlotCounts(NamedTuple):
-    """How many members a program trains at a time, and how many of them share a group."""
-
-    capacity: int
-    group_size: int
 
 
 class Executable(NamedTuple):
@@ -83,7 +78,7 @@ def executable(
         (document.run.evaluate_every, document.evaluate.batch_size, best, best and document.mode_of(best)),
         (layout, layout and feed_rows, counts, mesh, tuple(options.items())),
     )
-    compiled = once(task, key, found)
+    compiled = memoized(task, key, found)
     for old in [known for known in task.traced if known[0] == "turn"][:-KEPT]:
         del task.traced[old]
     return compiled

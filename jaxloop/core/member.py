@@ -51,7 +51,7 @@ class TrainState(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """What a step has by chance: it follows from (seed, step) alone, never from the state."""
+    """The random inputs of a step: it follows from (seed, step) alone, never from the state."""
 
     examples: jax.Array  # (batch_size.max,) uint32: the indices of its batch
     key: jax.Array  # of its loss
@@ -78,7 +78,7 @@ class TrainingRun(NamedTuple):
 def member(
     task: Task,
     learner: Learner,
-    whole: Callable[[Hparams], Hparams],
+    expand_hparams: Callable[[Hparams], Hparams],
     evaluation_batch: int,
     *,
     keeps_best: bool = False,
@@ -91,12 +91,12 @@ def member(
 
     Args:
       learner: how it trains.
-      whole: all hparams as the task sees them, from the traced ones (`Bucket.hparams`).
+      expand_hparams: gives all hparams as the task sees them, from the traced ones (`Bucket.hparams`).
       evaluation_batch: examples evaluated at a time.
       keeps_best: whether its state has room for the best parameters; see `chunk.remembering`.
       feed: where `data["train"]` is not all examples, but those of the next chunk, how they lie in it.
     """
-    one = _Member(task, learner, whole, evaluation_batch, keeps_best, feed)
+    one = _Member(task, learner, expand_hparams, evaluation_batch, keeps_best, feed)
     return TrainingRun(*map(traced_once, (one.init, one.draw, one.step, one.validate, one.test)))
 
 
@@ -111,13 +111,13 @@ class _Member:
 
     task: Task
     learner: Learner
-    whole: Callable[[Hparams], Hparams]
+    expand_hparams: Callable[[Hparams], Hparams]
     evaluation_batch: int
     keeps_best: bool
     feed: FeedLayout | None
 
     def init(self, hparams: Hparams) -> Any:
-        hparams = self.whole(hparams)
+        hparams = self.expand_hparams(hparams)
         state = self.learner.init(stream_key(hparams, KeyStream.PARAMS), hparams)
         params, extra = self.learner.params(state), self.learner.extra(state)
         average = params if "ema_decay" in hparams else ()
@@ -125,20 +125,20 @@ class _Member:
         return TrainState(state, jnp.int32(0), jnp.bool_(False), jnp.bool_(False), average, best)
 
     def draw(self, hparams: Hparams, step: jax.Array, data: Any) -> Any:
-        whole = self.whole(hparams)
-        key = jax.random.fold_in(stream_key(whole, KeyStream.LOSS), step)
+        hparams_of_task = self.expand_hparams(hparams)
+        key = jax.random.fold_in(stream_key(hparams_of_task, KeyStream.LOSS), step)
         if "train" not in data:
             return Draw(jnp.zeros((0,), jnp.uint32), key)
         if self.feed is None:
-            return Draw(examples_of(whole, step, length(data["train"])), key)
+            return Draw(examples_of(hparams_of_task, step, length(data["train"])), key)
         # the host has read the examples that are drawn: what is left is their place among those
         batch = hparams[FEED_ROW] * self.feed.steps + step - hparams[FEED_START]
-        place = batch * self.feed.batch_size + jnp.arange(as_size(whole["batch_size"]).max)
+        place = batch * self.feed.batch_size + jnp.arange(as_size(hparams_of_task["batch_size"]).max)
         return Draw(place.astype(jnp.uint32), key)
 
     def step(self, hparams: Hparams, state: TrainState, draw: Any, data: Any) -> Any:
         running = ~ended(hparams, state)
-        hparams = self.whole(hparams)
+        hparams = self.expand_hparams(hparams)
         new = self.learner.update(state.learner, self._batch(hparams, draw, data), draw.key, state.step, hparams)
         taken = running & new.finite
         average, done = (), state.done
@@ -156,7 +156,7 @@ class _Member:
 
     def validate(self, hparams: Hparams, state: TrainState, data: Any) -> Any:
         found: dict[str, Any] = {}
-        hparams = self.whole(hparams)
+        hparams = self.expand_hparams(hparams)
         for split in self._validated(hparams, data):
             if split == "validation" and "folds" in hparams:
                 metrics = self._over_fold(hparams, state, data)
@@ -168,7 +168,7 @@ class _Member:
     def test(self, hparams: Hparams, state: TrainState, data: Any) -> Any:
         if "test" not in data:
             return {}
-        metrics = self._over_split(self.whole(hparams), state, data, "test")
+        metrics = self._over_split(self.expand_hparams(hparams), state, data, "test")
         return {f"test/{name}": value for name, value in metrics.items()}
 
     def _validated(self, hparams: Hparams, data: Any) -> list[str]:

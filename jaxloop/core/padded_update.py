@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxloop.core.assembly import learner_of
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.member import member
 from jaxloop.core.padding import by_path
-from jaxloop.core.shapes import learner_of, params_extents
+from jaxloop.core.shapes import params_extents
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 

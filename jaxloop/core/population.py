@@ -23,7 +23,7 @@ MEMBER = PartitionSpec("member")
 SHARED = PartitionSpec()
 
 Record = dict[str, jax.Array]
-FACTS = ("step", "diverged", "done")  # in a record, beside what is measured
+STATE_FIELDS = ("step", "diverged", "done")  # in a record, beside what is measured
 Advance = Callable[[Hparams, TrainState, jax.Array, Any], tuple[TrainState, Record]]
 
 # XLA's CPU backend hands reductions above a size to YNNPACK, whose order of summation depends on the group size,
@@ -119,7 +119,7 @@ def streamed(program: Program) -> Advance:
         shapes = jax.eval_shape(program.test, hparams, after, data)
         test = jax.lax.cond(left.any(), lambda: program.test(hparams, after, data), lambda: _unmeasured(shapes))
         test = jax.tree.map(lambda value: jnp.where(_by_member(left, value), value, jnp.nan), test)
-        return after, {**measured, **test, **_facts(after)}
+        return after, {**measured, **test, **_state_fields(after)}
 
     return turn
 
@@ -129,9 +129,9 @@ def _by_member(mask: jax.Array, leaf: jax.Array) -> jax.Array:
     return mask.reshape(-1, *[1] * (leaf.ndim - 1))
 
 
-def _facts(state: TrainState) -> Record:
+def _state_fields(state: TrainState) -> Record:
     """Return what the host has to know of each member, whatever is measured."""
-    return {name: getattr(state, name) for name in FACTS}
+    return {name: getattr(state, name) for name in STATE_FIELDS}
 
 
 def _unmeasured(shapes: Any) -> Any:
@@ -156,8 +156,8 @@ def rested(turn: Advance) -> Advance:
     def turn_or_rest(hparams: Any, state: Any, fresh: jax.Array, data: Any) -> Any:
         def rest() -> Any:
             shapes = jax.eval_shape(turn, hparams, state, fresh, data)[1]
-            floats = {name: leaf for name, leaf in shapes.items() if name not in FACTS}
-            return state, {**_unmeasured(floats), **_facts(state)}
+            floats = {name: leaf for name, leaf in shapes.items() if name not in STATE_FIELDS}
+            return state, {**_unmeasured(floats), **_state_fields(state)}
 
         awake = (fresh | ~ended(hparams, state)).any()
         return jax.lax.cond(awake, lambda: turn(hparams, state, fresh, data), rest)

@@ -1,6 +1,5 @@
-"""A bucket's program, compiled for a mesh: what the runner turns."""
+"""A bucket's program, compiled for a mesh: the turn that training runs."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,45 +9,21 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
+from jaxloop.core.assembly import is_elementwise, learner_of
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.costs import step_cost
-from jaxloop.core.executable import SlotCounts, executable
+from jaxloop.core.executable import executable
 from jaxloop.core.learner import Learner
 from jaxloop.core.member import DRAWN_BY, TrainState
 from jaxloop.core.population import (
-    FACTS,
     MEMBER,
     SHARED,
+    STATE_FIELDS,
 )
-from jaxloop.core.shapes import (
-    is_elementwise,
-    learner_of,
-    params_shapes,
-    resident,
-)
+from jaxloop.core.shapes import params_shapes, resident
+from jaxloop.core.slot_counts import DEFAULT_LIMITS, SlotCounts, SlotLimits, slot_counts, smallest_group
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError
 from jaxloop.sweep.sweep import Sweep
-
-Tuned = Callable[[int, int], int]
-
-
-@dataclass(frozen=True)
-class SlotLimits:
-    """What bounds the slots of a program.
-
-    Attributes:
-      capacity, group_size: instead of the sweep's own.
-      tuned: gives the group size where nobody chose it, from a first guess and the widest.
-      memory_bytes: that each device may use.
-      processes: how many share the members; each program has its part of the slots.
-    """
-
-    capacity: int | None = None
-    group_size: int | None = None
-    tuned: Tuned = lambda first, most: first
-    memory_bytes: float = math.inf
-    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -122,7 +97,7 @@ def compiled(
     task: Task,
     bucket: Bucket,
     mesh: Mesh,
-    limits: SlotLimits = SlotLimits(),
+    limits: SlotLimits = DEFAULT_LIMITS,
 ) -> CompiledProgram:
     """Compile a bucket's turn; nothing is allocated on a device.
 
@@ -151,12 +126,6 @@ def compiled(
         counts = SlotCounts(*smaller)
 
 
-def smallest_group(sweep: Sweep) -> int:
-    """Return what a program's group size may shrink to: the one that the user chose, else the narrowest."""
-    chosen = sweep.document.population.group_size
-    return devices.SMALLEST_GROUP if chosen == "auto" else chosen
-
-
 def _compiled(
     sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, counts: SlotCounts, feed_rows: int | None = None
 ) -> CompiledProgram:
@@ -169,10 +138,10 @@ def _compiled(
       ResourceError: the compiler says that it cannot fit.
     """
     if feed_rows is None:
-        feed_rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
+        feed_rows = rounded_up_rows(min(counts.capacity, distinct_batches(sweep, bucket)))
     advance, state, record = executable(sweep, task, bucket, mesh, counts, feed_rows)
     sizes = advance.memory_analysis()
-    measured = {name: leaf for name, leaf in record.items() if name not in FACTS}
+    measured = {name: leaf for name, leaf in record.items() if name not in STATE_FIELDS}
     return CompiledProgram(
         bucket=bucket,
         mesh=mesh,
@@ -194,7 +163,7 @@ def _compiled(
     )
 
 
-def room(rows: int) -> int:
+def rounded_up_rows(rows: int) -> int:
     """Return for how many rows of a feed to make room where some are needed: a few sizes serve all needs."""
     return 1 << (rows - 1).bit_length()
 
@@ -203,22 +172,3 @@ def distinct_batches(sweep: Sweep, bucket: Bucket) -> int:
     """Return how many of a bucket's members see batches of their own, while all take the same steps."""
     members = [sweep.members[number] for number in bucket.numbers]
     return len({tuple(member.get(name) for name in DRAWN_BY) for member in members})
-
-
-def slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: SlotLimits) -> SlotCounts:
-    """Return the program's capacity and group size: the limits' own, else the sweep's, else chosen."""
-    settings, cpu = sweep.document.population, devices.on_cpu(mesh)
-    capacity, group_size, processes = limits.capacity, limits.group_size, limits.processes
-    if capacity is None and isinstance(settings.capacity, int):
-        capacity = math.ceil(settings.capacity / processes)
-    loop = sweep.document.loop
-    expected = max(len(bucket.numbers), loop.configs if loop else 0)  # of a loop, more will join
-    slots = devices.choose_slots(math.ceil(expected / processes), capacity, cpu=cpu)
-    group_size = group_size or (settings.group_size if isinstance(settings.group_size, int) else None)
-    if group_size is None:
-        # a group holds members of one class
-        alike = slots if loop else math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
-        most = devices.largest_group(min(slots, alike), mesh.size, cpu=cpu)
-        first = devices.choose_group_size(step_cost(sweep, task, bucket).working_set, most) if cpu else most
-        group_size = limits.tuned(first, most)
-    return SlotCounts(devices.capacity(slots, group_size, mesh.size), group_size)

@@ -1,4 +1,4 @@
-"""One member of a bucket before anything is compiled: its functions and shapes."""
+"""Shapes of a bucket's parameters, data and hparams, before anything is compiled."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,26 +9,19 @@ import numpy as np
 
 from jaxloop.core import padding
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.chunk import Program, chunked, remembering
-from jaxloop.core.finals import Final
-from jaxloop.core.learner import Learner, learner
-from jaxloop.core.member import FEED_ROW, FEED_START, FeedLayout, TrainingRun, as_size, member
-from jaxloop.core.noting import NotingHparams
-from jaxloop.core.optimizer import Layout, Shape
-from jaxloop.core.prng import key_shape, threefry
-from jaxloop.core.raw_keys import with_raw_keys
-from jaxloop.core.task import Hparams, Task
-from jaxloop.sweep.optimizers import OWN, SHAPE_AWARE
+from jaxloop.core.member import FEED_ROW, FEED_START, FeedLayout, as_size
+from jaxloop.core.prng import key_shape
+from jaxloop.core.task import Task
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.sweep import Sweep
 
 Found = TypeVar("Found")
 
 
-def once(task: Task, key: Any, found: Callable[[], Found]) -> Found:
-    """Memoize `found()` by task and key: tracing is most of the time before a program compiles."""
+def memoized(task: Task, key: Any, compute: Callable[[], Found]) -> Found:
+    """Memoize `compute()` by task and key: tracing is most of the time before a program compiles."""
     if key not in task.traced:
-        task.traced[key] = found()
+        task.traced[key] = compute()
     return task.traced[key]
 
 
@@ -37,7 +30,7 @@ def params_shapes(task: Task, bucket: Bucket) -> Any:
     found = initial_shapes(task, bucket)
     if task.stateful_loss:
         return found[0]
-    return once(
+    return memoized(
         task, ("params", bucket.program), lambda: jax.eval_shape(task.params or (lambda state: state), found)
     )
 
@@ -51,10 +44,10 @@ def initial_shapes(task: Task, bucket: Bucket, trace: Callable[[], Any] | None =
 
     def shapes() -> Any:
         return jax.eval_shape(
-            lambda key, traced: task.init(key, bucket.hparams(traced)), key_shape(), _scalars(bucket)
+            lambda key, traced: task.init(key, bucket.hparams(traced)), key_shape(), scalars(bucket)
         )
 
-    return once(task, ("init", bucket.program), trace or shapes)
+    return memoized(task, ("init", bucket.program), trace or shapes)
 
 
 def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
@@ -76,7 +69,7 @@ def resident(task: Task, bucket: Bucket) -> dict[str, dict[str, np.ndarray]]:
 def _first_row(task: Task) -> dict[str, np.ndarray]:
     source = task.data.source
     assert source is not None, "callers have checked that there is one"
-    rows = once(task, "first row", lambda: source.rows(np.zeros(1, np.int64)))
+    rows = memoized(task, "first row", lambda: source.rows(np.zeros(1, np.int64)))
     return {name: np.asarray(array) for name, array in rows.items()}
 
 
@@ -93,7 +86,7 @@ def feed_layout(sweep: Sweep, task: Task, bucket: Bucket) -> FeedLayout | None:
 
 def _batch_size(bucket: Bucket) -> int | Size:
     """Return the batch size of a bucket's members; a `Size` has a weight for each example."""
-    return bucket.hparams(_scalars(bucket))["batch_size"]
+    return bucket.hparams(scalars(bucket))["batch_size"]
 
 
 def data_shapes(sweep: Sweep, task: Task, bucket: Bucket, rows: int) -> dict[str, dict[str, Any]]:
@@ -132,132 +125,21 @@ def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     return shapes
 
 
-def _scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+def scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
-
-
-def measured_shapes(sweep: Sweep, task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return what a turn measures of each member, as shapes: "train/loss", "validation/accuracy", ..."""
-    one, hparams = one_member(sweep, task, bucket)
-    state, data = jax.eval_shape(one.init, hparams), resident(task, bucket)
-    train = jax.eval_shape(chunked(one, 1).step, hparams, state, data)[1]
-    return {
-        **{f"train/{name}": leaf for name, leaf in train.items()},
-        **jax.eval_shape(one.validate, hparams, state, data),
-        **jax.eval_shape(one.test, hparams, state, data),
-    }
-
-
-def final_shapes(task: Task, bucket: Bucket, *, best: bool) -> dict[Final, Any]:
-    """Return the shapes of what one member ends with, by kind, without the average of its parameters.
-
-    Args:
-      best: whether the sweep keeps each member's best parameters.
-    """
-    trains, state = _learner_and_state(task, bucket)
-
-    def parts() -> tuple[Any, Any]:
-        return jax.eval_shape(trains.params, state), jax.eval_shape(trains.extra, state)
-
-    params, extra = once(task, ("finals", bucket.program), parts)
-    if task.update is None:
-        params = params_shapes(task, bucket)
-    found: dict[Final, Any] = {"params": params, "state": extra}
-    if best:
-        found |= {"best": params, "best_state": extra}
-    return {kind: shapes for kind, shapes in found.items() if jax.tree.leaves(shapes)}
-
-
-def one_member(
-    sweep: Sweep, task: Task, bucket: Bucket, layout: FeedLayout | None = None
-) -> tuple[TrainingRun, dict[str, jax.ShapeDtypeStruct]]:
-    """Return the program of one member, and its traced hparams as shapes.
-
-    Args:
-      layout: of the data of a feed, if not of one for this bucket alone.
-    """
-    batch, keeps_best = sweep.document.evaluate.batch_size, bool(sweep.document.checkpoint.best)
-    layout = layout or feed_layout(sweep, task, bucket)
-
-    def found() -> Any:
-        trains, read = learner_of(task, bucket), hparams_read(task, bucket)
-
-        def whole(traced: Any) -> NotingHparams:
-            return NotingHparams(bucket.hparams(traced), read)
-
-        return member(task, trains, whole, batch, keeps_best=keeps_best, feed=layout)
-
-    return once(task, ("member", bucket.program, batch, keeps_best, layout), found), columns(task, bucket)
 
 
 def hparams_read(task: Task, bucket: Bucket) -> set[str]:
     """Return the names of the hparams that a member's functions have read in all traces so far."""
-    return once(task, ("read", bucket.program), set)
+    return memoized(task, ("read", bucket.program), set)
 
 
 def columns(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     """Return what a slot's columns hold for one member's functions, as shapes: the traced hparams first."""
-    own = _scalars(bucket)
+    own = scalars(bucket)
     if task.data.source is not None:
         own |= dict.fromkeys((FEED_ROW, FEED_START), jax.ShapeDtypeStruct((), np.int32))
     return own
-
-
-def in_chunks(
-    sweep: Sweep, task: Task, bucket: Bucket, layout: FeedLayout | None
-) -> tuple[Program, dict[str, jax.ShapeDtypeStruct]]:
-    """Return one member in chunks from one evaluation to the next, and its traced hparams as shapes.
-
-    Args:
-      layout: of the data of a feed.
-    """
-    one, hparams = one_member(sweep, task, bucket, layout)
-    program, metric = chunked(one, sweep.document.run.evaluate_every), sweep.document.checkpoint.best
-    if metric:
-        mode = sweep.document.mode_of(metric)
-        assert mode is not None, "checked by checks._broken_best"
-        program = remembering(program, learner_of(task, bucket), metric, mode)
-    return program, hparams
-
-
-def learner_of(task: Task, bucket: Bucket) -> Learner:
-    """Return how the members of a bucket train."""
-    return _learner_and_state(task, bucket)[0]
-
-
-def _learner_and_state(task: Task, bucket: Bucket) -> tuple[Learner, Any]:
-    """Return how the members of a bucket train, and the state of one, as shapes."""
-
-    def state_of(trains: Learner) -> Any:
-        return jax.eval_shape(lambda traced: trains.init(threefry(0), bucket.hparams(traced)), _scalars(bucket))
-
-    def found() -> tuple[Learner, Any]:
-        layout = None if is_elementwise(task, bucket) else _layout(task, bucket)
-        trains = learner(task, bucket.static["optimizer"], params_shapes(task, bucket), layout)
-        state = state_of(trains)
-        raw = with_raw_keys(trains, state)
-        return raw, state if raw is trains else state_of(raw)
-
-    return once(task, ("learner", bucket.program), found)
-
-
-def is_elementwise(task: Task, bucket: Bucket) -> bool:
-    """Return whether parameters are trained as one vector: nobody cares which array an element stands in."""
-    optimizer = bucket.static["optimizer"]
-    if task.update or optimizer == OWN:
-        return False
-    return optimizer not in SHAPE_AWARE and bucket.static["weight_decay_on"] == "all"
-
-
-def _layout(task: Task, bucket: Bucket) -> Callable[[Hparams], Layout]:
-    """Return the parameters' `Layout` as a function of a member's hparams, for optimizers of whole arrays."""
-    shapes = params_shapes(task, bucket)
-    static = NotingHparams(bucket.static, hparams_read(task, bucket))
-    decay_mask, hidden = task.decay_mask(shapes, static), task.hidden(shapes, static)
-    extents = params_extents(task, bucket)
-    return lambda hparams: Layout(
-        decay_mask, hidden, jax.tree.map(lambda extent: Shape(extent.own(hparams)), extents)
-    )
 
 
 def params_extents(task: Task, bucket: Bucket) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxloop.errors import DamagedError, SweepError
-from jaxloop.experiments import codes, space
+from jaxloop.experiments import code_tries, space
 from jaxloop.experiments.proposers import command
 from jaxloop.experiments.proposers.base import Known, Proposal, Proposer, proposals
 from jaxloop.experiments.proposers.evolution import Evolution
@@ -98,7 +98,7 @@ class Driver:
         self.ledger = store.ledger()
         clocks = [record["seconds"] for record in self.ledger if record["kind"] == "clock"]
         self.before, self.started = max([store.seconds, *clocks]), time.monotonic()
-        self.recorded = list(self.ledger)  # records that have not been replayed yet
+        self.unreplayed = list(self.ledger)  # records that have not been replayed yet
         self.trainings = Trainings(sweep, store)
         self.plan = plan_of(sweep, store.mode)
         self.requests: Requests = research(self.plan)
@@ -131,7 +131,7 @@ class Driver:
         if isinstance(request, Clock):
             return self._seconds()
         if isinstance(request, Hear):
-            heard = self._recorded("hypothesis") if self.recorded else None
+            heard = self._replay_next("hypothesis") if self.unreplayed else None
             return heard and Hypothesis(**{name: heard[name] for name in Hypothesis._fields if name in heard})
         return self._record(request.record)
 
@@ -149,10 +149,10 @@ class Driver:
             self.begun = request
             fields = {"stage": request.stage, "round": request.round, "seeds": request.seeds, "task": request.task}
             self._record({"kind": "stage", **fields, "config": request.configs[0]})
-        if self.recorded:
-            found = self._recorded("values")["values"]
+        if self.unreplayed:
+            found = self._replay_next("values")["values"]
         else:
-            found = codes.values(codes.folder(self.run, request.round), request.seeds, self.metric)
+            found = code_tries.values(code_tries.folder(self.run, request.round), request.seeds, self.metric)
             if found is None:
                 return WAITING
             self._append({"kind": "values", "task": request.task, "seeds": request.seeds, "values": found})
@@ -160,22 +160,22 @@ class Driver:
 
     def _seconds(self) -> float:
         """Return how long the loop has been at work; recorded, since a resumed loop needs the same answer."""
-        if self.recorded:
-            return self._recorded("clock")["seconds"]
+        if self.unreplayed:
+            return self._replay_next("clock")["seconds"]
         milliseconds = processes.leaders(round(1000 * (self.before + time.monotonic() - self.started)))
         self._append({"kind": "clock", "seconds": milliseconds / 1000})
         return milliseconds / 1000
 
     def _proposals(self, ask: Ask) -> list[Proposal]:
         """Return what was proposed, if that is recorded, or else ask the proposers, each for its share."""
-        if self.recorded:
-            while self.recorded[0]["kind"] == "refused":
-                self._recorded("refused")
+        if self.unreplayed:
+            while self.unreplayed[0]["kind"] == "refused":
+                self._replay_next("refused")
             if (
-                self.recorded[0]["kind"] == "end"
+                self.unreplayed[0]["kind"] == "end"
             ):  # of a loop from when a member that ended early cost all its steps
                 return []
-            return [Proposal(**each) for each in self._recorded("proposals")["proposals"]]
+            return [Proposal(**each) for each in self._replay_next("proposals")["proposals"]]
         found: list[Proposal] = []
         left, shares = ask.wanted, self.loop.shares()
         for at, (name, share) in enumerate(shares.items()):
@@ -221,8 +221,8 @@ class Driver:
         return []
 
     def _record(self, record: dict[str, Any]) -> None:
-        if self.recorded:
-            self._recorded(record["kind"])
+        if self.unreplayed:
+            self._replay_next(record["kind"])
         else:
             self._append({**record, **self._crash(record)})
 
@@ -237,8 +237,8 @@ class Driver:
         self.records.append(record)
         self.ledger.append(record)
 
-    def _recorded(self, kind: str) -> dict[str, Any]:
-        record = self.recorded.pop(0)
+    def _replay_next(self, kind: str) -> dict[str, Any]:
+        record = self.unreplayed.pop(0)
         if record["kind"] != kind:
             raise DamagedError(f"the ledger has a record of kind {record['kind']!r} where one of {kind!r} belongs")
         return record

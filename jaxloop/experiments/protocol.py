@@ -30,7 +30,7 @@ from jaxloop.experiments.space import Config
 from jaxloop.experiments.spending import power, resolved, seeds_needed
 from jaxloop.experiments.verdict import Outcome, Verdict, judge
 
-# Streams of seeds that never meet: screening from 0 on, each round's confirmation, each try, the audit.
+# Disjoint ranges of seeds: screening from 0 on, each round's confirmation, each try, the audit.
 CONFIRMATION, TRIED, OF_A_ROUND, AUDIT = 1_000_000, 2_000_000_000, 10_000, 4_000_000_000
 
 

@@ -57,7 +57,7 @@ class Trainings:
             metrics = {name: float(column[at]) for name, column in measured.metrics.items()}
             self.metrics[number] = {} if measured.diverged[at] else metrics
             self.steps[number] = int(measured.steps[at])
-        self.ended.update(measured.members[~measured.goes_on].tolist())
+        self.ended.update(measured.members[~measured.is_active].tolist())
         self.diverged.update(measured.members[measured.diverged].tolist())
         for number in range(len(self.numbers), len(measured.hparams)):
             self.numbers.setdefault(space.key(measured.hparams[number]), number)

@@ -56,7 +56,7 @@ class Aggregates:
         begun = time.monotonic()
         before = {path for path in self.folder.rglob("events.out.tfevents.*")} if self.folder.is_dir() else set()
         self.edition += 1
-        with store.snapshot():
+        with store.read_transaction():
             written = _Writer(self.folder, f".{self.edition:06d}", store, self.best).write()
         for path in before - written:
             path.unlink()
@@ -85,7 +85,7 @@ class _Writer:
         """Write quantiles over all members, and mean and standard error over the seeds of the best configs."""
         runs: dict[str, dict[str, dict[int, float]]] = {}
         for metric in self.metrics:
-            steps, values = self.store.looks(metric)
+            steps, values = self.store.evaluation_curves(metric)
             if len(values) == 0 or (np.isfinite(values).sum(1) <= 1).all():
                 continue  # a curve of one point is no curve: the overview has it as text
             measured = np.isfinite(values).any(0)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxloop.core.finals import Final
 from jaxloop.errors import DamagedError, SweepError
 from jaxloop.storage import format_5, run_folder, seal, trees
-from jaxloop.storage.snapshot import Finals, Snapshot, joined, steps_of
+from jaxloop.storage.snapshot import Finals, Snapshot, concatenated, steps_of
 
 MEMBERS = {"members": np.zeros(0, np.int32)}  # whose rows a folder holds, as `like` of what is restored
 
@@ -95,7 +95,7 @@ def state_steps(folder: Path) -> dict[int, int]:
 
 def restore_population(run: Path, turn: int, parts: list[int], like: Any) -> Snapshot | None:
     """Restore the members in all shards of a turn's checkpoint; `like` is one member's state as shapes."""
-    return joined([_restored_part(run_folder.checkpoint(run, turn, part), like) for part in parts])
+    return concatenated([_restored_part(run_folder.checkpoint(run, turn, part), like) for part in parts])
 
 
 def _restored_part(path: Path, like: Any) -> Snapshot:

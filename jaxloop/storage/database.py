@@ -69,7 +69,7 @@ class Database(facts.Facts):
         if found not in READABLE:
             reader = READERS.get(found or 0, "a later jaxloop can: update it")
             raise DamagedError(
-                f"{self.path}: has format {found}, this jaxloop reads {' and '.join(map(str, READABLE))}; {reader}"
+                f"{self.path}: has format {found}, this jaxloop reads {READABLE[0]} to {READABLE[-1]}; {reader}"
             )
 
     def _uri(self) -> str:
@@ -126,7 +126,7 @@ class Database(facts.Facts):
         with self._damage_told():
             row = self.connection.execute("select value from facts where key = ?", (name,)).fetchone()
             if row is None and not default:
-                raise ValueError(f"it does not tell the run's {name}")
+                raise ValueError(f"it does not record the run's {name}")
             return adapter.validate_json(row[0]) if row else copy.copy(default[0])
 
     def layout(self, bucket: int) -> facts.SlotLayout | None:
@@ -189,7 +189,7 @@ class Database(facts.Facts):
                 raise
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def read_transaction(self) -> Iterator[None]:
         """Read everything in this context as of one moment, whatever a process that trains writes meanwhile."""
         if self.connection.in_transaction:  # in one already
             yield

@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import Any, get_args
 
+from jaxloop.core.assembly import final_shapes
 from jaxloop.core.bucket import alone
 from jaxloop.core.finals import MISSING, Final, ends_with
-from jaxloop.core.shapes import final_shapes
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.storage import checkpoints, run_folder, seal

@@ -103,7 +103,7 @@ class Queries(Database):
     def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """(points,) int64 steps and (members, points) float32 values; NaN where a member has none."""
         self.require_metric(metric)
-        with self.snapshot():
+        with self.read_transaction():
             steps = self.steps()
             ((count,),) = self._rows("select count(*) from members")
             column = quoted(metric)
@@ -145,13 +145,13 @@ class Queries(Database):
         )
         return {number: (admitted, retired) for number, admitted, retired in rows}
 
-    def looks(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    def evaluation_curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Return `curves` at the steps at which all members are measured, not those at which single ones ended."""
         steps, values = self.curves(metric)
-        kept = self.are_looks(steps)
+        kept = self.is_evaluation_step(steps)
         return steps[kept], np.where(np.isfinite(values[:, kept]), values[:, kept], np.nan)
 
-    def are_looks(self, steps: np.ndarray) -> np.ndarray:
+    def is_evaluation_step(self, steps: np.ndarray) -> np.ndarray:
         """Return whether each of the (points,) steps is one at which all members are measured, as bools."""
         with self._damage_told():
             every = int(tomllib.loads(self.sweep)["run"]["evaluate_every"])

@@ -24,7 +24,7 @@ class Snapshot(NamedTuple):
         return Snapshot(self.members[index], jax.tree.map(lambda leaf: leaf[index], self.state))
 
 
-def joined(parts: list[Snapshot]) -> Snapshot | None:
+def concatenated(parts: list[Snapshot]) -> Snapshot | None:
     """Return the members of all parts; None if there are none."""
     if len(parts) < 2:  # to copy them takes seconds of a large population
         return parts[0] if parts else None

@@ -136,7 +136,7 @@ class Store(Queries):
             )
 
     def upgrade(self) -> None:
-        """Give a run the present format, within a transaction; earlier versions of jaxloop read it no more."""
+        """Give a run today's format, within a transaction; earlier versions of jaxloop can no longer read it."""
         if self.format != FORMAT:
             for name, columns in LATER_TABLES.items():
                 self.connection.execute(f"create table if not exists {name}{columns}")

@@ -89,7 +89,7 @@ class Axis(BaseModel):
         return self
 
 
-def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
+def interpolate(axis: Axis, fraction: float, is_integer: bool) -> Any:
     """Return the value a fraction (0 to 1) of the way along an axis, for samplers that draw."""
     if axis.log or axis.linear:
         low, high = axis.log or axis.linear or (0, 1)
@@ -100,7 +100,7 @@ def interpolate(axis: Axis, fraction: float, whole: bool) -> Any:
         else:
             value = low + fraction * (high - low)
         value = min(max(value, low), high)
-        return round(value) if whole and _are_ints(low, high) else float(value)
+        return round(value) if is_integer and _are_ints(low, high) else float(value)
     separate = listed(axis)
     return separate[min(int(fraction * len(separate)), len(separate) - 1)]
 
@@ -117,23 +117,23 @@ def ends(axis: Axis) -> tuple[float, float]:
     return axis.log or axis.linear or (min(listed(axis)), max(listed(axis)))
 
 
-def extremes(axis: Axis, whole: bool) -> list[Any]:
+def extremes(axis: Axis, is_integer: bool) -> list[Any]:
     """Return values that obey a rule about bounds or types only if all values of the axis do; see `points`."""
     if axis.values is not None:
         return list(axis.values)
-    return [interpolate(axis, 0.0, whole), interpolate(axis, 1.0, whole)]
+    return [interpolate(axis, 0.0, is_integer), interpolate(axis, 1.0, is_integer)]
 
 
-def points(axis: Axis, whole: bool) -> list[Any]:
+def points(axis: Axis, is_integer: bool) -> list[Any]:
     """Return all values of an axis, in order.
 
     Args:
-      whole: the hparam is not a float, so integer ends give integers.
+      is_integer: the hparam is not a float, so integer ends give integers.
     """
     if not (axis.log or axis.linear):
         return list(listed(axis))
     num = axis.num or 2
-    return [interpolate(axis, i / max(1, num - 1), whole) for i in range(num)]
+    return [interpolate(axis, i / max(1, num - 1), is_integer) for i in range(num)]
 
 
 def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
@@ -149,7 +149,7 @@ def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
 
 
 def sample(
-    axes: dict[str, Axis], sampler: str, members: int | None, seed: int, whole: dict[str, bool]
+    axes: dict[str, Axis], sampler: str, members: int | None, seed: int, is_integer: dict[str, bool]
 ) -> list[dict[str, Any]]:
     """Return the members' values, by axis name; the last axis varies fastest.
 
@@ -166,22 +166,22 @@ def sample(
     if sampler in ("random", "sobol") and (not members or members % copies):
         multiple = f", a multiple of the {copies} replicates" if copies > 1 else ""
         raise ValueError(f"{sampler} needs `members`{multiple}, got {members}")
-    replicates = {name: points(axis, whole[name]) for name, axis in axes.items() if axis.count}
+    replicates = {name: points(axis, is_integer[name]) for name, axis in axes.items() if axis.count}
     if sampler == "grid":
-        order = {name: points(axis, whole[name]) for name, axis in axes.items()}
+        order = {name: points(axis, is_integer[name]) for name, axis in axes.items()}
         return [dict(zip(order, row, strict=True)) for row in itertools.product(*order.values())]
     if sampler == "zip":
-        columns = {name: points(axis, whole[name]) for name, axis in drawn.items()}
+        columns = {name: points(axis, is_integer[name]) for name, axis in drawn.items()}
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"zip needs axes of one length, got {lengths}")
         configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [{}]
     else:
         count = (members or 0) // copies
-        if sampler == "random" and count > (most := _combinations(drawn, whole)):
+        if sampler == "random" and count > (most := _combinations(drawn, is_integer)):
             raise ValueError(f"random draws no config twice: needs at most {most * copies} members, got {members}")
         draws = (
-            {name: interpolate(axis, u, whole[name]) for (name, axis), u in zip(drawn.items(), row, strict=True)}
+            {name: interpolate(drawn[name], u, is_integer[name]) for name, u in zip(drawn, row, strict=True)}
             for row in _fractions(sampler, count, len(drawn), seed)
         )
         if sampler == "random":
@@ -191,15 +191,15 @@ def sample(
     return [{name: {**config, **copy}[name] for name in axes} for config in configs for copy in crossed]
 
 
-def _combinations(axes: dict[str, Axis], whole: dict[str, bool]) -> float:
+def _combinations(axes: dict[str, Axis], is_integer: dict[str, bool]) -> float:
     """Return how many different configs the axes have; infinity where one is continuous."""
-    return math.prod(_different(axis, whole[name]) for name, axis in axes.items())
+    return math.prod(_different(axis, is_integer[name]) for name, axis in axes.items())
 
 
-def _different(axis: Axis, whole: bool) -> float:
+def _different(axis: Axis, is_integer: bool) -> float:
     if axis.log or axis.linear:
         low, high = ends(axis)
-        return high - low + 1 if whole and _are_ints(low, high) else math.inf
+        return high - low + 1 if is_integer and _are_ints(low, high) else math.inf
     return len(set(map(single, axis.values))) if axis.values is not None else len(listed(axis))
 
 

@@ -52,8 +52,10 @@ def _broken_proposer(document: Document, loop: LoopSection, source_map: SourceMa
     """Yield what a loop's proposers lack."""
     if "tpe" in loop.shares() and find_spec("optuna") is None:
         yield source_map.say(("loop", "proposer"), 'tpe needs Optuna: pip install "jaxloop[tpe]"')
-    if ("command" in loop.shares()) != bool(loop.command):
-        yield source_map.say(("loop", "command"), 'goes with proposer = "command", which needs it')
+    if "command" in loop.shares() and not loop.command:
+        yield source_map.say(("loop", "command"), 'is missing: proposer = "command" needs it')
+    if loop.command and "command" not in loop.shares():
+        yield source_map.say(("loop", "command"), 'goes with proposer = "command" alone')
     if "grid" in loop.shares():
         for path, axis in document.entries():
             if isinstance(axis, Axis) and (axis.log or axis.linear) and not axis.num:

@@ -5,9 +5,8 @@ import tomllib
 from typing import Any
 
 from jaxloop.errors import SweepError
+from jaxloop.sweep.axes import FORMS
 from jaxloop.sweep.source_map import split_assignment, split_key
-
-AXIS_FORMS = ("values", "log", "linear", "range", "count")
 
 
 def override(raw: dict[str, Any], assignment: str) -> tuple[str, ...]:
@@ -31,8 +30,8 @@ def override(raw: dict[str, Any], assignment: str) -> tuple[str, ...]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise SweepError(f"--set {assignment}: `{part}` is a value, not a section")
-    if path[0] == "axes" and len(path) == 3 and path[-1] in AXIS_FORMS:
-        for form in AXIS_FORMS:
+    if path[0] == "axes" and len(path) == 3 and path[-1] in FORMS:
+        for form in FORMS:
             table.pop(form, None)
         if path[-1] not in ("log", "linear"):
             table.pop("num", None)

@@ -1,5 +1,6 @@
 """Hparams that are more than a number to a program: sizes that may be padded, choices that may be switched."""
 
+import operator
 from typing import Any, NamedTuple
 
 
@@ -37,12 +38,41 @@ class Choice(NamedTuple):
 
 
 def size(default: int) -> Size:
-    """Declare an hparam of a task as a size that may be padded: its functions get a `Size`."""
-    return Size(default, default)
+    """Declare an hparam of a task as a size that may be padded: its functions get a `Size`.
+
+    Members of different sizes share one program: arrays have `size.max`, and `size.value` of them count.
+
+    Args:
+      default: 0 or more.
+
+    Raises:
+      TypeError, ValueError: it is no integer, or negative.
+    """
+    try:
+        value = operator.index(default)
+    except TypeError:
+        raise TypeError(f"jaxloop.size: needs an integer, got {default!r}") from None
+    if value < 0:
+        raise ValueError(f"jaxloop.size: needs 0 or more, got {value}")
+    return Size(value, value)
 
 
 def choice(*names: str) -> Choice:
-    """Declare an hparam of a task as a choice, the first by default: its functions get a `Choice`."""
+    """Declare an hparam of a task as a choice: its functions get a `Choice`.
+
+    Members of different choices share one program, which computes all of `choice.names` and takes the one at
+    `choice.index`.
+
+    Args:
+      names: what may be chosen, the default first.
+
+    Raises:
+      TypeError, ValueError: there are no names, one of them is no string, or two are equal.
+    """
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(f"jaxloop.choice: needs names, got {wrong[0]!r}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"jaxloop.choice: needs names that differ, got {list(names)}")
     return Choice(0, names)
 
 

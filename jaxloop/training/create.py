@@ -33,7 +33,7 @@ def create(sweep: Sweep, task: Task, run: Path, *, numbered: bool = False, **fac
       The run's folder.
 
     Raises:
-      SweepError: the folder is taken, or the sweep asks of the task what it has not.
+      SweepError: the folder is taken, or the sweep requires something that the task lacks.
       ResourceError: the disk is too small.
     """
     _refuse_missing(sweep)

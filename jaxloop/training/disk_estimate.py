@@ -5,9 +5,9 @@ from typing import Any
 import jax
 
 from jaxloop.core import devices
+from jaxloop.core.assembly import final_shapes, one_member
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.checks import Checked
-from jaxloop.core.shapes import final_shapes, one_member
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 

@@ -16,7 +16,7 @@ from jaxloop.formatting import shell_quoted
 from jaxloop.storage import checkpoints, run_folder
 from jaxloop.storage.facts import Shards
 from jaxloop.storage.records import ENDED, Member, Status
-from jaxloop.storage.snapshot import Snapshot, joined
+from jaxloop.storage.snapshot import Snapshot, concatenated
 from jaxloop.storage.store import Store
 from jaxloop.sweep.schema import Document
 from jaxloop.sweep.sweep import Sweep
@@ -140,7 +140,7 @@ def restored(run: Path, checkpoint: Shards, members: dict[int, int], like: Any) 
             if number in left and folders.get((number, left[number])) == folder
         ]
         found.append(states.rows(own))
-    return joined([part for part in found if part])
+    return concatenated([part for part in found if part])
 
 
 def drop_superseded(run: Path, store: Store) -> None:

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 from jaxloop.core.data import Source
 from jaxloop.core.member import DRAWN_BY, FEED_ROW, FEED_START, examples_of
 from jaxloop.core.population import SHARED
-from jaxloop.core.program import CompiledProgram, room
+from jaxloop.core.program import CompiledProgram, rounded_up_rows
 from jaxloop.core.shapes import data_shapes, feed_layout
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError, told
@@ -125,9 +125,9 @@ class Feed:
 
         @jax.jit
         def drawn(hparams: dict[str, jax.Array], start: jax.Array) -> jax.Array:
-            whole = bucket.hparams({**defaults, **hparams})
+            member_hparams = bucket.hparams({**defaults, **hparams})
             steps = start + jnp.arange(layout.steps)
-            found = jax.vmap(lambda step: examples_of(whole, step, count))(steps)
+            found = jax.vmap(lambda step: examples_of(member_hparams, step, count))(steps)
             return jnp.pad(found, ((0, 0), (0, layout.batch_size - found.shape[1])))
 
         def on_host(hparams: dict[str, int], start: int) -> np.ndarray:
@@ -148,17 +148,17 @@ class Feed:
     def _make_room(self, rows: int) -> None:
         """Compile the program anew where more rows are needed than it has room for."""
         if rows > self.program.feed_rows:
-            self.program = self.program.recompiled(room(rows))
+            self.program = self.program.recompiled(rounded_up_rows(rows))
 
     def _placed(self, read: list[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
         """Return rows one behind the other on the devices; zeros where there is room for more."""
         found = {}
         examples = self._layout.steps * self._layout.batch_size
         for name, shape in self._shapes.items():
-            whole = np.zeros((self.program.feed_rows * examples, *shape.shape[1:]), shape.dtype)
+            padded = np.zeros((self.program.feed_rows * examples, *shape.shape[1:]), shape.dtype)
             for number, arrays in enumerate(read):
-                whole[number * examples : (number + 1) * examples] = arrays[name].astype(
+                padded[number * examples : (number + 1) * examples] = arrays[name].astype(
                     shape.dtype, casting="same_kind"
                 )
-            found[name] = whole
+            found[name] = padded
         return jax.device_put(found, NamedSharding(self.program.mesh, SHARED))

@@ -13,13 +13,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxloop.core import devices
+from jaxloop.core.assembly import one_member
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.chunk import chunked
 from jaxloop.core.costs import step_cost
 from jaxloop.core.executable import options_of
 from jaxloop.core.population import MEMBER, grouped, jitted, kept_apart, populated, spread
 from jaxloop.core.program import shared
-from jaxloop.core.shapes import one_member, resident
+from jaxloop.core.shapes import resident
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep, digest
 from jaxloop.training import machine_cache

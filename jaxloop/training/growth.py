@@ -120,7 +120,7 @@ def grow(run: Path, sweep: Sweep, task: Task, store: Store, origin: dict[str, st
             for number, (hparams, had) in enumerate(zip(sweep.members, recorded, strict=False))
         ]
         if not all(had.items() <= wanted.items() for had, wanted in zip(recorded, known, strict=True)):
-            raise SweepError(f"{run}: has other members by now, which another process gave it: do that again")
+            raise SweepError(f"{run}: another process has changed its members meanwhile: run the command again")
         extension.refuse(sweep, store, before, longer)
         finished = [number for number in longer if extension.has_finished(members[number])]
         checked, had = check_sweep(sweep, task), store.size_classes

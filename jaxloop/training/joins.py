@@ -48,7 +48,7 @@ def _hparams(sweep: Sweep, bucket: Bucket, join: Join) -> dict[str, Any]:
     return sweep.completed({**like, **join.hparams})
 
 
-def joined(sweep: Sweep, buckets: Sequence[Bucket], join: Join, step: int = 0) -> Joined:
+def place_member(sweep: Sweep, buckets: Sequence[Bucket], join: Join, step: int = 0) -> Joined:
     """Give a member that joins the run's next number, and a place in the first bucket that can hold it.
 
     Args:

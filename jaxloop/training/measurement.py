@@ -35,8 +35,8 @@ def measured(
         name: np.where(stood & (not name.startswith(AT_STEPS)), np.nan, record[name][seated]) for name in names
     }
     budgets = np.array([hparams[member]["steps"] for member in members])
-    goes_on = ~diverged & ~done & (steps < budgets)
-    return Measured(members, steps, metrics, diverged, goes_on, sorted(paused), hparams)
+    is_active = ~diverged & ~done & (steps < budgets)
+    return Measured(members, steps, metrics, diverged, is_active, sorted(paused), hparams)
 
 
 def arrays(

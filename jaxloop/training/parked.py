@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxloop.storage.snapshot import Snapshot, joined
+from jaxloop.storage.snapshot import Snapshot, concatenated
 
 
 class Parked:
@@ -26,7 +26,7 @@ class Parked:
         return {number: int(self._snapshot.state.step[row]) for number, row in self._rows.items()}
 
     def add(self, snapshot: Snapshot) -> None:
-        self._hold(joined([part for part in (self.snapshot(), snapshot) if part]))
+        self._hold(concatenated([part for part in (self.snapshot(), snapshot) if part]))
 
     def take(self, members: Sequence[int]) -> Snapshot:
         """Remove these members and return their states.

@@ -24,7 +24,7 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
     fits = had > 0 and had % processes.count() == 0 and had // processes.count() <= here
     found = devices.member_mesh(had // processes.count() if fits else None)
     if processes.least(found.size) < processes.most(found.size):
-        raise SweepError("the processes of this run need as many devices each")
+        raise SweepError("the processes of this run need the same number of devices each")
     notes = []
     if found.size < (here := host.available()):
         notes.append(f"{found.size} of {here} devices are used: as many as the run began on")
@@ -39,7 +39,7 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
 def moved(store: Store, mesh: Mesh) -> list[str]:
     """Return a note where a run goes on elsewhere than it was last."""
     changes = _changes(store, mesh)
-    told = f"resumed elsewhere ({', '.join(changes)}): last bits may differ from those of one run through"
+    told = f"resumed elsewhere ({', '.join(changes)}): last bits may differ from those of an uninterrupted run"
     return [told] if changes else []
 
 

@@ -10,12 +10,14 @@ import jax
 from jax.sharding import Mesh
 
 from jaxloop.core import devices, size_classes
+from jaxloop.core.assembly import one_member
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions, pooled
 from jaxloop.core.checks import check_sweep
 from jaxloop.core.costs import step_cost
-from jaxloop.core.program import SlotCounts, SlotLimits, compiled, distinct_batches, room, slot_counts
-from jaxloop.core.shapes import data_shapes, one_member, params_shapes
+from jaxloop.core.program import compiled, distinct_batches, rounded_up_rows
+from jaxloop.core.shapes import data_shapes, params_shapes
+from jaxloop.core.slot_counts import SlotCounts, SlotLimits, slot_counts
 from jaxloop.core.task import Task
 from jaxloop.formatting import counted, scaled
 from jaxloop.sweep.hparams import KINDS
@@ -140,7 +142,7 @@ def plan(sweep: Sweep, task: Task, *, compile: bool = True, loop: PlannedLoop | 
       compile: them, for what only the compiler knows: memory as planned, and how long compiling takes.
 
     Raises:
-      SweepError: the sweep asks of the task what it has not.
+      SweepError: the sweep requires something that the task lacks.
     """
     checked, buckets = check_sweep(sweep, task), size_classes.buckets(sweep, task)
     mesh = devices.member_mesh()
@@ -195,7 +197,7 @@ def _memory_bytes(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, counts: 
     one, hparams = one_member(sweep, task, bucket)
     state = jax.eval_shape(one.init, hparams)
     of_a_slot = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    rows = room(min(counts.capacity, distinct_batches(sweep, bucket)))
+    rows = rounded_up_rows(min(counts.capacity, distinct_batches(sweep, bucket)))
     data = sum(
         math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(data_shapes(sweep, task, bucket, rows))
     )

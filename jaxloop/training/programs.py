@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 
 from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.program import CompiledProgram, SlotLimits, Tuned, compiled, smallest_group
+from jaxloop.core.program import CompiledProgram, compiled
+from jaxloop.core.slot_counts import SlotLimits, Tuned, smallest_group
 from jaxloop.core.task import Task
 from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.store import Store

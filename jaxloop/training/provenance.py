@@ -59,7 +59,9 @@ def restore(run: Path, facts: dict[str, Any], code: Path) -> list[str]:
     if is_whole(run):
         return []
     add(run, {**facts, **collect(code)})
-    return [f"{run_folder.provenance(run)} was missing or damaged: it tells versions and machine as of now"]
+    return [
+        f"{run_folder.provenance(run)} was missing or damaged: rebuilt, with the versions and the machine of now"
+    ]
 
 
 def collect(code: Path) -> dict[str, Any]:

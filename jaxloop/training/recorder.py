@@ -84,7 +84,7 @@ class Recorder:
                 self.aggregates.refresh(self.store)
 
     def end(self) -> None:
-        """Write what TensorBoard shows of all members together; a full disk costs that alone."""
+        """Write what TensorBoard shows of all members together; on a full disk only that is lost."""
         with suppress(OSError):
             hparams_tab.write(run_folder.members(self.run), self.sweep.members, self.store)
             self.aggregates.write(self.store)

@@ -8,7 +8,8 @@ from jax.sharding import Mesh
 
 from jaxloop.core import size_classes
 from jaxloop.core.devices import SMALLEST_GROUP, member_mesh, on_cpu
-from jaxloop.core.program import CompiledProgram, SlotLimits, compiled, shared
+from jaxloop.core.program import CompiledProgram, compiled, shared
+from jaxloop.core.slot_counts import SlotLimits
 from jaxloop.core.slots import Slots
 from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError

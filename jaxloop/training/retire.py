@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxloop.core.assembly import final_shapes
 from jaxloop.core.bucket import alone
 from jaxloop.core.finals import Final
 from jaxloop.core.padding import cropped
 from jaxloop.core.program import CompiledProgram
-from jaxloop.core.shapes import final_shapes
 from jaxloop.core.task import Task
 from jaxloop.storage import run_folder
 from jaxloop.storage.snapshot import Finals

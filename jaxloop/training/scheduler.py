@@ -19,7 +19,7 @@ class Measured:
       steps: (K,) int64 steps that each has taken.
       metrics: by name, (K,) float32 values; NaN where nothing was measured.
       diverged: (K,) bool.
-      goes_on: (K,) bool, those that have not ended: they have steps left, are finite and not done.
+      is_active: (K,) bool, those that have not ended: they have steps left, are finite and not done.
       paused: members out of their slots, in order of their numbers.
       hparams: of all members of the run, by number; read-only.
     """
@@ -28,20 +28,20 @@ class Measured:
     steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     metrics: Mapping[str, np.ndarray] = field(default_factory=dict)
     diverged: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    goes_on: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    is_active: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     paused: Sequence[int] = ()
     hparams: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
 class Join:
-    """A member that joins the run: it waits for a slot behind all others; a copy, before all that have not begun.
+    """A new member. It is last in the queue for a slot; a copy is ahead of members that have not begun.
 
     Attributes:
       like: number of a member whose hparams it has, but for `hparams`; None for those of the sweep's [hparams].
       hparams: what differs.
-      copy: whether it begins with all that the other has learned by the end of this turn, in which that trained;
-        sizes, choices and static hparams cannot differ then.
+      copy: whether it starts from the parent's state at the end of this turn; the parent has to have trained in
+        it, and sizes, choices and static hparams cannot differ.
     """
 
     like: int | None
@@ -97,7 +97,7 @@ def decide(scheduler: Scheduler, measured: Measured) -> Decisions:
       ValueError: it names members that have ended, or that it was not shown.
     """
     decisions = scheduler.decide(measured)
-    going = set(measured.members[measured.goes_on].tolist())
+    going = set(measured.members[measured.is_active].tolist())
     finite = set(measured.members[~measured.diverged].tolist())
     copied = {join.like for join in decisions.join if join.copy}
     wrong = {

@@ -10,7 +10,7 @@ from jaxloop.core.program import CompiledProgram
 from jaxloop.core.slots import IDLE, Slots
 from jaxloop.core.task import Task
 from jaxloop.storage.records import Status
-from jaxloop.storage.snapshot import Snapshot, joined
+from jaxloop.storage.snapshot import Snapshot, concatenated
 from jaxloop.sweep.sweep import Sweep
 from jaxloop.training import extension, joins, measurement, processes, retire
 from jaxloop.training.feed import Feed
@@ -40,8 +40,8 @@ class Stream:
     from `first` on.
 
     Args:
-      data: resident, as `compiled.shared` gives it.
-      resumed: the members that have begun; where more than there are slots go on, some wait with what they have.
+      data: resident, as `program.shared` gives it.
+      resumed: the members that have begun; where they outnumber the slots, the rest wait and keep their states.
     """
 
     def __init__(
@@ -70,27 +70,27 @@ class Stream:
         )
         if self.paused:
             measured = Measured(paused=sorted(self.paused), hparams=sweep.members)
-            self._seat_again(decide(scheduler, measured).resume)
+            self._requeue(decide(scheduler, measured).resume)
         self.first = program.capacity * processes.index()
         self.own = slice(self.first, self.first + program.capacity)
         self.hparams = self._columns()
         self.nobody = program.place(np.zeros(program.capacity, bool))
-        self.freed_early = self.thinned = False
+        self.freed_early = self.has_vacated_slots = False
 
     def begin(self) -> bool:
         """Admit waiting members and dispatch a turn, unless one is in flight. Return False if nobody is left."""
         if self.flight.is_ahead:  # those that wait are admitted after it
             return bool(len(self.slots.seated) or self.slots.waiting)
-        if self.thinned and not self.slots.waiting:
+        if self.has_vacated_slots and not self.slots.waiting:
             self._regroup()
-        newly, self.thinned = self.slots.admit(), False
+        newly, self.has_vacated_slots = self.slots.admit(), False
         if not len(self.slots.seated):
             return False
         fresh = self.nobody
         if newly.any() or self.freed_early:
             self.hparams, self.freed_early = self._columns(), False
         if newly.any():
-            self._go_on(newly)
+            self._restore_states(newly)
             fresh = self.program.place(newly[self.own])
         self._dispatch(fresh, self.slots.members[newly].tolist())
         return True
@@ -103,7 +103,7 @@ class Stream:
         seated, chunk = self.slots.seated, self.sweep.document.run.evaluate_every
         nobody_ends = (self.slots.steps[seated] + chunk < self.slots.columns["steps"][seated]).all()
         is_alone = processes.count() == 1 and self.task.data.source is None
-        if nobody_ends and not self.thinned and is_alone and type(self.scheduler) is RunToBudget:
+        if nobody_ends and not self.has_vacated_slots and is_alone and type(self.scheduler) is RunToBudget:
             self._dispatch(self.nobody, [])
 
     def _dispatch(self, fresh: Any, admitted: list[int]) -> None:
@@ -122,12 +122,12 @@ class Stream:
         members, steps = measured.members, measured.steps
         slots.steps[seated] = steps
         decisions = decide(self.scheduler, measured)
-        stopped = measured.goes_on & np.isin(members, list(decisions.stop))
-        pausing = measured.goes_on & ~stopped & np.isin(members, list(decisions.pause))
+        stopped = measured.is_active & np.isin(members, list(decisions.stop))
+        pausing = measured.is_active & ~stopped & np.isin(members, list(decisions.pause))
         joined = self._join(decisions.join)
         self._pause(seated[pausing])
-        self._seat_again(decisions.resume)
-        leaving = stopped | ~measured.goes_on
+        self._requeue(decisions.resume)
+        leaving = stopped | ~measured.is_active
         held_until_now = sorted(self.paused & set(decisions.stop))
         if not slots.waiting and (leaving | pausing).all():  # no running or waiting member is left to wait for
             held_until_now = sorted(self.paused)
@@ -137,7 +137,7 @@ class Stream:
         states = self._states(seated[leaving & ~stopped & ~measured.diverged])
         slots.free(seated[leaving | pausing])
         self.freed_early = bool((stopped | pausing).any())  # else the program would go on with them
-        self.thinned |= bool((leaving | pausing).any())
+        self.has_vacated_slots |= bool((leaving | pausing).any())
         self.paused -= set(held_until_now)
         kinds = np.where(measured.diverged, Status.DIVERGED, np.where(stopped, Status.STOPPED, Status.FINISHED))
         leavers = {int(members[at]): Status(kinds[at]) for at in np.flatnonzero(leaving)}
@@ -173,7 +173,7 @@ class Stream:
         joined, copies = [], []
         for join in wanted:
             step = 0 if (parent := joins.parent(join)) is None else int(self.slots.steps[seats[parent]])
-            member = joins.joined(self.sweep, [self.program.bucket], join, step)
+            member = joins.place_member(self.sweep, [self.program.bucket], join, step)
             joined.append(member)
             copies += [member.number] if join.copy else []
         parents = [seats[parent] for join in wanted if (parent := joins.parent(join)) is not None]
@@ -210,7 +210,7 @@ class Stream:
             state = jax.tree.map(lambda leaf: np.array(leaf[slots]), processes.gathered(self.flight.state))
             self.parked.add(Snapshot(members, state))
 
-    def _seat_again(self, members: Sequence[int]) -> None:
+    def _requeue(self, members: Sequence[int]) -> None:
         """Let paused members wait for a slot, before those that have not begun."""
         self.paused -= set(members)
         self.slots.wait_first(members)
@@ -230,7 +230,7 @@ class Stream:
             found = [found[0].rows(own - self.first)]
         if processes.leads() and (parked := self.parked.snapshot()):
             found.append(parked)
-        return joined([part for part in found if len(part.members)])
+        return concatenated([part for part in found if len(part.members)])
 
     def _states(self, slots: np.ndarray) -> Snapshot | None:
         """Return the states in some slots of this process, where their members may take more steps later."""
@@ -242,7 +242,7 @@ class Stream:
     def _columns(self) -> dict[str, jax.Array]:
         return self.program.place({name: column[self.own] for name, column in self.slots.columns.items()})
 
-    def _go_on(self, newly: np.ndarray) -> None:
+    def _restore_states(self, newly: np.ndarray) -> None:
         """Restore the states of members that have begun into their new slots, and clear these in `newly`."""
         begun = set(self.parked.members)
         places = [slot for slot in np.flatnonzero(newly).tolist() if self.slots.members[slot] in begun]

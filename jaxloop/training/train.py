@@ -141,7 +141,9 @@ class _Training:
     def _begin_again(self) -> None:
         """Ask the scheduler of a run in which nobody is left to train whether members join."""
         decisions = decide(self.scheduler, Measured(hparams=self.sweep.members))
-        new = self._placed([joins.joined(self.sweep, self.programs.buckets, join) for join in decisions.join])
+        new = self._placed(
+            [joins.place_member(self.sweep, self.programs.buckets, join) for join in decisions.join]
+        )
         if processes.leads():
             with self.store.transaction():
                 self.store.join(self.turn, new, size_classes.numbers(self.programs.buckets))

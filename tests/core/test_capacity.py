@@ -11,7 +11,8 @@ from conftest import TINY
 import jaxloop
 from jaxloop import api
 from jaxloop.core import devices, population, size_classes
-from jaxloop.core.program import SlotLimits, compiled
+from jaxloop.core.program import compiled
+from jaxloop.core.slot_counts import SlotLimits
 from jaxloop.errors import ResourceError
 from jaxloop.sweep import sweep
 from jaxloop.training import host, programs

@@ -11,7 +11,8 @@ from jaxloop.core import devices
 from jaxloop.core.batches import batch_index
 from jaxloop.core.bucket import alone, undivided
 from jaxloop.core.prng import KeyStream, stream_key
-from jaxloop.core.program import SlotLimits, compiled, shared
+from jaxloop.core.program import compiled, shared
+from jaxloop.core.slot_counts import SlotLimits
 from jaxloop.core.slots import Slots
 from jaxloop.sweep import sweep
 

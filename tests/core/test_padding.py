@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from jaxloop import api
 from jaxloop.core import padding
+from jaxloop.core.assembly import one_member
 from jaxloop.core.bucket import alone, undivided
 from jaxloop.core.chunk import chunked
-from jaxloop.core.shapes import one_member, params_shapes
+from jaxloop.core.shapes import params_shapes
 from jaxloop.sweep import sweep
 from jaxloop.sweep.sizes import Size
 

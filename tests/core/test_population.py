@@ -12,7 +12,7 @@ from jaxloop import api
 from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import undivided
 from jaxloop.core.member import TrainState
-from jaxloop.core.population import FACTS, grouped, rested
+from jaxloop.core.population import STATE_FIELDS, grouped, rested
 from jaxloop.core.program import compiled
 from jaxloop.sweep import sweep
 from jaxloop.training import replay
@@ -143,7 +143,7 @@ def test_members_in_size_classes_have_the_bits_of_a_program_of_their_own(tmp_pat
 def test_a_group_in_which_nobody_has_a_step_to_take_is_not_computed():
     def turn(hparams, state, fresh, data):
         state = state._replace(learner=state.learner + 1, step=state.step + 1)
-        return state, {"train/loss": state.learner, **{name: getattr(state, name) for name in FACTS}}
+        return state, {"train/loss": state.learner, **{name: getattr(state, name) for name in STATE_FIELDS}}
 
     advance = jax.jit(grouped(rested(turn), 2))
     ended = np.array([0, 1, 0, 1, 1, 0], bool)

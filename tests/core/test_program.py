@@ -6,6 +6,7 @@ from conftest import TINY
 import jaxloop
 from jaxloop.core import devices, executable, program
 from jaxloop.core.bucket import undivided
+from jaxloop.core.slot_counts import DEFAULT_LIMITS, slot_counts
 from jaxloop.sweep import sweep
 from jaxloop.tasks import digits
 from jaxloop.tasks.load import load
@@ -23,8 +24,8 @@ def compiled(monkeypatch):
         del calls[:]
         swept = sweep.parse(TINY, (*SMALL, *overrides))
         for bucket in undivided(swept):
-            counts = program.slot_counts(swept, task, bucket, mesh, program.SlotLimits())
-            rows = program.room(min(counts.capacity, program.distinct_batches(swept, bucket)))
+            counts = slot_counts(swept, task, bucket, mesh, DEFAULT_LIMITS)
+            rows = program.rounded_up_rows(min(counts.capacity, program.distinct_batches(swept, bucket)))
             executable.executable(swept, task, bucket, mesh, counts, rows)
         return len(calls)
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxloop import api
 from jaxloop.core import devices
 from jaxloop.core.bucket import SIZE_CLASS, undivided
-from jaxloop.core.program import SlotLimits, compiled, shared
+from jaxloop.core.program import compiled, shared
+from jaxloop.core.slot_counts import SlotLimits
 from jaxloop.sweep import sweep
 
 TURNS = 2  # the first starts members, the last one ends and tests them

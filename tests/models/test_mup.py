@@ -7,9 +7,10 @@ import pytest
 from helpers.flat import as_trees
 
 from jaxloop import api
+from jaxloop.core.assembly import one_member
 from jaxloop.core.bucket import alone
 from jaxloop.core.chunk import chunked
-from jaxloop.core.shapes import one_member, params_shapes
+from jaxloop.core.shapes import params_shapes
 from jaxloop.sweep import sweep
 
 WIDTHS = [64, 256, 1024]

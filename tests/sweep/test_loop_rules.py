@@ -82,12 +82,12 @@ from jaxloop.sweep import loop_rules, sweep
         (
             "rounds = 2",
             'proposer = "command"',
-            ['sweep:18: loop.command: goes with proposer = "command", which needs it'],
+            ['sweep:18: loop.command: is missing: proposer = "command" needs it'],
         ),
         (
             "rounds = 2",
             'command = "ls"',
-            ['sweep:19: loop.command: goes with proposer = "command", which needs it'],
+            ['sweep:19: loop.command: goes with proposer = "command" alone'],
         ),
         (
             "rounds = 2",

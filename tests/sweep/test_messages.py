@@ -52,13 +52,13 @@ from jaxloop.sweep import sweep
             "seeds = 3\nsteps = 3\n[run]",
             [
                 "sweep:2: seeds: unknown key `seeds`; did you mean `cases`?",
-                "sweep:3: steps: stands outside of its section; did you mean `run.steps`?",
+                "sweep:3: steps: is not in a section; did you mean `run.steps`?",
             ],
         ),
         (
             "[run]",
             "learning_rate = 3\n[run]",
-            ["sweep:2: learning_rate: stands outside of its section; did you mean `hparams.learning_rate`?"],
+            ["sweep:2: learning_rate: is not in a section; did you mean `hparams.learning_rate`?"],
         ),
         (
             "{ log = [1e-3, 1e-1], num = 3 }",

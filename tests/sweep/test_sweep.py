@@ -42,7 +42,7 @@ def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
     ("line", "by", "says"),
     [
         ("steps = 60", "stps = 60", ["sweep:4: run.stps", "unknown key `stps`", "did you mean `steps`?"]),
-        ("[run]", "seeds = 3\nsteps = 3\n[run]", ["steps: stands outside", "did you mean `run.steps`?"]),
+        ("[run]", "seeds = 3\nsteps = 3\n[run]", ["steps: is not in a section", "did you mean `run.steps`?"]),
         ("width = 16", "widht = 16", ["sweep:7: hparams.widht", "did you mean `width`?"]),
         ("width = 16", "width = 0", ["sweep:7: hparams.width", "at least 1", "got 0"]),
         ("width = 16", 'width = "a"', ["sweep:7: hparams.width", "needs an integer", "'a'"]),
@@ -57,7 +57,11 @@ def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
         ("num = 3", "num = 0", ["sweep:11: axes.learning_rate.num"]),
         ("[1e-3, 1e-1]", "[0, 1]", ["sweep:11: axes.learning_rate", "`log` needs low > 0"]),
         ("log = [1e-3, 1e-1], num = 3", "values = [nan]", ["sweep:11", "finite number"]),
-        ("log = [1e-3, 1e-1], num = 3", "values = [0.1, 0.1]", ["are the same"]),
+        (
+            "log = [1e-3, 1e-1], num = 3",
+            "values = [0.1, 0.1]",
+            ["axes.learning_rate: repeats a value, so that members 0 and 2 are the same"],
+        ),
         ("log = [1e-3, 1e-1], num = 3", "values = []", ["sweep:11: axes.learning_rate.values", "at least one"]),
         ("count = 2", "count = 10000000", ["30000000 members (", "seed 10000000", "population.max_members"]),
         ('"digits"', '"digit"', ["sweep:3: run.task", "did you mean `digits`?"]),

@@ -123,7 +123,7 @@ def test_no_two_losers_become_the_same_copy():
             steps=np.full(10, step),
             metrics={"validation/loss": values},
             diverged=np.zeros(10, bool),
-            goes_on=np.ones(10, bool),
+            is_active=np.ones(10, bool),
             hparams=swept.members,
         )
         decisions = Pbt(swept, store).decide(measured)

@@ -80,7 +80,7 @@ def test_who_diverges_behind_a_rung_keeps_its_value_there(tmp_path):
                 steps=np.full(count, step),
                 metrics={"validation/loss": np.full(count, value, np.float32)},
                 diverged=np.full(count, diverged),
-                goes_on=np.full(count, not diverged),
+                is_active=np.full(count, not diverged),
                 hparams=swept.members,
             )
         )

@@ -37,8 +37,8 @@ class PauseAt:
         self.step, self.left = step, set(members)
 
     def decide(self, measured):
-        going = measured.members[measured.goes_on]
-        now = set(going[measured.steps[measured.goes_on] == self.step].tolist()) & self.left
+        going = measured.members[measured.is_active]
+        now = set(going[measured.steps[measured.is_active] == self.step].tolist()) & self.left
         self.left -= now
         others = set(going.tolist()) - now
         return Decisions(pause=now, resume=() if others else measured.paused)
@@ -155,7 +155,7 @@ def test_a_scheduler_sees_what_the_store_records(tmp_path):
 
     run = trained(tmp_path / "run", Looks())
     assert [measured.steps.tolist() for measured in seen] == [[20] * 6, [40] * 6, [60] * 6]
-    assert [measured.goes_on.all() for measured in seen] == [True, True, False]
+    assert [measured.is_active.all() for measured in seen] == [True, True, False]
     for measured in seen:
         for name, values in measured.metrics.items():
             for number, step, value in zip(

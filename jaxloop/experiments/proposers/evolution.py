@@ -14,8 +14,8 @@ CHANGED = 2  # hparams that a child changes, on average
 class Evolution:
     def configs(self, space: Space, known: Sequence[Known], incumbent: Config, seed: int) -> Iterator[Config]:
         draws = random.Random(seed)
-        whole = [each for each in known if each.value is not None and each.stopped_at is None]
-        best = sorted(whole, key=lambda each: -(each.value or 0.0))[:PARENTS]
+        completed = [each for each in known if each.value is not None and each.stopped_at is None]
+        best = sorted(completed, key=lambda each: -(each.value or 0.0))[:PARENTS]
         middle = {name: space.at(name, 0.5) for name in space.axes}  # of what a parent has no part in
         parents = [middle | space.values(config) for config in (incumbent, *(each.config for each in best))]
         while True:

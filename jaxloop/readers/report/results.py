@@ -24,7 +24,7 @@ BINS = 12  # of an axis with more
 
 def results(store: Store) -> dict[str, Any]:
     """Return what a page shows of a run: its standing, axes, configs, members, curves, ledger and provenance."""
-    with store.snapshot():
+    with store.read_transaction():
         return _results(store)
 
 
@@ -151,7 +151,7 @@ def _curves(store: Store, metrics: Sequence[str], members: int) -> dict[str, Any
         found[name] = {
             "steps": steps[kept].tolist(),
             "every": every,
-            "looks": store.are_looks(steps)[kept].tolist(),  # where all members are measured, not single ones
+            "looks": store.is_evaluation_step(steps)[kept].tolist(),  # all members were measured
             "values": base64.b64encode(values[:, kept].astype("<f4").tobytes()).decode(),
         }
     return found

@@ -51,10 +51,10 @@ class MedianStopping:
             self.values[number].setdefault(int(measured.steps[at]), value)  # it may diverge in its next step
             if measured.diverged[at]:
                 self.lost.add(number)
-            elif not measured.goes_on[at] and measured.steps[at] < self.budgets[number]:
+            elif not measured.is_active[at] and measured.steps[at] < self.budgets[number]:
                 self.done.add(number)
         means = {config: self._means(config) for config in self.configs}
-        present = set(measured.members[measured.goes_on].tolist())
+        present = set(measured.members[measured.is_active].tolist())
         stop: set[int] = set()
         for config, members in self.configs.items():
             step = max(means[config], default=0)

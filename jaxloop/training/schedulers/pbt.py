@@ -33,8 +33,8 @@ class Pbt:
     def decide(self, measured: Measured) -> Decisions:
         stop: set[int] = set()
         join: list[Join] = []
-        for step in sorted(set(measured.steps[measured.goes_on].tolist())):
-            alike = measured.goes_on & (measured.steps == step)
+        for step in sorted(set(measured.steps[measured.is_active].tolist())):
+            alike = measured.is_active & (measured.steps == step)
             values = np.array(
                 [self.objective.value(value) for value in measured.metrics[self.objective.metric][alike].tolist()]
             )
@@ -58,7 +58,7 @@ class Pbt:
         for name, axis in self.axes.items():
             low, high = ends(axis)
             if draws.random() < RESAMPLED:
-                value = interpolate(axis, draws.random(), whole=False)
+                value = interpolate(axis, draws.random(), is_integer=False)
             else:
                 value = hparams[name] * draws.choice(FACTORS)
             changed[name] = float(min(max(value, low), high))

@@ -109,7 +109,7 @@ class RungScheduler:
         standings = [self.standing(contest) for contest in self.contests]
         waits_at = {number: rung for each in standings for number, rung in each.waits_at.items()}
         self.losers = {number for each in standings for number in each.losers}
-        present = set(measured.members[measured.goes_on].tolist()) | set(measured.paused)
+        present = set(measured.members[measured.is_active].tolist()) | set(measured.paused)
         at_rung = {
             number
             for number, steps in zip(measured.members.tolist(), measured.steps.tolist(), strict=True)
@@ -131,14 +131,14 @@ class RungScheduler:
             contest = self.contest_of[number]
             for rung, steps in enumerate(contest.rungs):
                 # a member that diverges in its next step has its value; one that is done keeps its last
-                is_done = not measured.goes_on[at] and not measured.diverged[at]
+                is_done = not measured.is_active[at] and not measured.diverged[at]
                 if measured.steps[at] == steps[number] or (is_done and measured.steps[at] < steps[number]):
                     contest.values.setdefault(
                         (rung, number), self.objective.value(float(measured.metrics[self.objective.metric][at]))
                     )
             if measured.diverged[at]:
                 contest.mark_lost(number)
-            if not measured.goes_on[at]:
+            if not measured.is_active[at]:
                 self.ended.add(number)
 
 

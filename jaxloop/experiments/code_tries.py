@@ -25,7 +25,7 @@ from jaxloop.training import processes
 OF_A_LOOP = ("loop", "verdict", "baseline", "axes", "cases")  # sections that the other run does not have
 
 
-def named(spec: str) -> str:
+def qualified_task(spec: str) -> str:
     """Return a task as a sweep names it from anywhere: "file.py:name", with the file's whole path.
 
     Raises:
@@ -57,17 +57,17 @@ def folder(run: Path, number: int) -> Path:
     return run.with_name(f"{run.name}-try-{number}")
 
 
-def swept(
+def sweep_for_task(
     loop: Sweep, store: Store, spec: str, config: Mapping[str, Any], seeds: Sequence[int]
 ) -> tuple[Sweep, Task]:
     """Return the sweep of one config by another task, a member for each seed.
 
     Args:
       loop, store: the loop's own, which the metric, the data and all other settings are of.
-      spec: as `named` gives it.
+      spec: as `qualified_task` gives it.
 
     Raises:
-      SweepError: the task cannot be loaded, or has not the hparams of the loop.
+      SweepError: the task cannot be loaded, or lacks hparams of the loop.
     """
     written = tomllib.loads(store.written)
     raw = {name: section for name, section in written.items() if name not in OF_A_LOOP}
