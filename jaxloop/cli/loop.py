@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from jaxloop.cli.options import Together, as_json, one_of_several, overrides, run_folder, strict_json
+from jaxloop.cli.options import (
+    Together,
+    as_json,
+    echo_in_lines,
+    one_of_several,
+    overrides,
+    run_folder,
+    strict_json,
+)
 from jaxloop.cli.training import end, shown, start_jax, train
 from jaxloop.errors import INTERRUPTED
 from jaxloop.readers.terminal.ledger import experiments_table, summary_lines
@@ -66,7 +74,7 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
     for part in experiments_table(experiments, screen.width):
         screen.print(part, markup=False, highlight=False)
     for line in summary_lines(records):
-        click.echo(line)
+        echo_in_lines(line)
 
 
 @click.command("try")
@@ -113,8 +121,10 @@ def attempt(
             sys.exit(INTERRUPTED + signal)
         records = loaded.ledger
     record = records[-1]
-    for line in [strict_json(record)] if as_json else summary_lines(records)[len(before) :]:
-        click.echo(line)
+    if as_json:
+        click.echo(strict_json(record))
+    for line in [] if as_json else summary_lines(records)[len(before) :]:
+        echo_in_lines(line)
     sys.exit(EXIT_CODES[Outcome(record["verdict"])])
 
 
@@ -130,7 +140,7 @@ def advice(run: Path, as_json: bool) -> None:
         click.echo(strict_json([each.json() for each in found]))
         return
     for each in found:
-        click.echo(f"{each.kind + ':':12} {each.says}")
+        echo_in_lines(f"{each.kind + ':':12} {each.says}", 13 * " ")
 
 
 COMMANDS = (loop, attempt, ledger, advice)

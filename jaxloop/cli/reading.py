@@ -7,13 +7,15 @@ from typing import Any, get_args
 
 import click
 
-from jaxloop.cli.options import as_json, run_folder, strict_json, sweep_folder
+from jaxloop.cli.options import NO_BREAK, as_json, echo_in_lines, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.core.finals import Final
+from jaxloop.errors import SweepError
 from jaxloop.formatting import counted, duration, shell_quoted, value, visible
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.records import Member
 from jaxloop.storage.run_folder import exists
+from jaxloop.sweep.suggest import unknown
 
 
 @click.command()
@@ -48,8 +50,6 @@ def doctor(as_json: bool) -> None:
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in a folder."""
     from jaxloop.errors import DamagedError, NotFoundError
-    from jaxloop.readers.terminal.panel import console
-    from jaxloop.readers.terminal.tables import in_lines
     from jaxloop.storage.overview import overview
     from jaxloop.storage.store import Store
 
@@ -78,9 +78,7 @@ def ls(folder: Path, as_json: bool) -> None:
         standing = [each.written(), f"{state.in_words()}{share}", duration(each.seconds), each.task]
         members = counted(sum(state.counts.values()), "member")
         parts = [visible(state.run), *standing, f"{state.metric} {best}", members, *counts]
-        whole = "  ".join(part.replace(" ", NO_BREAK) for part in parts)
-        for line in in_lines(whole, console().width):
-            click.echo(line.replace(NO_BREAK, " "))
+        echo_in_lines("  ".join(part.replace(" ", NO_BREAK) for part in parts))
 
 
 @click.command()
@@ -218,9 +216,9 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
         so_far = f", so far (step {steps[-1]} at most)" if trains and steps else ""
         screen.print(best_table(rows, store.varied, metric, screen.width, so_far))
         if store.ledger():
-            click.echo("these means include the seeds on which configs were selected; the loop's own result:")
+            echo_in_lines("these means include the seeds on which configs were selected; the loop's own result:")
             for line in headline(store):
-                click.echo(f"  {line}")
+                echo_in_lines(f"  {line}", 4 * " ")
         _remark(store)
 
 
@@ -269,8 +267,10 @@ def export(run: Path, what: str, out: Path, folder: Path | None, kind: Final) ->
     from jaxloop.readers import rows
     from jaxloop.storage.store import Store
 
+    if what not in TABLES and out.suffix in (".csv", ".json", ".parquet"):
+        raise SweepError(f"{out}: {unknown('table', what, TABLES)}")
     refuse_existing(out)
-    if what in ("members", "curves"):
+    if what in TABLES:
         with Store(run) as store:
             rows.write(rows.of_members(store.members()) if what == "members" else rows.of_curves(store), out)
     else:
@@ -278,7 +278,7 @@ def export(run: Path, what: str, out: Path, folder: Path | None, kind: Final) ->
     click.echo(out)
 
 
-NO_BREAK = "\u00a0"  # a space at which no line ends
+TABLES = ("members", "curves")  # that `export` writes
 COUNTED = ("finished", "stopped", "paused", "diverged", "unfinished")
 ALWAYS = ("finished", "diverged")  # counts that `ls` shows even where they are 0
 COMMANDS = (verify, doctor, ls, show, best, replay, export)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jaxloop.cli.options import as_json, run_folder, strict_json
+from jaxloop.cli.options import as_json, echo_in_lines, run_folder, strict_json
 from jaxloop.formatting import counted, value
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def _tell(found: "Comparison", k: int) -> None:
     names = list(dict.fromkeys(name for each in found.differences for name in each.hparams))
     headings = [*names, "seeds", "first", "second", "effect", "interval", "verdict"]
     rows, screen = [], console()
+    if found.caution:
+        echo_in_lines(found.caution)
     for each in found.differences[:k]:
         interval = "-" if each.verdict is None else f"[{cell(each.low)}, {cell(each.high)}]"
         measured = (cell(each.first), cell(each.second), cell(each.effect), interval)
@@ -84,11 +86,11 @@ def _tell(found: "Comparison", k: int) -> None:
     summary += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
     unfinished = zip(found.unfinished, found.runs, strict=True)
     summary += [f"{counted(count, 'member')} of {run} without a result" for count, run in unfinished if count]
-    click.echo("; ".join(summary))
+    echo_in_lines("; ".join(summary))
     if not found.differences:
-        click.echo("a config is in both if the hparams that vary in either run, and some seeds, are the same")
+        echo_in_lines("a config is in both if the hparams that vary in either run, and some seeds, are the same")
     for name, values in (found.hparams | found.provenance).items():
-        click.echo(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")
+        echo_in_lines(f"differs: {name}: {values[0]} in the first, {values[1]} in the second")
 
 
 @click.command()

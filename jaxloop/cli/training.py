@@ -12,6 +12,7 @@ import click
 from jaxloop.cli.options import (
     Together,
     as_json,
+    echo_in_lines,
     one_of_several,
     overrides,
     run_folder,
@@ -230,7 +231,7 @@ def _tell(summary: "Summary") -> None:
         is_loop = bool(store.ledger())
         found = headline(store) if is_loop else []
     for line in found:  # a table would mix configs of one seed with those of many
-        click.echo(line)
+        echo_in_lines(line)
     if summary.best and not is_loop:
         screen = console()
         screen.print(best_table(summary.best[:5], summary.varied, summary.metric, screen.width))

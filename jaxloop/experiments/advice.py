@@ -18,7 +18,6 @@ from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import counted, shell_quoted
 from jaxloop.storage import ranking
-from jaxloop.storage.ranking import RankedConfig
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
@@ -27,6 +26,8 @@ EDGE = 0.02  # of an axis: a config so near to an end lies at it
 GAP = 0.25  # of an axis: a wider part without a config is untested
 SHOWN = 5  # undecided experiments, axes
 MOST_SEEDS = 100  # that are proposed to a user
+MANY_SEEDS = 1000  # more are not counted
+FIRST_SEEDS = 4  # of each config, that are proposed where each has one
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,15 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     sign = 1.0 if store.mode == "max" else -1.0
     tried = _screened(ledger, sign) if sweep.document.loop else _swept(store, searched, sign)
     found = [*_diverged(sweep, tried), *_importance(searched, tried), *_dead(ledger)]
+    ranked = [] if sweep.document.loop else ranking.with_finite_mean(ranking.ranked(store, so_far=store.trains))
+    over_others = leads(ranked, store.mode) if ranked else []
     if tried and (best := _best(ledger, tried)):
-        found += _boundaries(searched, best, sweep)
+        alike = [
+            searched.config_of(searched.values(config.hparams))
+            for config, lead in zip(ranked[1:], over_others, strict=True)
+            if not _is_clear(lead)
+        ]
+        found += _boundaries(sweep, searched, best, alike)
     tries = [
         record["config"] for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"
     ]
@@ -69,7 +77,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     if sweep.document.loop:
         found += [*_undecided(ledger), *_plateau(ledger)]
     else:
-        found += _close(sweep, store, ranking.with_finite_mean(ranking.ranked(store, so_far=store.trains)))
+        found += _close(sweep, store, over_others)
     return found
 
 
@@ -168,13 +176,22 @@ def _dead(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             yield Finding("dead", says, facts={"hparams": list(record["changed"]), "experiment": record["id"]})
 
 
-def _boundaries(searched: Space, best: Config, sweep: Sweep) -> Iterator[Finding]:
-    """Find the axes that have the best config at one end, unless values beyond it are invalid, or below 0."""
+def _boundaries(sweep: Sweep, searched: Space, best: Config, alike: Sequence[Config]) -> Iterator[Finding]:
+    """Find the axes that have the best config at one end, unless values beyond it are invalid, or below 0.
+
+    Args:
+      alike: configs that cannot be told apart from the best.
+    """
+    known = "incumbent" if sweep.document.loop else "best config"
     for name, value in searched.values(best).items():
         bounds = (*sweep.names.bounds(name.rpartition(".")[2]), 0)
-        if (end := _end(searched, name, value)) and value not in bounds:
-            says = f"{name}: the best config lies at the {end} end of its axis, {value:g}: widen it there"
-            yield Finding("boundary", says, facts={"hparam": name, "end": end, "value": value})
+        if not (end := _end(searched, name, value)) or value in bounds:
+            continue
+        elsewhere = {each for config in alike for each in [searched.values(config).get(name)] if each is not None}
+        is_open = any(_end(searched, name, each) != end for each in elsewhere)
+        says = f"{name}: the {known} lies at the {end} end of its axis, {value:g}"
+        says += ", but configs elsewhere cannot be told apart from it" if is_open else ": widen it there"
+        yield Finding("boundary", says, facts={"hparam": name, "end": end, "value": value})
 
 
 def _end(searched: Space, name: str, value: Any) -> str:
@@ -204,6 +221,8 @@ def _untested(searched: Space, configs: Sequence[Config], survivors: Sequence[Co
     Args:
       survivors: those of the configs that did not diverge.
     """
+    if not survivors:
+        return
     values = [searched.values(config) for config in configs]
     survived = [searched.values(config) for config in survivors]
     for name in searched.axes:
@@ -261,21 +280,43 @@ def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     yield Finding("plateau", says, facts={"rounds": idle, "resolves": floor["resolves"]})
 
 
-def _close(sweep: Sweep, store: Store, configs: Sequence[RankedConfig]) -> Iterator[Finding]:
-    """Count the configs that cannot be told apart from the best, and how many seeds would separate the second."""
-    if len(configs) < 2 or (found := leads(configs, store.mode))[0] is None:
+def _is_clear(lead: Lead | None) -> bool:
+    """Return whether the best config's lead over another is more than noise."""
+    return lead is not None and lead.low > 0
+
+
+def _close(sweep: Sweep, store: Store, found: Sequence[Lead | None]) -> Iterator[Finding]:
+    """Count the configs that cannot be told apart from the best, and how many seeds would separate the second.
+
+    Args:
+      found: the leads of the best config over the others.
+    """
+    if not found:
         return
-    alike = sum(lead is None or not lead.low > 0 for lead in found)
+    if found[0] is None:
+        yield from _of_one_seed(sweep, store)
+        return
+    alike = sum(not _is_clear(lead) for lead in found)
     says = f"{'so far, ' * store.trains}{alike} of {counted(len(found), 'other config')} cannot be told apart from"
     says += f" the best in {store.metric} with {found[0].seeds} seeds"
     if seeds := _seeds_to_separate(found[0]):
-        says += f"; separating the second from it would take about {seeds}"
+        wanted = f"about {seeds}" if seeds <= MANY_SEEDS else f"over {MANY_SEEDS:,}"
+        says += f"; separating the second from it would take {wanted}"
         axis = sweep.document.axes.get("seed")
         count = (axis and axis.count) or MOST_SEEDS
         can_grow = "fold" not in sweep.document.axes and not store.trains
         if can_grow and count < seeds <= MOST_SEEDS:
             says += f": `jaxloop resume {shell_quoted(store.path.parent)} --set axes.seed.count={seeds}`"
     yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})
+
+
+def _of_one_seed(sweep: Sweep, store: Store) -> Iterator[Finding]:
+    """Say what tells a better config from a lucky seed."""
+    says = f"one seed of a config cannot tell effects from noise: train {FIRST_SEEDS} of each"
+    seed = sweep.document.hparams.get("seed", 0)
+    if not store.trains and "seed" not in sweep.document.axes and "fold" not in sweep.document.axes and seed == 0:
+        says += f": `jaxloop resume {shell_quoted(store.path.parent)} --set axes.seed.count={FIRST_SEEDS}`"
+    yield Finding("close", says, facts={"seeds_needed": FIRST_SEEDS})
 
 
 def _seeds_to_separate(lead: Lead) -> int | None:

@@ -66,6 +66,7 @@ class Comparison:
       differences: by config, the one with the best mean in either run first.
       only: how many configs only the first has, and only the second, of members that have finished or diverged.
       unfinished: how many members of either run have not, and are left out.
+      caution: why effects may say little of the hparams, in a sentence; "" where nothing does.
       hparams: that have one value in each run, and another in the other.
       provenance: what else differs: code, data, versions, machine, by name.
       level: of each one-sided test, alpha shared by all of them.
@@ -77,6 +78,7 @@ class Comparison:
     differences: list[Difference]
     only: tuple[int, int]
     unfinished: tuple[int, int]
+    caution: str
     hparams: dict[str, tuple[Any, Any]]
     provenance: dict[str, tuple[Any, Any]]
     level: float
@@ -129,6 +131,7 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
         differences=sorted(found, key=lambda each: _rank(each, criteria.sign), reverse=True),
         only=(len(ours) - len(shared), len(theirs) - len(shared)),
         unfinished=(_unfinished(first), _unfinished(second)),
+        caution=_caution(_task(first), _task(second)),
         hparams=_constants(ours, theirs, names),
         provenance=_provenance(first, second),
         level=level,
@@ -199,12 +202,24 @@ def _mean_of_finite(values: Sequence[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
+def _task(store: Store) -> str:
+    return tomllib.loads(store.sweep)["run"]["task"]
+
+
+def _caution(first: str, second: str) -> str:
+    """Say so where two runs train different tasks; those of a user's may be two codes for one task."""
+    if first == second or (":" in first and ":" in second):
+        return ""
+    return f"the runs train different tasks, {first} and {second}: an effect is that of the tasks, too"
+
+
 def _provenance(first: Store, second: Store) -> dict[str, tuple[Any, Any]]:
-    """Return the options of their data, fingerprints, versions and machines in which two runs differ."""
+    """Return the task, the options of its data, fingerprints, versions and machines in which two runs differ."""
     sides = []
     for store in (first, second):
         told = provenance.read(store.path.parent)
-        options = {f"data.{name}": value for name, value in tomllib.loads(store.sweep).get("data", {}).items()}
+        data = {} if _caution(_task(first), _task(second)) else tomllib.loads(store.sweep).get("data", {})
+        options = {"task": _task(store), **{f"data.{name}": value for name, value in data.items()}}
         sides.append({**options, **store.origins[-1], **{name: told.get(name) for name in MACHINE}})
     return {
         name: (sides[0].get(name), sides[1].get(name))

@@ -72,7 +72,9 @@ def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
     """Return the lead of the best config over the second, with its interval."""
     found = leads(configs, store.mode)[0]
     if found is None:
-        return "too few seeds for an interval"
+        best, second = (config.mean or 0.0 for config in configs[:2])
+        ahead = best - second if store.mode == "max" else second - best
+        return f"{ahead:+.4g}: too few seeds for an interval, it may be noise"
     verdict = "more than noise" if found.low > 0 else "it may be noise"
     interval = f"95% interval [{found.low:+.4g}, {found.high:+.4g}]"
     return f"{found.effect:+.4g}, {interval} on {found.seeds} seeds, corrected for the choice: {verdict}"

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from jaxloop.errors import JaxloopError, SweepError
+from jaxloop.formatting import counted
 from jaxloop.storage import aggregates, hparams_tab, run_folder, tensorboard
 from jaxloop.storage.ranking import metrics_in_order, ranked
 from jaxloop.storage.records import Member, Status
@@ -94,13 +96,20 @@ class LogDir:
         if not name:
             hparams_tab.write(target, [member.hparams for member in store.members()], store)  # the whole axes
         chosen = [store.member(label) for label in self.members or ()]
-        for member in chosen or _best(store, None if self.every else min(BEST, members)):
-            own = run_folder.member(store.path.parent, member.folder).absolute()
+        chosen = chosen or _best(store, None if self.every else min(BEST, members))
+        shown, have = (Counter(member.config for member in each) for each in (chosen, store.members()))
+        for member in chosen:
+            own, link = run_folder.member(store.path.parent, member.folder).absolute(), target / member.folder
+            group = tensorboard.group_name(member.hparams, store.varied, member.config)
+            part, count = shown[member.config], have[member.config]
+            if part < count:  # its row shows means of these alone
+                group += f" ({part} of {counted(count, 'member')})"
             if own.is_dir() and name:
-                group = tensorboard.group_name(member.hparams, store.varied, member.config)
-                _link_events(own, target / member.folder, {**member.hparams, RUN: name}, f"{name}: {group}")
-            elif own.is_dir() and not (target / member.folder).is_symlink():
-                (target / member.folder).symlink_to(own, target_is_directory=True)
+                _link_events(own, link, {**member.hparams, RUN: name}, f"{name}: {group}")
+            elif own.is_dir() and part < count:
+                _link_events(own, link, member.hparams, group)
+            elif own.is_dir() and not link.is_symlink():
+                link.symlink_to(own, target_is_directory=True)
 
     def _declare(self, names: Sequence[str]) -> None:
         """Declare the axes of all runs, and which run a member is of."""
@@ -138,13 +147,18 @@ def distinct_names(runs: Sequence[Path]) -> list[str]:
 
 
 def _best(store: Store, most: int | None) -> list[Member]:
-    """Return the members of the best configs, so many at most, or all."""
+    """Return the members of the best configs, so many at most and a config's all or none; or of all configs."""
     begun = {member.number: member for member in store.members() if member.status != Status.WAITING}
     if most is None:
         return list(begun.values())
-    configs = [config.members for config in ranked(store, so_far=store.trains, every=True)]
-    order = [number for members in configs for number in members[: FEW if len(members) > MANY else None]]
-    return [begun[number] for number in order if number in begun][:most]
+    found: list[Member] = []
+    for config in ranked(store, so_far=store.trains, every=True):
+        members = [begun[number] for number in config.members if number in begun]
+        members = members[: FEW if len(members) > MANY else None]
+        if found and len(found) + len(members) > most:
+            break  # a part of a config would have other means than the whole
+        found += members[:most]
+    return found
 
 
 def command(folder: Path, port: int) -> list[str]:

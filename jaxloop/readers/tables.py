@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from jaxloop.formatting import value
-from jaxloop.readers.terminal.tables import best_table, members_of
+from jaxloop.readers.terminal.tables import best_table
 from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
 from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
@@ -20,7 +20,15 @@ def best_html(store: Store) -> str:
     names, rows = store.axes, _best(store)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ["#", *names, store.metric, "± s.e.", "members"])
     body = "".join(
-        _row([place, *(row.hparams.get(name) for name in names), row.mean, row.standard_error, members_of(row)])
+        _row(
+            [
+                place,
+                *(row.hparams.get(name) for name in names),
+                row.mean,
+                row.standard_error,
+                row.members_in_words(),
+            ]
+        )
         for place, row in enumerate(rows, 1)
     )
     return (

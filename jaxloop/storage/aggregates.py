@@ -10,10 +10,11 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jaxloop.formatting import in_order, ranges, value
+from jaxloop.formatting import in_order, value
 from jaxloop.storage import tensorboard
 from jaxloop.storage.absent import absent
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, ranked, with_finite_mean
@@ -169,8 +170,9 @@ class _Writer:
         speed = f"{store.member_steps / store.seconds:,.0f} member-steps per second" if store.seconds else ""
         counts = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
         parts = [f"**{_cell(store.name)}**: {counts}. {speed}", "### Best configs"]
+        parts[1:1] = _of_a_loop(store.ledger())
         rows = [self._cells(config, names, shown) for config in self.best]
-        parts.append(_table([*names, *shown, "members"], rows))
+        parts.append(_table([*names, *_headings(shown), "members"], rows))
         for name in names:
             firsts: dict[object, RankedConfig] = {}  # they are ranked: the first of a value is its best
             for config in self.configs:
@@ -180,18 +182,38 @@ class _Writer:
                 rows = [self._cells(firsts[value], [name], shown) for value in in_order(firsts)]
                 parts += [
                     f"### {_cell(name)}: the best config at each value",
-                    _table([name, *shown, "members"], rows),
+                    _table([name, *_headings(shown), "members"], rows),
                 ]
         return "\n\n".join(parts)
 
     def _cells(self, config: RankedConfig, names: Sequence[str], shown: Sequence[str]) -> list[object]:
-        members = ranges(config.members)
-        return [*(config.hparams.get(n) for n in names), *(config.metrics.get(n) for n in shown), members]
+        measured = [config.metrics.get(name) for name in shown]
+        measured.insert(1, config.standard_error)
+        return [*(config.hparams.get(name) for name in names), *measured, config.members_in_words()]
 
     def _events(self, run: str) -> tensorboard.Events:
         events = tensorboard.Events(self.folder / run, self.edition)
         self.written.add(events.path)
         return events
+
+
+def _headings(shown: Sequence[str]) -> list[str]:
+    """Return the names of metrics, the ranked one followed by its standard error."""
+    return [shown[0], "± s.e.", *shown[1:]]
+
+
+def _of_a_loop(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return where a loop stands: its incumbent, and the closing audit's verdict."""
+    rounds = [record for record in ledger if record["kind"] == "round"]
+    audits = [record for record in ledger if record["kind"] == "audit" and "effect" in record]
+    if not rounds:
+        return []
+    now = ", ".join(f"{name}={_cell(each)}" for name, each in rounds[-1]["incumbent"].items())
+    audited = [
+        f"{each['verdict']} by {each['effect']:+.4g} over the baseline, audited on {each['n']} fresh seeds"
+        for each in audits[-1:]
+    ]
+    return ["; ".join([f"**Incumbent** after round {rounds[-1]['round']}: {now}", *audited])]
 
 
 def _quantiles(values: np.ndarray, mode: str | None) -> dict[str, np.ndarray]:

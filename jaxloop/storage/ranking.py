@@ -13,6 +13,8 @@ from jaxloop.storage.records import Member, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.catalog import REPLICATES, direction, undirected
 
+LONG = 20  # characters of members' numbers: of more, the first and their count
+
 
 @dataclass(frozen=True)
 class RankedConfig:
@@ -39,6 +41,13 @@ class RankedConfig:
     mean: float | None
     standard_error: float | None
     metrics: dict[str, float]
+
+    def members_in_words(self) -> str:
+        """Return the members' numbers, or the first and their count; and how many of them have a finite value."""
+        listed, count = ranges(self.members), len(self.members)
+        if len(listed) > LONG:
+            listed = f"{self.members[0]} and {count - 1} others"
+        return listed if self.complete else f"{listed}, {self.finished} of {count} finite"
 
 
 def ranked(

@@ -119,6 +119,31 @@ def test_seeds_that_would_tell_the_two_best_apart_are_a_command(tmp_path, monkey
     assert len(grown.members) == 27
 
 
+def test_where_each_config_has_one_seed_more_are_advised(tmp_path):
+    run = jaxloop.run(
+        sweep.parse(TINY.replace("seed = { count = 2 }\n", ""), ("run.steps=20",)), out=tmp_path / "run"
+    )
+    (close,) = of_kind(jaxloop.advice(run.path), "close")
+    assert close.says.startswith("one seed of a config cannot tell effects from noise: train 4 of each: ")
+    words = shlex.split(close.says.split("`")[1])
+    assert len(jaxloop.resume(words[2], overrides=words[4:]).members) == 12
+
+
+@pytest.mark.parametrize(
+    ("alike", "says"),
+    [
+        ([], "lies at the upper end of its axis, 0.1: widen it there"),
+        ([0.1], "lies at the upper end of its axis, 0.1: widen it there"),
+        ([0.1, 0.01], "upper end of its axis, 0.1, but configs elsewhere cannot be told apart from it"),
+    ],
+)
+def test_an_end_is_no_advice_where_the_middle_may_be_as_good(alike, says):
+    swept = sweep.parse(TINY)
+    configs = [{"learning_rate": rate} for rate in alike]
+    (found,) = advice._boundaries(swept, space.of(swept), {"learning_rate": 0.1}, configs)
+    assert found.says.endswith(says)
+
+
 def test_a_gap_between_values_at_which_all_diverge_is_not_advised():
     searched = space.of(sweep.parse(TINY, ("axes.learning_rate={log=[1e-4, 1e4]}", RANDOM)))
     tried = [{"learning_rate": rate} for rate in (1e-4, 1e-2, 1e-1, 1e3, 1e4)]
@@ -144,3 +169,4 @@ def test_where_all_have_diverged_smaller_rates_are_advised(tmp_path):
     (found,) = of_kind(jaxloop.advice(run.path), "diverged")
     assert found.facts["configs"] == 2
     assert "learning rates below 1e+30" in found.says
+    assert of_kind(jaxloop.advice(run.path), "untested") == []

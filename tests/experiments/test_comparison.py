@@ -9,6 +9,7 @@ from scipy import stats
 
 import jaxloop
 from jaxloop.errors import NotFoundError
+from jaxloop.experiments import comparison
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.sweep import sweep
 
@@ -65,6 +66,20 @@ def test_options_of_the_data_that_differ_are_named(runs, tmp_path):
     jaxloop.run(swept, out=tmp_path / "noisy").close()
     found = jaxloop.compare(runs / "first", tmp_path / "noisy")
     assert found.provenance["data.label_noise"] == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_told"),
+    [
+        ("mnist1d", "mnist1d", False),
+        ("mnist1d", "digits", True),
+        ("mnist1d", "mine.py:task", True),
+        ("old/mine.py:task", "new/mine.py:task", False),
+    ],
+)
+def test_runs_of_different_tasks_are_told_apart_but_not_two_codes(first, second, is_told):
+    found = comparison._caution(first, second)
+    assert (first in found and second in found) == is_told == bool(found)
 
 
 def test_runs_without_a_config_in_common_have_nothing_to_compare(runs):

@@ -11,6 +11,7 @@ from conftest import JAXLOOP, TINY
 from helpers.browser import WAIT, browser, errors, opened, until
 from helpers.loops import LOOP
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 
 import jaxloop
 from jaxloop.storage.ranking import ranked
@@ -136,6 +137,12 @@ def test_brushing_filters_the_table_and_headings_sort_it(tmp_path, page):
     assert orders[0] == sorted(orders[0])
     assert orders[1] == sorted(orders[1], reverse=True)
 
+    (members,) = [cell for cell in page.find_elements("css selector", "#configs th") if cell.text == "members"]
+    members.send_keys(Keys.ENTER)  # a heading is also reached without a mouse
+    firsts = [int(re.split("[- ]", text)[0]) for text in cells(page, names.index("members"))]
+    assert firsts == sorted(firsts)
+    assert members.get_attribute("aria-sort") == "ascending"
+
     script = """
       const chart = figures.find(one => one.name === "parallel").chart;
       const system = chart.getModel().getComponent("parallel").coordinateSystem;
@@ -154,6 +161,23 @@ def test_brushing_filters_the_table_and_headings_sort_it(tmp_path, page):
     at = [min(range(32), key=lambda place: abs(every[place] - rate)) for rate in rates]
     assert at == list(range(at[0], at[-1] + 1))  # a brush is one interval of the axis
     assert errors(page) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1.05, 3.5, []),
+        (0.9, 3.5, [1, 2]),
+        (0.01, 3, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2]),
+        (1e-4, 1, [1e-4, 1e-3, 1e-2, 0.1, 1]),
+    ],
+)
+def test_a_log_scale_has_ticks_however_few_powers_of_ten_it_spans(tmp_path, page, low, high, ticks):
+    opened(page, jaxloop.report(trained(tmp_path, 1), out=tmp_path / "r.html"))
+    found = page.execute_script("return valueAxis(arguments[0], arguments[1], true)", low, high)
+    assert 10 ** found["min"] < low < high < 10 ** found["max"]
+    shown = found["axisLabel"].get("customValues")
+    assert shown == (pytest.approx(np.log10(ticks)) if len(ticks) > 2 else None)  # else as many as ECharts chooses
 
 
 def test_a_loop_s_page_draws_the_loop(tmp_path, page):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -171,6 +172,38 @@ def experiment(file):
     events.Reload()
     content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
     return plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+
+
+def group_names(folder):
+    """The rows of the HPARAMS tab that the members in a log directory are in."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    found = []
+    for member in filter(Path.is_dir, folder.iterdir()):
+        files = sorted(member.glob("*tfevents*"))
+        values = [
+            value for file in files for event in EventFileLoader(str(file)).Load() for value in event.summary.value
+        ]
+        first = next(value for value in values if value.tag == "_hparams_/session_start_info")
+        content = first.metadata.plugin_data.content
+        found.append(plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.group_name)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_configs_are_shown_whole_or_say_which_part_is(run, monkeypatch):
+    monkeypatch.setattr(board, "BEST", 5)
+    with board.logdir([run.path]) as shown:
+        names = Counter(group_names(shown.path / "members"))
+    assert sorted(names.values()) == [2, 2]
+    assert not any("of 2 members" in name for name in names)
+    monkeypatch.setattr(board, "MANY", 1)
+    monkeypatch.setattr(board, "FEW", 1)
+    with board.logdir([run.path]) as shown:
+        names = Counter(group_names(shown.path / "members"))
+    assert sorted(names.values()) == [1, 1, 1]
+    assert all(name.endswith("(1 of 2 members)") for name in names)
 
 
 @pytest.mark.filterwarnings("ignore")

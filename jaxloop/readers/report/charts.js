@@ -30,20 +30,27 @@ function short(value, digits = 4) {
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
+  if (size === 0 || (size >= 1e-4 && size < 1e5)) return String(Number(value.toPrecision(digits)));
+  const [mantissa, exponent] = value.toExponential(digits - 2).split("e");
+  return `${Number(mantissa)}e${exponent.replace("+", "")}`;
 }
 
 function label(value) { // for ECharts, which hands its formatters more than the value
   return short(value);
 }
 
-// Names of an axis's values, with as many digits as tell them apart.
+// Names of an axis's values, with as many digits as tell them apart; control characters are written out.
 function distinct(values) {
   for (let digits = 4; digits < 17; digits += 1) {
-    const names = values.map((value) => short(value, digits));
+    const names = values.map((value) => written(short(value, digits)));
     if (new Set(names).size === values.length) return names;
   }
-  return values.map(String);
+  return values.map((value) => written(String(value)));
+}
+
+function written(text) {
+  return text.replace(/[\u0000-\u001f\u007f]/g, (letter) => ({ "\n": "\\n", "\t": "\\t", "\r": "\\r" })[letter]
+    ?? `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 function least(values) {
@@ -74,8 +81,14 @@ function range(values, mode) {
   return found.max > found.min ? found : { min: sorted[0] - 1e-9, max: sorted[0] + 1e-9 };
 }
 
+// From bad to good values, as `mode` orders them; on dark paper without the colours that would be invisible there.
 function colours(mode) {
-  return mode === "max" ? VIRIDIS : [...VIRIDIS].reverse();
+  const seen = isDark() ? ["#5a5aa0", ...VIRIDIS.slice(3)] : VIRIDIS;
+  return mode === "max" ? seen : [...seen].reverse();
+}
+
+function isDark() {
+  return document.documentElement.dataset.theme === "dark";
 }
 
 function titled(text, subtext = "") {
@@ -92,7 +105,7 @@ function legendBelow(names, width = document.body.clientWidth) {
     const needs = 48 + 6.6 * name.length;
     return used + needs > width - 120 && used ? { count: count + 1, used: needs } : { count, used: used + needs };
   }, { count: 1, used: 0 }).count;
-  return { room: 24 * rows, legend: { bottom: 4, itemGap: 10, textStyle: { color: css("--ink") }, data: names } };
+  return { room: 24 * rows, legend: { bottom: 4, itemGap: 10, textStyle: { color: css("--ink") }, formatter: (name) => (name.length > 90 ? `${name.slice(0, 89)}…` : name), data: names } };
 }
 
 function axis(options = {}) {
@@ -124,6 +137,7 @@ function draw(one) {
       textStyle: { color: css("--ink"), fontSize: 12 }, ...option.tooltip,
     };
   }
+  if (option.title) Object.assign(option.title.subtextStyle, { width: one.box.clientWidth - 16, overflow: "break" });
   one.chart.setOption(option, true);
   if (one.after) one.after(one.chart);
 }

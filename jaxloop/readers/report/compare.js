@@ -13,6 +13,7 @@ function comparisons(parent, runs) {
       ? `${each.differences.length} configs paired by seed; effects above 0 are better; simultaneous 95% intervals (Bonferroni)`
       : "no config with the same values and seeds in both";
     parent.append(element("p", { class: "dim" }, `${each.metric}: ${shared}; configs in the first run alone: ${each.only[0]}, in the second alone: ${each.only[1]}`));
+    if (each.caution) parent.append(element("p", { class: "note" }, each.caution));
     for (const [name, [one, other]] of Object.entries({ ...each.hparams, ...each.provenance })) {
       parent.append(element("p", { class: "dim" }, `differs: ${name}: ${one} in the first, ${other} in the second`));
     }
@@ -35,10 +36,19 @@ function bestOfRuns(parent, runs) {
     .filter((metric) => drawn.filter(({ run }) => metric in run.curves).length > 1);
   if (!metrics.length) return;
   const chosen = { metric: metrics[0], isLog: false };
-  parent.append(element("h2", {}, "The best config of each run"), curveControls(metrics, chosen, () => draw(made)));
+  parent.append(element("h2", {}, "The best config of each run"), winner(drawn), curveControls(metrics, chosen, () => draw(made)));
   const box = element("div", { class: "figures" });
   parent.append(box);
   const made = figure(box, "best of each run", () => bestOfRunsOption(drawn, chosen), { wide: true, height: 340 + 20 * drawn.length });
+}
+
+// The run whose best config has the best mean, where all rank by one metric.
+function winner(drawn) {
+  const [{ run: { metric, mode } }] = drawn;
+  if (drawn.some(({ run }) => run.metric !== metric || run.mode !== mode)) return "";
+  const { run, config } = drawn.reduce((best, each) => (
+    (mode === "max" ? each.config.mean > best.config.mean : each.config.mean < best.config.mean) ? each : best));
+  return element("p", {}, `best mean ${metric}: ${run.path}, ${told(run, config)}: ${short(config.mean)}`);
 }
 
 function bestOfRunsOption(drawn, { metric, isLog }) {
@@ -54,7 +64,7 @@ function bestOfRunsOption(drawn, { metric, isLog }) {
     legend,
     xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
     yAxis: valueAxis(least(ends), most(ends), isLog),
-    tooltip: { trigger: "item", valueFormatter: label },
+    tooltip: { trigger: "item", valueFormatter: valueAt(isLog) },
     dataZoom: [{ type: "inside", filterMode: "none" }],
     series: [...lines.map((line) => band(line.points, line.colour, isLog)), ...lines.map((line) => meanLine(line.name, line.points, line.colour, isLog))],
   };

@@ -26,7 +26,12 @@ function tiles(parent, run) {
 
 function next(parent, run) {
   if (!run.findings.length) return;
-  parent.append(element("h2", {}, "What to try next"), element("ul", {}, ...run.findings.map((each) => element("li", {}, each.says))));
+  parent.append(element("h2", {}, "What to try next"), element("ul", {}, ...run.findings.map((each) => element("li", {}, ...prose(each.says)))));
+}
+
+// A sentence with its commands, which stand between backticks.
+function prose(text) {
+  return text.split("`").map((part, place) => (place % 2 ? element("code", {}, part) : part));
 }
 
 function provenance(parent, run) {

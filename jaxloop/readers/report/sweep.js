@@ -55,11 +55,11 @@ function background(run, curve, isLog) {
     const into = classes[Math.min(4, Math.floor((5 * place) / ranked))];
     const points = pointsOf(curve, number);
     curve.steps.forEach((step, at) => {
-      if (Number.isFinite(points[at]) && !(isLog && points[at] <= 0)) into.push([step, points[at]]);
+      if (Number.isFinite(points[at]) && !(isLog && points[at] <= 0)) into.push([step, height(points[at], isLog)]);
     });
     into.push([null, null]);
   });
-  const shades = ["#5ec962", "#21918c", "#2c728e", "#472d7b", "#440154"];
+  const shades = ["#5ec962", "#21918c", "#2c728e", ...(isDark() ? ["#4a6db0", "#7a6fc0"] : ["#472d7b", "#440154"])];
   return classes.map((data, place) => ({
     type: "line", name: `members, ${["best", "second", "third", "fourth", "last"][place]} fifth`, data, showSymbol: false,
     connectNulls: false, silent: true, z: 1, lineStyle: { width: 1, opacity: 0.22, color: shades[place] },
@@ -75,8 +75,8 @@ function band(points, colour, isLog) {
       type: "polygon",
       shape: {
         points: [
-          ...known.map((point) => api.coord([point.step, point.mean + point.deviation])),
-          ...[...known].reverse().map((point) => api.coord([point.step, point.mean - point.deviation])),
+          ...known.map((point) => api.coord([point.step, height(point.mean + point.deviation, isLog)])),
+          ...[...known].reverse().map((point) => api.coord([point.step, height(point.mean - point.deviation, isLog)])),
         ],
       },
       style: { fill: colour, opacity: 0.16 },
@@ -88,17 +88,39 @@ function band(points, colour, isLog) {
 function meanLine(name, points, colour, isLog) {
   return {
     type: "line", name, z: 3, showSymbol: false, lineStyle: { width: 2 }, color: colour,
-    data: points.filter((point) => point.mean !== null).map((point) => [point.step, isLog && point.mean <= 0 ? null : point.mean]),
+    data: points.filter((point) => point.mean !== null).map((point) => [point.step, isLog && point.mean <= 0 ? null : height(point.mean, isLog)]),
   };
 }
 
+// Where a value is drawn: a log axis of ECharts names powers of ten alone, of which a curve may cross none.
+function height(value, isLog) {
+  return isLog ? Math.log10(value) : value;
+}
+
+function valueAt(isLog) {
+  return (place) => short(isLog ? 10 ** place : place);
+}
+
 // The vertical axis of curves between two values, with a margin.
-function valueAxis(low, high, isLog) {
-  const margin = isLog || !(high > low) ? 0 : 0.03 * (high - low);
+function valueAxis(lowest, highest, isLog) {
+  const [low, high] = [height(lowest, isLog), height(highest, isLog)];
+  const margin = high > low ? 0.03 * (high - low) : 0;
+  const ticks = isLog ? roundValues(lowest, highest).map((value) => height(value, isLog)) : [];
+  const custom = ticks.length > 2 ? { customValues: ticks } : {};
   return axis({
-    type: isLog ? "log" : "value", min: low - margin, max: high + margin,
-    axisLabel: { color: css("--dim"), formatter: label, showMinLabel: false, showMaxLabel: false },
+    type: "value", min: low - margin, max: high + margin, axisTick: custom,
+    axisLabel: { color: css("--dim"), formatter: valueAt(isLog), showMinLabel: false, showMaxLabel: false, ...custom },
   });
+}
+
+// 1, 2 and 5 times the powers of ten between two values; of many decades, the powers alone.
+function roundValues(low, high) {
+  const steps = high / low > 1000 ? [1] : [1, 2, 5];
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+    found.push(...steps.map((step) => step * 10 ** power).filter((value) => value >= low && value <= high));
+  }
+  return found;
 }
 
 function curveOption(run, metric, isLog) {
@@ -116,7 +138,7 @@ function curveOption(run, metric, isLog) {
     legend,
     xAxis: axis({ type: "value", name: "step", min: "dataMin", max: "dataMax" }),
     yAxis: valueAxis(low, high, isLog),
-    tooltip: { trigger: "item", valueFormatter: label },
+    tooltip: { trigger: "item", valueFormatter: valueAt(isLog) },
     dataZoom: [{ type: "inside", filterMode: "none" }],
     series: [
       ...background(run, curve, isLog),
@@ -186,9 +208,9 @@ function heatmapOption(run, first, second, statistic) {
     grid: { left: 78, right: 78, top: 58, bottom: 62 },
     xAxis: axis({
       type: "category", data: across.cells, name: names[0], nameGap: 42,
-      axisLabel: { color: css("--dim"), interval: 0, rotate: across.cells.length > 5 ? 35 : 0, fontSize: 11 },
+      axisLabel: { color: css("--dim"), interval: 0, rotate: across.cells.length > 5 ? 35 : 0, fontSize: 11, width: 90, overflow: "truncate" },
     }),
-    yAxis: axis({ type: "category", data: up.cells, name: names[1], nameGap: 56 }),
+    yAxis: axis({ type: "category", data: up.cells, name: names[1], nameGap: 56, axisLabel: { color: css("--dim"), hideOverlap: true, width: 52, overflow: "truncate" } }),
     visualMap: {
       type: "continuous", ...span, right: 4, top: "middle", itemHeight: 150, itemWidth: 12, calculable: false, precision: 4, seriesIndex: 0,
       text: [(beyondHigh ? "≥ " : "") + short(span.max), (beyondLow ? "≤ " : "") + short(span.min)], inRange: { color: colours(mode) }, textStyle: { color: css("--dim") }, dimension: 2,
@@ -236,7 +258,7 @@ function heatmaps(parent, run) {
 }
 
 function parallelAxis(axis, dim) {
-  const style = { nameTextStyle: { color: css("--ink"), width: 110, overflow: "truncate" }, axisLabel: { color: css("--dim"), formatter: label }, axisLine: { lineStyle: { color: css("--dim") } } };
+  const style = { nameTextStyle: { color: css("--ink"), width: 110, overflow: "truncate" }, axisLabel: { color: css("--dim"), formatter: label, width: 110, overflow: "truncate" }, axisLine: { lineStyle: { color: css("--dim") } } };
   const isLog = axis.is_log && axis.is_number;
   if (axis.values && (!axis.is_number || (!isLog && axis.values.length <= 12))) {
     return { dim, name: axis.name, type: "category", data: axis.names, ...style };
@@ -322,7 +344,7 @@ function scatter(parent, run) {
   const ranked = run.configs.filter((config) => config.mean !== null);
   const option = () => {
     const side = (column, more) => axis(column.is_number
-      ? { type: column.is_log ? "log" : "value", name: column.name, axisLabel: { color: css("--dim"), formatter: label, hideOverlap: true }, ...more }
+      ? { type: column.is_log ? "log" : "value", ...(column.is_log ? { min: ({ min }) => min / 1.5, max: ({ max }) => 1.5 * max } : {}), name: column.name, axisLabel: { color: css("--dim"), formatter: label, hideOverlap: true }, ...more }
       : { type: "category", name: column.name, data: column.values, ...more });
     const span = range(ranked.map((config) => config.mean), run.mode);
     return {
@@ -387,11 +409,11 @@ function configTable(parent, run) {
     ...run.metrics.map((metric, place) => ({ name: metric, value: (config) => config.metrics[place] })).filter((column) => column.name !== run.metric),
     { name: "finite", value: (config) => config.finite },
     { name: "diverged", value: (config) => config.diverged },
-    { name: "members", isWord: true, className: () => "tight", value: (config) => numbers(config.members) },
+    { name: "members", isWord: true, className: () => "tight", value: (config) => numbers(config.members), sortedBy: (config) => config.members[0] },
   ];
   const box = element("div", { id: "configs" });
   parent.append(box);
-  const table = sortable(box, shape, run.configs);
+  const table = sortable(box, shape, run.configs, { sorted: 0 });
   let brushed = null;
   const show = () => {
     const wanted = words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);

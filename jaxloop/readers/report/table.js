@@ -3,24 +3,30 @@
 
 const ROWS = 200;
 
-// columns: [{ name, value(row), isWord, className(row) }]. Returns { show(rows) }.
+// columns: [{ name, value(row), sortedBy(row), isWord, className(row) }]. Returns { show(rows) }.
 function sortable(parent, columns, rows, { sorted = null, largestFirst = false } = {}) {
   let order = { column: sorted, sign: largestFirst ? -1 : 1 }, shown = rows, limit = ROWS;
   const head = element("tr"), body = element("tbody");
   const more = element("button", { onclick: () => { limit += 5 * ROWS; fill(); } });
   columns.forEach((column, place) => {
+    const sort = () => {
+      order = { column: place, sign: order.column === place ? -order.sign : 1 };
+      fill();
+    };
     head.append(element("th", {
-      class: column.isWord ? "word" : null, scope: "col",
-      onclick: () => {
-        order = { column: place, sign: order.column === place ? -order.sign : 1 };
-        fill();
+      class: column.isWord ? "word" : null, scope: "col", tabindex: 0, title: "sort", onclick: sort,
+      onkeydown: (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        sort();
       },
     }, column.name));
   });
   parent.append(element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), body)), more);
 
   function compared(first, second) {
-    const [one, other] = [first, second].map(columns[order.column].value);
+    const { value, sortedBy } = columns[order.column];
+    const [one, other] = [first, second].map(sortedBy ?? value);
     const absent = (value) => value === null || value === undefined || Number.isNaN(value);
     if (absent(one) || absent(other)) return absent(one) - absent(other); // at the end, whichever the order
     const found = typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other));

@@ -11,13 +11,11 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from jaxloop.formatting import ranges, value
+from jaxloop.formatting import value
 from jaxloop.sweep.catalog import REPLICATES
 
 if TYPE_CHECKING:
     from jaxloop.storage.ranking import RankedConfig
-
-LONG = 20  # characters of members' numbers: of more, the first and their count
 
 
 def best_table(
@@ -37,7 +35,7 @@ def best_table(
         values = [value(row.hparams.get(name)) for name in names]
         tested = [_measured(row.metrics.get(other))] if other != metric else []
         measured = [_measured(row.mean), _measured(row.standard_error), *tested]
-        rows.append([str(rank), *values, *measured, members_of(row)])
+        rows.append([str(rank), *values, *measured, row.members_in_words()])
     return fitted(f"best by {metric}, mean over seeds{so_far}", headings, rows, width)
 
 
@@ -108,14 +106,6 @@ def _width(columns: Sequence[int]) -> int:
 
 def _longest(texts: Sequence[str]) -> int:
     return max((cell_len(text) for text in texts), default=0)
-
-
-def members_of(row: "RankedConfig") -> str:
-    """Return the numbers of a config's members, or the first and their count; and how many have a finite value."""
-    listed, count = ranges(row.members), len(row.members)
-    if len(listed) > LONG:
-        listed = f"{row.members[0]} and {count - 1} others"
-    return listed if row.complete else f"{listed}, {row.finished} of {count} finite"
 
 
 def _measured(value: float | None) -> str:
