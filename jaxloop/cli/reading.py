@@ -140,7 +140,7 @@ def _table(
 ) -> list[str]:
     """Return a line for each member behind a heading, in columns."""
     from jaxloop.readers.terminal.panel import console
-    from jaxloop.readers.terminal.tables import in_columns
+    from jaxloop.readers.terminal.tables import in_columns, left_out_lines
 
     rows = []
     for member in members:
@@ -148,12 +148,9 @@ def _table(
         facts = [f"{member.number:04d}", status_in_words(member.status), str(member.step)]
         hparams = [value(member.hparams.get(name)) for name in varied]
         rows.append([*facts, "-" if measured is None else f"{measured:.4f}", *hparams])
-    lines, left_out = in_columns(["member", "status", "step", metric, *varied], rows, console().width)
-    return (
-        [*lines, f"not shown for lack of room: {', '.join(left_out)}; --csv has all columns"]
-        if left_out
-        else lines
-    )
+    width = console().width
+    lines, left_out = in_columns(["member", "status", "step", metric, *varied], rows, width)
+    return [*lines, *left_out_lines(left_out, width)]
 
 
 def _member_text(member: dict[str, Any]) -> str:

@@ -198,8 +198,12 @@ def _events(run: Path, store: Store, members: list[Member]) -> Iterator[str | No
         recorded = store.points(member.number, turn)
         if not recorded:
             continue
+        folder = run_folder.member(run, member.folder)
+        if not folder.is_dir():
+            yield f"{folder}: is missing"
+            continue
         try:
-            shown = tensorboard.scalars(run_folder.member(run, member.folder))
+            shown = tensorboard.scalars(folder)
         except DamagedError as error:
             yield str(error)
             continue

@@ -1,5 +1,7 @@
 """A program is compiled once a process, and again only when something that it depends on changes."""
 
+import re
+
 import pytest
 from conftest import TINY
 
@@ -10,6 +12,7 @@ from jaxloop.core.slot_counts import DEFAULT_LIMITS, slot_counts
 from jaxloop.sweep import sweep
 from jaxloop.tasks import digits
 from jaxloop.tasks.load import load
+from jaxloop.training import programs
 
 SMALL = ("hparams.width=4", "hparams.depth=1", "population.capacity=4")
 
@@ -74,6 +77,26 @@ def test_tasks_that_ship_are_one_in_a_process_unless_files_may_have_changed(tmp_
 
 
 @pytest.mark.slow
+def test_a_run_tells_how_long_a_program_like_its_own_last_took_to_compile(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    phases = []
+
+    class Observer:
+        phase = staticmethod(phases.append)
+
+        def __call__(self, progress):
+            pass
+
+    for name, least in (("first", 0.0), ("second", 0.0), ("third", 1000.0)):
+        monkeypatch.setattr(programs, "WORTH_TELLING", least)
+        swept = sweep.parse(TINY, (*SMALL, f"hparams.depth={3 if name == 'third' else 1}", "run.steps=20"))
+        jaxloop.run(swept, out=tmp_path / name, observe=Observer()).close()
+    told = [phase for phase in phases if phase.startswith("compiling")]
+    assert told[0] == "compiling program 1 of 1"
+    assert re.fullmatch(r"compiling program 1 of 1 \(last time [1-9]\d* s\)", told[1])
+    assert told[2] == told[1]  # sizes are no other kind of program
+
+
 def test_a_second_run_in_a_process_compiles_nothing_and_has_the_same_bits(tmp_path, monkeypatch):
     swept = sweep.parse(TINY, SMALL)
     first = jaxloop.run(swept, out=tmp_path / "first")

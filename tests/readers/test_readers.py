@@ -65,7 +65,7 @@ def test_nine_readers_never_wait_and_see_no_wrong_row(tmp_path, jaxloop_command)
             pool.submit(read, kind)
         try:
             summary = jaxloop.run(
-                sweep.parse(TINY, ("run.steps=400", "axes.seed.count=4", "checkpoint.every=100")), out=run
+                sweep.parse(TINY, ("run.steps=240", "axes.seed.count=4", "checkpoint.every=80")), out=run
             ).summary
         finally:
             done.set()

@@ -70,7 +70,8 @@ function background(run, curve, isLog) {
 function band(points, colour, isLog) {
   const known = points.filter((point) => point.mean !== null && !(isLog && point.mean - point.deviation <= 0));
   return {
-    type: "custom", silent: true, z: 2, tooltip: { show: false }, data: known.length ? [0] : [],
+    type: "custom", silent: true, z: 2, tooltip: { show: false },
+    data: known.slice(0, 1).map((point) => [point.step, height(point.mean, isLog)]),
     renderItem: (_, api) => ({
       type: "polygon",
       shape: {

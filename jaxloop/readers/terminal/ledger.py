@@ -10,7 +10,7 @@ from rich.table import Table
 
 from jaxloop import formatting
 from jaxloop.formatting import counted
-from jaxloop.readers.terminal.tables import fitted, in_columns, in_lines
+from jaxloop.readers.terminal.tables import fitted, in_columns, in_lines, left_out_lines
 
 COLUMNS = ("id", "round", "verdict", "stopped_at", "effect", "low", "high", "n", "level", "rho", "changed")
 
@@ -89,11 +89,7 @@ def experiments_table(experiments: Sequence[dict[str, Any]], width: int) -> list
     found: list[RenderableType] = [title, *lines[:heading]]
     for line, row in zip(lines[heading:], rows, strict=True):
         found += [line, *in_lines(f"     {row[-1]}", width, "     ")]
-    return (
-        [*found, f"not shown for lack of room: {', '.join(left_out)}; --csv has all columns"]
-        if left_out
-        else found
-    )
+    return [*found, *left_out_lines(left_out, width)]
 
 
 def verdict_line(record: dict[str, Any]) -> str:

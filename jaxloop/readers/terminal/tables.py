@@ -80,6 +80,11 @@ def in_columns(
     return ["  ".join(map(str.rjust, line, widths)) for line in lines], headings[count:]
 
 
+def left_out_lines(headings: Sequence[str], width: int) -> list[str]:
+    """Return what is said below a table of the columns that find no room; nothing if all do."""
+    return in_lines(f"not shown for lack of room: {', '.join(headings)}; --csv has all", width) if headings else []
+
+
 def in_lines(text: str, width: int, indent: str = "  ") -> list[str]:
     """Return a text in lines that break between words, all but the first indented."""
     return textwrap.wrap(
