@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STARTUP = 32  # configs before there is a model
 RANDOM_SHARE = 0.25  # of all proposals
-CANDIDATES = 4  # per axis, sampled from the model of good configs; the one with the best density ratio is proposed
+CANDIDATES = 4  # sampled from the model of good configs; the one with the best density ratio is proposed
 
 
 class Tpe:
@@ -32,7 +32,7 @@ class Tpe:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         distributions = {name: _distribution(space, name) for name in space.axes}
         sampler = optuna.samplers.TPESampler(
-            n_startup_trials=STARTUP, n_ei_candidates=CANDIDATES, constant_liar=True, seed=seed
+            n_startup_trials=STARTUP, n_ei_candidates=CANDIDATES, multivariate=True, constant_liar=True, seed=seed
         )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for each in known:
