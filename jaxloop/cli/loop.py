@@ -123,8 +123,9 @@ def attempt(
     record = records[-1]
     if as_json:
         click.echo(strict_json(record))
-    for line in [] if as_json else summary_lines(records)[len(before) :]:
-        echo_in_lines(line)
+    else:
+        for line in summary_lines(records)[len(before) :]:
+            echo_in_lines(line)
     sys.exit(EXIT_CODES[Outcome(record["verdict"])])
 
 

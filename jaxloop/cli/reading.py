@@ -15,7 +15,7 @@ from jaxloop.formatting import counted, duration, shell_quoted, value, visible
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.records import Member
 from jaxloop.storage.run_folder import exists
-from jaxloop.sweep.suggest import unknown
+from jaxloop.sweep.suggest import nearest
 
 
 @click.command()
@@ -265,7 +265,8 @@ def export(run: Path, what: str, out: Path, folder: Path | None, kind: Final) ->
     from jaxloop.storage.store import Store
 
     if what not in TABLES and out.suffix in (".csv", ".json", ".parquet"):
-        raise SweepError(f"{out}: {unknown('table', what, TABLES)}")
+        rule = f"{out.suffix} is for the tables {' and '.join(TABLES)}, not for {what!r}{nearest(what, TABLES)}"
+        raise SweepError(f"{out}: {rule}; a member's parameters go into a folder or OUT.safetensors")
     refuse_existing(out)
     if what in TABLES:
         with Store(run) as store:

@@ -10,6 +10,7 @@ from jaxloop.core.chunk import Program, chunked, remembering
 from jaxloop.core.finals import Final
 from jaxloop.core.learner import Learner, learner
 from jaxloop.core.member import FeedLayout, TrainingRun, member
+from jaxloop.core.memo import memoized
 from jaxloop.core.noting import NotingHparams
 from jaxloop.core.optimizer import Layout, Shape
 from jaxloop.core.prng import threefry
@@ -18,11 +19,10 @@ from jaxloop.core.shapes import (
     columns,
     feed_layout,
     hparams_read,
-    memoized,
     params_extents,
     params_shapes,
     resident,
-    scalars,
+    traced_shapes,
 )
 from jaxloop.core.task import Hparams, Task
 from jaxloop.sweep.optimizers import OWN, SHAPE_AWARE
@@ -109,7 +109,9 @@ def _learner_and_state(task: Task, bucket: Bucket) -> tuple[Learner, Any]:
     """Return how the members of a bucket train, and the state of one, as shapes."""
 
     def state_of(trains: Learner) -> Any:
-        return jax.eval_shape(lambda traced: trains.init(threefry(0), bucket.hparams(traced)), scalars(bucket))
+        return jax.eval_shape(
+            lambda traced: trains.init(threefry(0), bucket.hparams(traced)), traced_shapes(bucket)
+        )
 
     def found() -> tuple[Learner, Any]:
         layout = None if is_elementwise(task, bucket) else _layout(task, bucket)

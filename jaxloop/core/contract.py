@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxloop.core.bucket import Bucket
+from jaxloop.core.memo import memoized
 from jaxloop.core.padding import by_path
 from jaxloop.core.prng import key_shape
 from jaxloop.core.raw_keys import is_key
-from jaxloop.core.shapes import initial_shapes, memoized
+from jaxloop.core.shapes import initial_shapes
 from jaxloop.core.task import Task
 from jaxloop.core.tracing import TAKES, BrokenError, check_arguments, kind, place, traced
 

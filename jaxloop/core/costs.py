@@ -7,7 +7,8 @@ import jax
 from jaxloop.core import product_costs
 from jaxloop.core.assembly import one_member
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.shapes import memoized, resident
+from jaxloop.core.memo import memoized
+from jaxloop.core.shapes import resident
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 

@@ -12,6 +12,7 @@ from jaxloop.core.bucket import SIZE_CLASS, Bucket
 from jaxloop.core.chunk import Program
 from jaxloop.core.costs import products
 from jaxloop.core.member import TrainState
+from jaxloop.core.memo import memoized
 from jaxloop.core.population import (
     MEMBER,
     SHARED,
@@ -28,7 +29,7 @@ from jaxloop.core.population import (
     spread,
     streamed,
 )
-from jaxloop.core.shapes import columns, data_shapes, feed_layout, memoized
+from jaxloop.core.shapes import columns, data_shapes, feed_layout
 from jaxloop.core.slot_counts import SlotCounts
 from jaxloop.core.task import Task
 from jaxloop.errors import ResourceError, is_out_of_device_memory

@@ -1,8 +1,8 @@
-"""Shapes of a bucket's parameters, data and hparams, before anything is compiled."""
+"""What one member of a bucket is computed from, before anything is compiled: shapes, and the data themselves."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,19 +10,11 @@ import numpy as np
 from jaxloop.core import padding
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.member import FEED_ROW, FEED_START, FeedLayout, as_size
+from jaxloop.core.memo import memoized
 from jaxloop.core.prng import key_shape
 from jaxloop.core.task import Task
 from jaxloop.sweep.sizes import Size
 from jaxloop.sweep.sweep import Sweep
-
-Found = TypeVar("Found")
-
-
-def memoized(task: Task, key: Any, compute: Callable[[], Found]) -> Found:
-    """Memoize `compute()` by task and key: tracing is most of the time before a program compiles."""
-    if key not in task.traced:
-        task.traced[key] = compute()
-    return task.traced[key]
 
 
 def params_shapes(task: Task, bucket: Bucket) -> Any:
@@ -44,7 +36,7 @@ def initial_shapes(task: Task, bucket: Bucket, trace: Callable[[], Any] | None =
 
     def shapes() -> Any:
         return jax.eval_shape(
-            lambda key, traced: task.init(key, bucket.hparams(traced)), key_shape(), scalars(bucket)
+            lambda key, traced: task.init(key, bucket.hparams(traced)), key_shape(), traced_shapes(bucket)
         )
 
     return memoized(task, ("init", bucket.program), trace or shapes)
@@ -86,7 +78,7 @@ def feed_layout(sweep: Sweep, task: Task, bucket: Bucket) -> FeedLayout | None:
 
 def _batch_size(bucket: Bucket) -> int | Size:
     """Return the batch size of a bucket's members; a `Size` has a weight for each example."""
-    return bucket.hparams(scalars(bucket))["batch_size"]
+    return bucket.hparams(traced_shapes(bucket))["batch_size"]
 
 
 def data_shapes(sweep: Sweep, task: Task, bucket: Bucket, rows: int) -> dict[str, dict[str, Any]]:
@@ -125,7 +117,8 @@ def batch_shapes(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     return shapes
 
 
-def scalars(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+def traced_shapes(bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the traced hparams of one member, as shapes."""
     return {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in bucket.traced.items()}
 
 
@@ -136,7 +129,7 @@ def hparams_read(task: Task, bucket: Bucket) -> set[str]:
 
 def columns(task: Task, bucket: Bucket) -> dict[str, jax.ShapeDtypeStruct]:
     """Return what a slot's columns hold for one member's functions, as shapes: the traced hparams first."""
-    own = scalars(bucket)
+    own = traced_shapes(bucket)
     if task.data.source is not None:
         own |= dict.fromkeys((FEED_ROW, FEED_START), jax.ShapeDtypeStruct((), np.int32))
     return own

@@ -102,7 +102,7 @@ class Task:
     tx: Callable[[Hparams, jax.Array], Any] | None = None
     eval_params: Callable[[Any, Params], Params] | None = None
     done: Callable[[Any, Hparams], jax.Array] | None = None
-    # what `core.shapes.memoized` keeps: it refers to the task, and is kept here so that both are freed together
+    # what `core.memo.memoized` keeps: it refers to the task, and is kept here so that both are freed together
     traced: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -14,10 +14,11 @@ from jaxloop.experiments.importance import FEWEST, Importance, importances
 from jaxloop.experiments.lead import Lead, leads
 from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
-from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import counted, shell_quoted
 from jaxloop.storage import ranking
+from jaxloop.storage.ledger import incumbent
+from jaxloop.storage.ranking import RankedConfig
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
@@ -72,12 +73,12 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     tries = [
         record["config"] for record in ledger if record["kind"] == "experiment" and record["proposer"] == "try"
     ]
-    survivors = [config for config, _ in tried] if sweep.document.loop else _survivors(store, searched)
-    found += _untested(searched, [*(config for config, _ in tried), *tries], survivors)
+    configs = [*(config for config, _ in tried), *tries]
+    found += _untested(searched, configs, configs if sweep.document.loop else _survivors(store, searched))
     if sweep.document.loop:
         found += [*_undecided(ledger), *_plateau(ledger)]
     else:
-        found += _close(sweep, store, over_others)
+        found += _close(sweep, store, ranked, over_others)
     return found
 
 
@@ -190,7 +191,7 @@ def _boundaries(sweep: Sweep, searched: Space, best: Config, alike: Sequence[Con
         elsewhere = {each for config in alike for each in [searched.values(config).get(name)] if each is not None}
         is_open = any(_end(searched, name, each) != end for each in elsewhere)
         says = f"{name}: the {known} lies at the {end} end of its axis, {value:g}"
-        says += ", but configs elsewhere cannot be told apart from it" if is_open else ": widen it there"
+        says += f", but other values of {name} may be as good" if is_open else ": widen it there"
         yield Finding("boundary", says, facts={"hparam": name, "end": end, "value": value})
 
 
@@ -285,16 +286,18 @@ def _is_clear(lead: Lead | None) -> bool:
     return lead is not None and lead.low > 0
 
 
-def _close(sweep: Sweep, store: Store, found: Sequence[Lead | None]) -> Iterator[Finding]:
+def _close(
+    sweep: Sweep, store: Store, configs: Sequence[RankedConfig], found: Sequence[Lead | None]
+) -> Iterator[Finding]:
     """Count the configs that cannot be told apart from the best, and how many seeds would separate the second.
 
     Args:
-      found: the leads of the best config over the others.
+      configs: all with a finite mean, ranked.
+      found: the leads of the first over the others.
     """
-    if not found:
-        return
-    if found[0] is None:
-        yield from _of_one_seed(sweep, store)
+    if found and all(len(config.members) == 1 for config in configs):
+        yield _of_one_seed(sweep, store)
+    if not found or found[0] is None:
         return
     alike = sum(not _is_clear(lead) for lead in found)
     says = f"{'so far, ' * store.trains}{alike} of {counted(len(found), 'other config')} cannot be told apart from"
@@ -302,21 +305,30 @@ def _close(sweep: Sweep, store: Store, found: Sequence[Lead | None]) -> Iterator
     if seeds := _seeds_to_separate(found[0]):
         wanted = f"about {seeds}" if seeds <= MANY_SEEDS else f"over {MANY_SEEDS:,}"
         says += f"; separating the second from it would take {wanted}"
-        axis = sweep.document.axes.get("seed")
-        count = (axis and axis.count) or MOST_SEEDS
-        can_grow = "fold" not in sweep.document.axes and not store.trains
-        if can_grow and count < seeds <= MOST_SEEDS:
-            says += f": `jaxloop resume {shell_quoted(store.path.parent)} --set axes.seed.count={seeds}`"
+        if seeds <= MOST_SEEDS and (command := _more_seeds(sweep, store, seeds)):
+            says += f": {command}"
     yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})
 
 
-def _of_one_seed(sweep: Sweep, store: Store) -> Iterator[Finding]:
+def _of_one_seed(sweep: Sweep, store: Store) -> Finding:
     """Say what tells a better config from a lucky seed."""
     says = f"one seed of a config cannot tell effects from noise: train {FIRST_SEEDS} of each"
-    seed = sweep.document.hparams.get("seed", 0)
-    if not store.trains and "seed" not in sweep.document.axes and "fold" not in sweep.document.axes and seed == 0:
-        says += f": `jaxloop resume {shell_quoted(store.path.parent)} --set axes.seed.count={FIRST_SEEDS}`"
-    yield Finding("close", says, facts={"seeds_needed": FIRST_SEEDS})
+    if command := _more_seeds(sweep, store, FIRST_SEEDS):
+        says += f": {command}"
+    return Finding("close", says, facts={"seeds_needed": FIRST_SEEDS})
+
+
+def _more_seeds(sweep: Sweep, store: Store, seeds: int) -> str:
+    """Return the command that gives each config so many seeds; "" where there is none."""
+    axes, axis = sweep.document.axes, sweep.document.axes.get("seed")
+    had = axis.count if axis else 1 if sweep.document.hparams.get("seed", 0) == 0 else None
+    if store.trains or "fold" in axes or had is None or had >= seeds:
+        return ""
+    settings = [f"axes.seed.count={seeds}"]
+    if members := sweep.document.population.members:  # of a sampler that draws: it counts them all
+        settings.append(f"population.members={members // had * seeds}")
+    words = " ".join(f"--set {setting}" for setting in settings)
+    return f"`jaxloop resume {shell_quoted(store.path.parent)} {words}`"
 
 
 def _seeds_to_separate(lead: Lead) -> int | None:

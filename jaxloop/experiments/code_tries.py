@@ -12,8 +12,8 @@ from jaxloop.core.checks import check_sweep
 from jaxloop.core.task import Task
 from jaxloop.errors import SweepError
 from jaxloop.experiments import space
-from jaxloop.experiments.tries import incumbent
 from jaxloop.storage.destination import refuse_taken
+from jaxloop.storage.ledger import incumbent
 from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.run_folder import exists
 from jaxloop.storage.store import Store

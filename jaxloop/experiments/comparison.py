@@ -131,7 +131,7 @@ def compare(first: Store, second: Store, metric: str | None = None, mode: str | 
         differences=sorted(found, key=lambda each: _rank(each, criteria.sign), reverse=True),
         only=(len(ours) - len(shared), len(theirs) - len(shared)),
         unfinished=(_unfinished(first), _unfinished(second)),
-        caution=_caution(_task(first), _task(second)),
+        caution=_caution(first.task(), second.task()),
         hparams=_constants(ours, theirs, names),
         provenance=_provenance(first, second),
         level=level,
@@ -202,24 +202,20 @@ def _mean_of_finite(values: Sequence[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
-def _task(store: Store) -> str:
-    return tomllib.loads(store.sweep)["run"]["task"]
-
-
 def _caution(first: str, second: str) -> str:
-    """Say so where two runs train different tasks; those of a user's may be two codes for one task."""
+    """Warn if two runs train different tasks; two of a user's may be versions of one."""
     if first == second or (":" in first and ":" in second):
         return ""
-    return f"the runs train different tasks, {first} and {second}: an effect is that of the tasks, too"
+    return f"the runs train different tasks, {first} and {second}: effects include the difference between these"
 
 
 def _provenance(first: Store, second: Store) -> dict[str, tuple[Any, Any]]:
     """Return the task, the options of its data, fingerprints, versions and machines in which two runs differ."""
-    sides = []
+    sides, are_alike = [], not _caution(first.task(), second.task())
     for store in (first, second):
         told = provenance.read(store.path.parent)
-        data = {} if _caution(_task(first), _task(second)) else tomllib.loads(store.sweep).get("data", {})
-        options = {"task": _task(store), **{f"data.{name}": value for name, value in data.items()}}
+        data = tomllib.loads(store.sweep).get("data", {}) if are_alike else {}
+        options = {"task": store.task(), **{f"data.{name}": value for name, value in data.items()}}
         sides.append({**options, **store.origins[-1], **{name: told.get(name) for name in MACHINE}})
     return {
         name: (sides[0].get(name), sides[1].get(name))

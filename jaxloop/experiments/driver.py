@@ -98,7 +98,7 @@ class Driver:
         self.ledger = store.ledger()
         clocks = [record["seconds"] for record in self.ledger if record["kind"] == "clock"]
         self.before, self.started = max([store.seconds, *clocks]), time.monotonic()
-        self.unreplayed = list(self.ledger)  # records that have not been replayed yet
+        self.unreplayed = list(self.ledger)
         self.trainings = Trainings(sweep, store)
         self.plan = plan_of(sweep, store.mode)
         self.requests: Requests = research(self.plan)
@@ -171,9 +171,8 @@ class Driver:
         if self.unreplayed:
             while self.unreplayed[0]["kind"] == "refused":
                 self._replay_next("refused")
-            if (
-                self.unreplayed[0]["kind"] == "end"
-            ):  # of a loop from when a member that ended early cost all its steps
+            kind = self.unreplayed[0]["kind"]
+            if kind == "end":  # of a loop from when a member that ended early cost all its steps
                 return []
             return [Proposal(**each) for each in self._replay_next("proposals")["proposals"]]
         found: list[Proposal] = []

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxloop.experiments.lead import leads
-from jaxloop.experiments.tries import incumbent
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import value
+from jaxloop.storage.ledger import incumbent
 from jaxloop.storage.ranking import RankedConfig, ranked, with_finite_mean
 from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
@@ -74,7 +74,9 @@ def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
     if found is None:
         best, second = (config.mean or 0.0 for config in configs[:2])
         ahead = best - second if store.mode == "max" else second - best
-        return f"{ahead:+.4g}: too few seeds for an interval, it may be noise"
+        has_noise = all(config.standard_error is not None for config in configs[:2])
+        why = "seeds that do not vary give no interval" if has_noise else "too few seeds for an interval"
+        return f"{ahead:+.4g}: {why}, it may be noise"
     verdict = "more than noise" if found.low > 0 else "it may be noise"
     interval = f"95% interval [{found.low:+.4g}, {found.high:+.4g}]"
     return f"{found.effect:+.4g}, {interval} on {found.seeds} seeds, corrected for the choice: {verdict}"

@@ -21,12 +21,12 @@ class Space:
 
     Attributes:
       axes: by dimension.
-      is_integer: whether a dimension's values are integers where the ends of its axis are.
+      keeps_integers: whether a dimension's values are integers where the ends of its axis are.
       fixed: of each case, the hparams that it fixes.
     """
 
     axes: Mapping[str, Axis]
-    is_integer: Mapping[str, bool]
+    keeps_integers: Mapping[str, bool]
     fixed: Mapping[str, Config] = field(default_factory=dict)
 
     def config(self, fractions: Mapping[str, float]) -> Config:
@@ -68,7 +68,7 @@ class Space:
 
     def at(self, name: str, fraction: float) -> Any:
         """Return the value a fraction (0 to 1) of the way along one dimension."""
-        return self._typed(name, interpolate(self.axes[name], fraction, self.is_integer[name]))
+        return self._typed(name, interpolate(self.axes[name], fraction, self.keeps_integers[name]))
 
     def value_at(self, name: str, index: int) -> Any:
         """Return the value at `index` on a dimension of separate values."""
@@ -76,7 +76,7 @@ class Space:
 
     def points(self, name: str) -> list[Any]:
         """Return the values of a dimension, in order; of a continuous one, its `num` points."""
-        return [self._typed(name, value) for value in points(self.axes[name], self.is_integer[name])]
+        return [self._typed(name, value) for value in points(self.axes[name], self.keeps_integers[name])]
 
     def is_listed(self, name: str) -> bool:
         """Return whether an axis lists its values, so that neighbours on it need not be alike."""
@@ -88,7 +88,7 @@ class Space:
 
     def _typed(self, name: str, value: Any) -> Any:
         """Return a value of a dimension as its hparam has it: integers of a float's axis are floats."""
-        return value if self.is_integer[name] else float(value)
+        return value if self.keeps_integers[name] else float(value)
 
     def _parts(self, name: str) -> tuple[str | None, str | None]:
         """Return the case that a dimension belongs to, if it is one's own, and its hparam, if it has one."""
@@ -112,19 +112,19 @@ def of(sweep: Sweep) -> Space:
     """Return the axes that a sweep searches: all but its replicates."""
     document = sweep.document
     axes = {name: axis for name, axis in document.axes.items() if name not in REPLICATES and not axis.count}
-    is_integer = {name: name not in sweep.names.floats for name in axes}
+    keeps_integers = {name: name not in sweep.names.floats for name in axes}
     fixed: dict[str, Config] = {}
     for case, entries in document.cases.items():
         axes.setdefault(CASE, Axis.model_validate({"values": list(document.cases)}))
-        is_integer[CASE] = True
+        keeps_integers[CASE] = True
         fixed[case] = {}
         for name, entry in entries.items():
-            is_int = name not in sweep.names.floats
+            keeps = name not in sweep.names.floats
             if isinstance(entry, Axis):
-                axes[f"{case}.{name}"], is_integer[f"{case}.{name}"] = entry, is_int
+                axes[f"{case}.{name}"], keeps_integers[f"{case}.{name}"] = entry, keeps
             else:
-                fixed[case][name] = entry if is_int else float(entry)
-    return Space(axes, is_integer, fixed)
+                fixed[case][name] = entry if keeps else float(entry)
+    return Space(axes, keeps_integers, fixed)
 
 
 def key(config: Mapping[str, Any]) -> tuple:

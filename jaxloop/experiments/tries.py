@@ -9,21 +9,10 @@ from jaxloop.errors import SweepError
 from jaxloop.experiments import space
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import shell_quoted
+from jaxloop.storage.ledger import incumbent
 from jaxloop.sweep.schema import LoopSection
 
 CLEAR = (Outcome.TIE, Outcome.DEAD, Outcome.FAILURE)  # verdicts that need no second try
-
-
-def incumbent(ledger: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the config that a try would be compared with; an empty one in a loop without rounds and tries."""
-    now: Mapping[str, Any] = {}
-    for record in ledger:
-        if record["kind"] in ("round", "audit"):
-            now = record["incumbent"]
-        elif record["kind"] == "experiment" and record["proposer"] == "try":
-            is_adopted = record["verdict"] == Outcome.SUCCESS and not record.get("task")
-            now = record["config"] if is_adopted else record["incumbent"]
-    return now
 
 
 def check_can_try(

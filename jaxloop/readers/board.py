@@ -27,7 +27,7 @@ MOST = 38  # TensorBoard runs, and one more at the root: where there are more th
 BEST = 24  # members shown of one run
 MANY, FEW = 12, 4  # of a config with more members than `MANY`, as a loop's have, `FEW` are shown
 RUN = "run"  # the column that tells runs apart
-REFRESH = 30.0  # seconds between two looks at runs that still train
+REFRESH = 30.0  # seconds between two reads of runs that still train
 
 
 @contextmanager
@@ -76,8 +76,9 @@ class LogDir:
         for run, name in zip(self.runs, names, strict=True):
             if run in changed:
                 with Store(run) as store:
-                    self.trained[run] = store.status == "running"
+                    is_running = store.status == "running"
                     self._fill(name, store)
+                self.trained[run] = is_running
         if changed and len(self.runs) > 1:
             self._declare(names)
 
@@ -99,17 +100,14 @@ class LogDir:
         chosen = chosen or _best(store, None if self.every else min(BEST, members))
         shown, have = (Counter(member.config for member in each) for each in (chosen, store.members()))
         for member in chosen:
-            own, link = run_folder.member(store.path.parent, member.folder).absolute(), target / member.folder
+            own = run_folder.member(store.path.parent, member.folder).absolute()
             group = tensorboard.group_name(member.hparams, store.varied, member.config)
             part, count = shown[member.config], have[member.config]
-            if part < count:  # its row shows means of these alone
+            if part < count and not store.trains:  # its row shows means of these alone
                 group += f" ({part} of {counted(count, 'member')})"
-            if own.is_dir() and name:
-                _link_events(own, link, {**member.hparams, RUN: name}, f"{name}: {group}")
-            elif own.is_dir() and part < count:
-                _link_events(own, link, member.hparams, group)
-            elif own.is_dir() and not link.is_symlink():
-                link.symlink_to(own, target_is_directory=True)
+            hparams, prefix = ({**member.hparams, RUN: name}, f"{name}: ") if name else (member.hparams, "")
+            if own.is_dir():
+                _link_events(own, target / member.folder, hparams, prefix + group)
 
     def _declare(self, names: Sequence[str]) -> None:
         """Declare the axes of all runs, and which run a member is of."""
@@ -124,7 +122,7 @@ class LogDir:
 
 
 def _link_events(own: Path, shown: Path, hparams: dict[str, Any], group: str) -> None:
-    """Link a member's event files behind one that gives it other hparams and another row in the HPARAMS tab.
+    """Link a member's event files behind one that gives its hparams and its row in the HPARAMS tab.
 
     TensorBoard keeps the first that it finds, and reads files in the order of their names.
 
@@ -147,7 +145,11 @@ def distinct_names(runs: Sequence[Path]) -> list[str]:
 
 
 def _best(store: Store, most: int | None) -> list[Member]:
-    """Return the members of the best configs, so many at most and a config's all or none; or of all configs."""
+    """Return members of the best configs: of whole ones, but for the first and for those of more than `MANY`.
+
+    Args:
+      most: how many; None for all that have begun.
+    """
     begun = {member.number: member for member in store.members() if member.status != Status.WAITING}
     if most is None:
         return list(begun.values())

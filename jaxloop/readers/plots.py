@@ -61,7 +61,7 @@ class Plots:
         for config, colour in zip(best, COLOURS, strict=False):
             mine = values[config["members"]].astype(float)
             mine = np.where(np.isfinite(mine), mine, np.nan)
-            measured = np.isfinite(mine).any(0) & np.array(curve["looks"])
+            measured = np.isfinite(mine).any(0) & np.array(curve["is_evaluation_step"])
             count, mean = np.isfinite(mine).sum(0)[measured], np.nanmean(mine[:, measured], 0)
             deviation = np.sqrt(np.nansum((mine[:, measured] - mean) ** 2, 0) / np.maximum(count - 1, 1))
             axes.plot(steps[measured], mean, color=colour, lw=1.6, label=_label(run, config), zorder=3)

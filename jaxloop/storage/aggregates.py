@@ -17,6 +17,7 @@ import numpy as np
 from jaxloop.formatting import in_order, value
 from jaxloop.storage import tensorboard
 from jaxloop.storage.absent import absent
+from jaxloop.storage.ledger import incumbent
 from jaxloop.storage.ranking import RankedConfig, metrics_in_order, ranked, with_finite_mean
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
@@ -169,8 +170,7 @@ class _Writer:
         shown = [store.metric, *(name for name in self.metrics if name.startswith("test/"))]
         speed = f"{store.member_steps / store.seconds:,.0f} member-steps per second" if store.seconds else ""
         counts = ", ".join(f"{count} {status}" for status, count in store.counts().items() if count)
-        parts = [f"**{_cell(store.name)}**: {counts}. {speed}", "### Best configs"]
-        parts[1:1] = _of_a_loop(store.ledger())
+        parts = [f"**{_cell(store.name)}**: {counts}. {speed}", *_of_a_loop(store.ledger()), "### Best configs"]
         rows = [self._cells(config, names, shown) for config in self.best]
         parts.append(_table([*names, *_headings(shown), "members"], rows))
         for name in names:
@@ -203,17 +203,14 @@ def _headings(shown: Sequence[str]) -> list[str]:
 
 
 def _of_a_loop(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return where a loop stands: its incumbent, and the closing audit's verdict."""
-    rounds = [record for record in ledger if record["kind"] == "round"]
+    """Return a loop's incumbent, and the closing audit's verdict, each in a paragraph."""
+    now = ", ".join(f"{_cell(name)}={_cell(each)}" for name, each in incumbent(ledger).items())
     audits = [record for record in ledger if record["kind"] == "audit" and "effect" in record]
-    if not rounds:
-        return []
-    now = ", ".join(f"{name}={_cell(each)}" for name, each in rounds[-1]["incumbent"].items())
     audited = [
-        f"{each['verdict']} by {each['effect']:+.4g} over the baseline, audited on {each['n']} fresh seeds"
+        f"**Audit**: {each['verdict']}, {each['effect']:+.4g} over the baseline on {each['n']} fresh seeds"
         for each in audits[-1:]
     ]
-    return ["; ".join([f"**Incumbent** after round {rounds[-1]['round']}: {now}", *audited])]
+    return [*([f"**Incumbent**: {now}"] if now else []), *audited]
 
 
 def _quantiles(values: np.ndarray, mode: str | None) -> dict[str, np.ndarray]:

@@ -11,10 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, m
 
 
 def _number(value: Any) -> int | float:
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if is_integer and not -(2**63) <= value < 2**63:
+    keeps_integers = isinstance(value, int) and not isinstance(value, bool)
+    if keeps_integers and not -(2**63) <= value < 2**63:
         raise ValueError(f"needs an integer of 64 bits, got {value!r}")
-    if is_integer or (isinstance(value, float) and math.isfinite(value)):
+    if keeps_integers or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise ValueError(f"needs a finite number, got {value!r}")
 
@@ -89,7 +89,7 @@ class Axis(BaseModel):
         return self
 
 
-def interpolate(axis: Axis, fraction: float, is_integer: bool) -> Any:
+def interpolate(axis: Axis, fraction: float, keeps_integers: bool) -> Any:
     """Return the value a fraction (0 to 1) of the way along an axis, for samplers that draw."""
     if axis.log or axis.linear:
         low, high = axis.log or axis.linear or (0, 1)
@@ -100,7 +100,7 @@ def interpolate(axis: Axis, fraction: float, is_integer: bool) -> Any:
         else:
             value = low + fraction * (high - low)
         value = min(max(value, low), high)
-        return round(value) if is_integer and _are_ints(low, high) else float(value)
+        return round(value) if keeps_integers and _are_ints(low, high) else float(value)
     separate = listed(axis)
     return separate[min(int(fraction * len(separate)), len(separate) - 1)]
 
@@ -117,23 +117,23 @@ def ends(axis: Axis) -> tuple[float, float]:
     return axis.log or axis.linear or (min(listed(axis)), max(listed(axis)))
 
 
-def extremes(axis: Axis, is_integer: bool) -> list[Any]:
+def extremes(axis: Axis, keeps_integers: bool) -> list[Any]:
     """Return values that obey a rule about bounds or types only if all values of the axis do; see `points`."""
     if axis.values is not None:
         return list(axis.values)
-    return [interpolate(axis, 0.0, is_integer), interpolate(axis, 1.0, is_integer)]
+    return [interpolate(axis, 0.0, keeps_integers), interpolate(axis, 1.0, keeps_integers)]
 
 
-def points(axis: Axis, is_integer: bool) -> list[Any]:
+def points(axis: Axis, keeps_integers: bool) -> list[Any]:
     """Return all values of an axis, in order.
 
     Args:
-      is_integer: the hparam is not a float, so integer ends give integers.
+      keeps_integers: the hparam is not a float, so integer ends give integers.
     """
     if not (axis.log or axis.linear):
         return list(listed(axis))
     num = axis.num or 2
-    return [interpolate(axis, i / max(1, num - 1), is_integer) for i in range(num)]
+    return [interpolate(axis, i / max(1, num - 1), keeps_integers) for i in range(num)]
 
 
 def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
@@ -149,7 +149,7 @@ def size(axes: dict[str, Axis], sampler: str, members: int | None) -> int:
 
 
 def sample(
-    axes: dict[str, Axis], sampler: str, members: int | None, seed: int, is_integer: dict[str, bool]
+    axes: dict[str, Axis], sampler: str, members: int | None, seed: int, keeps_integers: dict[str, bool]
 ) -> list[dict[str, Any]]:
     """Return the members' values, by axis name; the last axis varies fastest.
 
@@ -166,22 +166,22 @@ def sample(
     if sampler in ("random", "sobol") and (not members or members % copies):
         multiple = f", a multiple of the {copies} replicates" if copies > 1 else ""
         raise ValueError(f"{sampler} needs `members`{multiple}, got {members}")
-    replicates = {name: points(axis, is_integer[name]) for name, axis in axes.items() if axis.count}
+    replicates = {name: points(axis, keeps_integers[name]) for name, axis in axes.items() if axis.count}
     if sampler == "grid":
-        order = {name: points(axis, is_integer[name]) for name, axis in axes.items()}
+        order = {name: points(axis, keeps_integers[name]) for name, axis in axes.items()}
         return [dict(zip(order, row, strict=True)) for row in itertools.product(*order.values())]
     if sampler == "zip":
-        columns = {name: points(axis, is_integer[name]) for name, axis in drawn.items()}
+        columns = {name: points(axis, keeps_integers[name]) for name, axis in drawn.items()}
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"zip needs axes of one length, got {lengths}")
         configs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [{}]
     else:
         count = (members or 0) // copies
-        if sampler == "random" and count > (most := _combinations(drawn, is_integer)):
+        if sampler == "random" and count > (most := _combinations(drawn, keeps_integers)):
             raise ValueError(f"random draws no config twice: needs at most {most * copies} members, got {members}")
         draws = (
-            {name: interpolate(drawn[name], u, is_integer[name]) for name, u in zip(drawn, row, strict=True)}
+            {name: interpolate(drawn[name], u, keeps_integers[name]) for name, u in zip(drawn, row, strict=True)}
             for row in _fractions(sampler, count, len(drawn), seed)
         )
         if sampler == "random":
@@ -191,15 +191,15 @@ def sample(
     return [{name: {**config, **copy}[name] for name in axes} for config in configs for copy in crossed]
 
 
-def _combinations(axes: dict[str, Axis], is_integer: dict[str, bool]) -> float:
+def _combinations(axes: dict[str, Axis], keeps_integers: dict[str, bool]) -> float:
     """Return how many different configs the axes have; infinity where one is continuous."""
-    return math.prod(_different(axis, is_integer[name]) for name, axis in axes.items())
+    return math.prod(_different(axis, keeps_integers[name]) for name, axis in axes.items())
 
 
-def _different(axis: Axis, is_integer: bool) -> float:
+def _different(axis: Axis, keeps_integers: bool) -> float:
     if axis.log or axis.linear:
         low, high = ends(axis)
-        return high - low + 1 if is_integer and _are_ints(low, high) else math.inf
+        return high - low + 1 if keeps_integers and _are_ints(low, high) else math.inf
     return len(set(map(single, axis.values))) if axis.values is not None else len(listed(axis))
 
 

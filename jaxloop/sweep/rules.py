@@ -208,7 +208,7 @@ def _broken_values(
             if used <= names.tables[chooser].keys() and not owners & used:
                 rule = f"no {chooser} of this sweep takes `{name}` (used: {', '.join(sorted(map(str, used)))})"
                 yield source_map.say(path, rule)
-        for value in extremes(entry, is_integer=True) if isinstance(entry, Axis) else [entry]:
+        for value in extremes(entry, keeps_integers=True) if isinstance(entry, Axis) else [entry]:
             if rule := _broken_value(name, value, names):
                 yield source_map.say(path, rule)
 
@@ -218,7 +218,7 @@ def _used(document: Document, chooser: str, names: Namespace, path: tuple[str, .
     spanned = document.spanned()
     for grid in [spanned[path[1]]] if path[0] == "cases" else spanned.values():
         if chooser in grid.axes:
-            yield from extremes(grid.axes[chooser], is_integer=True)
+            yield from extremes(grid.axes[chooser], keeps_integers=True)
         else:
             yield grid.hparams.get(chooser, names.known[chooser])
 
@@ -284,9 +284,9 @@ def repeated(members: list[dict[str, Any]], document: Document, source_map: Sour
         if (sampler := document.population.sampler) in DRAWING:
             cure = 'draw fewer members, or use sampler = "random", which never repeats a config'
             return source_map.say(("population", "sampler"), f"{same}: {sampler} drew a config twice: {cure}")
-        for path, axis in document.entries():
-            values = (axis.values if isinstance(axis, Axis) else None) or []
-            if len({single(value) for value in values}) < len(values):
+        for path, axis in document.entries() if document.population.sampler == "grid" else ():
+            distinct = {single(member[path[-1]]) for member in members if path[-1] in member}
+            if isinstance(axis, Axis) and len(distinct) < length(axis):
                 return source_map.say(path, f"repeats a value, so that {same}")
         return source_map.say(("axes",), same)
     return None

@@ -51,7 +51,9 @@ def size(default: int) -> Size:
     try:
         value = operator.index(default)
     except TypeError:
-        raise TypeError(f"jaxloop.size: needs an integer, got {default!r}") from None
+        value = None
+    if value is None or isinstance(default, bool):
+        raise TypeError(f"jaxloop.size: needs an integer, got {default!r}")
     if value < 0:
         raise ValueError(f"jaxloop.size: needs 0 or more, got {value}")
     return Size(value, value)
@@ -71,7 +73,9 @@ def choice(*names: str) -> Choice:
     """
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise TypeError(f"jaxloop.choice: needs names, got {wrong[0]!r}")
-    if not names or len(set(names)) < len(names):
+    if not names:
+        raise ValueError("jaxloop.choice: needs at least one name")
+    if len(set(names)) < len(names):
         raise ValueError(f"jaxloop.choice: needs names that differ, got {list(names)}")
     return Choice(0, names)
 

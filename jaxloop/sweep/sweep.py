@@ -223,8 +223,8 @@ def _members(document: Document, names: Namespace) -> Iterator[dict[str, Any]]:
     """Yield all hparams of each member, in order."""
     population = document.population
     for grid in document.grids():
-        is_integer = {name: name not in names.floats for name in grid.axes}
-        for values in sample(grid.axes, population.sampler, population.members, population.seed, is_integer):
+        keeps_integers = {name: name not in names.floats for name in grid.axes}
+        for values in sample(grid.axes, population.sampler, population.members, population.seed, keeps_integers):
             yield _completed(names, document.run.steps, {**grid.hparams, **values})
 
 

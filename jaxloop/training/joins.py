@@ -49,7 +49,7 @@ def _hparams(sweep: Sweep, bucket: Bucket, join: Join) -> dict[str, Any]:
 
 
 def place_member(sweep: Sweep, buckets: Sequence[Bucket], join: Join, step: int = 0) -> Joined:
-    """Give a member that joins the run's next number, and a place in the first bucket that can hold it.
+    """Assign a joining member the run's next number, and a place in the first bucket that can hold it.
 
     Args:
       buckets: the first is that of the member which is copied, if one is.

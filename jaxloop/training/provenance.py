@@ -59,9 +59,7 @@ def restore(run: Path, facts: dict[str, Any], code: Path) -> list[str]:
     if is_whole(run):
         return []
     add(run, {**facts, **collect(code)})
-    return [
-        f"{run_folder.provenance(run)} was missing or damaged: rebuilt, with the versions and the machine of now"
-    ]
+    return [f"{run_folder.provenance(run)} was missing or damaged: rebuilt from the current versions and machine"]
 
 
 def collect(code: Path) -> dict[str, Any]:

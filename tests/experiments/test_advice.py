@@ -119,14 +119,18 @@ def test_seeds_that_would_tell_the_two_best_apart_are_a_command(tmp_path, monkey
     assert len(grown.members) == 27
 
 
-def test_where_each_config_has_one_seed_more_are_advised(tmp_path):
-    run = jaxloop.run(
-        sweep.parse(TINY.replace("seed = { count = 2 }\n", ""), ("run.steps=20",)), out=tmp_path / "run"
+@pytest.mark.parametrize("drawn", [(), ('population={sampler="random", members=3}',), ("axes.seed.count=1",)])
+def test_where_each_config_has_one_seed_more_are_advised(tmp_path, drawn):
+    text = TINY.replace("seed = { count = 2 }\n", "").replace(
+        ", num = 3", "" if "random" in str(drawn) else ", num = 3"
     )
+    run = jaxloop.run(sweep.parse(text, ("run.steps=20", *drawn)), out=tmp_path / "run")
     (close,) = of_kind(jaxloop.advice(run.path), "close")
     assert close.says.startswith("one seed of a config cannot tell effects from noise: train 4 of each: ")
     words = shlex.split(close.says.split("`")[1])
-    assert len(jaxloop.resume(words[2], overrides=words[4:]).members) == 12
+    grown = jaxloop.resume(words[2], overrides=tuple(words[4::2]))
+    assert len(grown.members) == 12
+    assert {len(config.members) for config in grown.ranking} == {4}
 
 
 @pytest.mark.parametrize(
@@ -134,14 +138,26 @@ def test_where_each_config_has_one_seed_more_are_advised(tmp_path):
     [
         ([], "lies at the upper end of its axis, 0.1: widen it there"),
         ([0.1], "lies at the upper end of its axis, 0.1: widen it there"),
-        ([0.1, 0.01], "upper end of its axis, 0.1, but configs elsewhere cannot be told apart from it"),
+        ([0.1, 0.01], "upper end of its axis, 0.1, but other values of learning_rate may be as good"),
     ],
 )
-def test_an_end_is_no_advice_where_the_middle_may_be_as_good(alike, says):
+def test_an_axis_is_not_to_be_widened_where_its_middle_may_be_as_good(alike, says):
     swept = sweep.parse(TINY)
     configs = [{"learning_rate": rate} for rate in alike]
     (found,) = advice._boundaries(swept, space.of(swept), {"learning_rate": 0.1}, configs)
     assert found.says.endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("low", "says"), [(0.1, "widen it there"), (-0.1, "other values of learning_rate may be as good")]
+)
+def test_a_lead_that_may_be_noise_is_no_reason_to_widen(tmp_path, monkeypatch, low, says):
+    lead = Lead(0.2, low, 0.3, 2, 1.0, 0.01)
+    monkeypatch.setattr(advice, "leads", lambda configs, mode: [lead] * (len(configs) - 1))
+    rates = "axes.learning_rate={values=[1e-5, 1e-4, 1e-2]}"
+    run = jaxloop.run(sweep.parse(TINY, (rates, "run.steps=20")), out=tmp_path / "run")
+    (boundary,) = of_kind(jaxloop.advice(run.path), "boundary")
+    assert boundary.says.endswith(says)
 
 
 def test_a_gap_between_values_at_which_all_diverge_is_not_advised():

@@ -14,6 +14,7 @@ from jaxloop import api
 from jaxloop.errors import SweepError
 from jaxloop.experiments import space
 from jaxloop.experiments.verdict import Criteria, judge
+from jaxloop.formatting import value
 from jaxloop.readers import board
 from jaxloop.readers.terminal.ledger import standing
 from jaxloop.readers.verify import verify
@@ -190,13 +191,17 @@ def test_tensorboard_shows_several_configs_of_a_loop(looped):
     assert max(map(shown.count, shown)) <= min(most, board.MANY)
 
 
-def test_tensorboard_s_tables_name_the_incumbent_and_the_audit(looped):
-    (line,) = aggregates._of_a_loop(looped.ledger)
+def test_tensorboard_s_tables_name_the_incumbent_and_the_audit(looped, tmp_path):
+    shown = aggregates._Writer(tmp_path, "", looped.store, aggregates.BEST)._tables().split("\n\n")
     (audit,) = records(looped, "audit")
-    last = records(looped, "round")[-1]
-    assert line.startswith(f"**Incumbent** after round {last['round']}: ")
-    assert f"learning_rate={last['incumbent']['learning_rate']:.4g}" in line
-    assert line.endswith(f"success by {audit['effect']:+.4g} over the baseline, audited on 4 fresh seeds")
+    now = ", ".join(f"{name}={value(each)}" for name, each in audit["incumbent"].items())
+    assert shown[1].replace("&#95;", "_") == f"**Incumbent**: {now}"
+    assert shown[2] == f"**Audit**: success, {audit['effect']:+.4g} over the baseline on 4 fresh seeds"
+    heading, _, first, *_ = shown[4].replace("&#95;", "_").splitlines()
+    cells = dict(zip(heading.split(" | "), first.split(" | "), strict=True))
+    best = looped.ranking[0]
+    assert cells["± s.e."] == f"{best.standard_error:.4g}"
+    assert cells["validation/loss"] == f"{best.mean:.4g}"
 
 
 def test_a_loop_ends_with_its_headline(looped, jaxloop_command):

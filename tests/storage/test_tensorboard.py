@@ -207,6 +207,23 @@ def test_configs_are_shown_whole_or_say_which_part_is(run, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_run_that_trains_on_is_shown_anew_and_its_own_files_stay(tmp_path):
+    """Its configs had one member each when TensorBoard began."""
+    run = tmp_path / "run"
+    jaxloop.run(sweep.parse(TINY, ("axes.seed.count=1", "run.steps=20")), out=run).close()
+    with board.logdir([run]) as shown:
+        assert len(group_names(shown.path / "members")) == 3
+        jaxloop.resume(run, overrides=("axes.seed.count=3",)).close()
+        before = sorted(run.rglob("*"))
+        shown.trained[run] = True
+        shown.fill()
+        shown.fill()
+        names = Counter(group_names(shown.path / "members"))
+        assert sorted(names.values()) == [3, 3, 3]
+        assert sorted(run.rglob("*")) == before
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_filters_range_over_the_whole_axis_whichever_members_are_shown(run):
     with board.logdir([run.path], members=["0"]) as shown:
         (file,) = (shown.path / "members").glob("events*")

@@ -11,7 +11,7 @@ from jaxloop.sweep.axes import Axis, ends, extremes, points, sample, size
 
 @given(st.floats(1e-6, 1e3), st.floats(1.01, 1e6), st.integers(2, 40))
 def test_log_keeps_its_ends_and_a_constant_ratio(low, ratio, num):
-    values = points(Axis(log=(low, low * ratio), num=num), is_integer=False)
+    values = points(Axis(log=(low, low * ratio), num=num), keeps_integers=False)
     assert len(values) == num
     assert values[0] == low
     assert values[-1] == low * ratio
@@ -20,11 +20,11 @@ def test_log_keeps_its_ends_and_a_constant_ratio(low, ratio, num):
 
 
 def test_integers_stay_integers():
-    assert points(Axis(log=(1, 1024), num=11), is_integer=True) == [2**i for i in range(11)]
-    assert points(Axis(linear=(1, 10), num=4), is_integer=True) == [1, 4, 7, 10]
-    assert points(Axis(range=(2, 9, 3)), is_integer=True) == [2, 5, 8]
-    assert all(type(v) is int for v in points(Axis(log=(16, 64), num=3), is_integer=True))
-    assert points(Axis(linear=(0, 1), num=3), is_integer=False) == [0.0, 0.5, 1.0]
+    assert points(Axis(log=(1, 1024), num=11), keeps_integers=True) == [2**i for i in range(11)]
+    assert points(Axis(linear=(1, 10), num=4), keeps_integers=True) == [1, 4, 7, 10]
+    assert points(Axis(range=(2, 9, 3)), keeps_integers=True) == [2, 5, 8]
+    assert all(type(v) is int for v in points(Axis(log=(16, 64), num=3), keeps_integers=True))
+    assert points(Axis(linear=(0, 1), num=3), keeps_integers=False) == [0.0, 0.5, 1.0]
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4))

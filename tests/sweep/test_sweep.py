@@ -62,6 +62,11 @@ def test_an_override_may_turn_a_fixed_hparam_into_an_axis():
             "values = [0.1, 0.1]",
             ["axes.learning_rate: repeats a value, so that members 0 and 2 are the same"],
         ),
+        (
+            "batch_size = 32\n[axes]\n",
+            "[axes]\nbatch_size = { log = [30, 32], num = 4 }\n",
+            ["axes.batch_size: repeats a value, so that members"],
+        ),
         ("log = [1e-3, 1e-1], num = 3", "values = []", ["sweep:11: axes.learning_rate.values", "at least one"]),
         ("count = 2", "count = 10000000", ["30000000 members (", "seed 10000000", "population.max_members"]),
         ('"digits"', '"digit"', ["sweep:3: run.task", "did you mean `digits`?"]),

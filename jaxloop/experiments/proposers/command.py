@@ -163,14 +163,14 @@ def _proposal(given: Any, space: Space, incumbent: Config) -> Proposal:
     for name, value in given["config"].items():
         if name not in space.axes:
             raise AnswerError(unknown("axis", str(name), space.axes))
-        values[name] = _value(name, value, space.axes[name], is_integer=space.is_integer[name])
+        values[name] = _value(name, value, space.axes[name], keeps_integers=space.keeps_integers[name])
     expected = given.get("expected")
     if expected is not None and not _is_number(expected):
         raise AnswerError(f"`expected` needs a finite number, got {expected!r}")
     return Proposal(space.config_of(values), "command", str(given.get("hypothesis", ""))[:1000], expected)
 
 
-def _value(name: str, value: Any, axis: Axis, *, is_integer: bool) -> Any:
+def _value(name: str, value: Any, axis: Axis, *, keeps_integers: bool) -> Any:
     """Return a value of an axis.
 
     Raises:
@@ -180,7 +180,7 @@ def _value(name: str, value: Any, axis: Axis, *, is_integer: bool) -> Any:
         low, high = ends(axis)
         if not _is_number(value) or not low <= value <= high:
             raise AnswerError(f"`{name}` needs a number from {low} to {high}, got {value!r}")
-        are_ints = is_integer and isinstance(low, int) and isinstance(high, int)
+        are_ints = keeps_integers and isinstance(low, int) and isinstance(high, int)
         if are_ints and value != int(value):
             raise AnswerError(f"`{name}` needs an integer, got {value!r}")
         return int(value) if are_ints else float(value)
@@ -188,4 +188,4 @@ def _value(name: str, value: Any, axis: Axis, *, is_integer: bool) -> Any:
     if value not in values:
         raise AnswerError(f"`{name}` needs one of {values}, got {value!r}")
     found = values[values.index(value)]
-    return found if is_integer else float(found)
+    return found if keeps_integers else float(found)

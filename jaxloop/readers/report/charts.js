@@ -30,6 +30,7 @@ function short(value, digits = 4) {
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
   const size = Math.abs(value);
+  if (!Number.isFinite(value)) return String(value);
   if (size === 0 || (size >= 1e-4 && size < 1e5)) return String(Number(value.toPrecision(digits)));
   const [mantissa, exponent] = value.toExponential(digits - 2).split("e");
   return `${Number(mantissa)}e${exponent.replace("+", "")}`;
@@ -105,7 +106,7 @@ function legendBelow(names, width = document.body.clientWidth) {
     const needs = 48 + 6.6 * name.length;
     return used + needs > width - 120 && used ? { count: count + 1, used: needs } : { count, used: used + needs };
   }, { count: 1, used: 0 }).count;
-  return { room: 24 * rows, legend: { bottom: 4, itemGap: 10, textStyle: { color: css("--ink") }, formatter: (name) => (name.length > 90 ? `${name.slice(0, 89)}…` : name), data: names } };
+  return { room: 24 * rows, legend: { bottom: 4, itemGap: 10, textStyle: { color: css("--ink") }, formatter: (name) => (name.length > 240 ? `${name.slice(0, 239)}…` : name), data: names } };
 }
 
 function axis(options = {}) {
@@ -137,7 +138,7 @@ function draw(one) {
       textStyle: { color: css("--ink"), fontSize: 12 }, ...option.tooltip,
     };
   }
-  if (option.title) Object.assign(option.title.subtextStyle, { width: one.box.clientWidth - 16, overflow: "break" });
+  if (option.title) Object.assign(option.title.subtextStyle, { width: one.chart.getWidth() - 16, overflow: "break" });
   one.chart.setOption(option, true);
   if (one.after) one.after(one.chart);
 }
@@ -167,7 +168,12 @@ function forgetFigures() {
   waiting = [];
 }
 
-new ResizeObserver(() => { for (const one of figures) one.chart?.resize(); }).observe(document.documentElement);
+new ResizeObserver(() => {
+  for (const { chart } of figures) {
+    chart?.resize();
+    if (chart?.getOption().title) chart.setOption({ title: { subtextStyle: { width: chart.getWidth() - 16 } } });
+  }
+}).observe(document.documentElement);
 
 // Paper is white: what is printed is drawn in the light theme.
 let onScreen = "light";

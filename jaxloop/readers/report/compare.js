@@ -42,10 +42,10 @@ function bestOfRuns(parent, runs) {
   const made = figure(box, "best of each run", () => bestOfRunsOption(drawn, chosen), { wide: true, height: 340 + 20 * drawn.length });
 }
 
-// The run whose best config has the best mean, where all rank by one metric.
+// The run whose best config has the best mean, where all train one task and rank by one metric.
 function winner(drawn) {
-  const [{ run: { metric, mode } }] = drawn;
-  if (drawn.some(({ run }) => run.metric !== metric || run.mode !== mode)) return "";
+  const [{ run: { task, metric, mode } }] = drawn;
+  if (drawn.some(({ run }) => run.task !== task || run.metric !== metric || run.mode !== mode)) return "";
   const { run, config } = drawn.reduce((best, each) => (
     (mode === "max" ? each.config.mean > best.config.mean : each.config.mean < best.config.mean) ? each : best));
   return element("p", {}, `best mean ${metric}: ${run.path}, ${told(run, config)}: ${short(config.mean)}`);

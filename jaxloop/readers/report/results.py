@@ -151,7 +151,7 @@ def _curves(store: Store, metrics: Sequence[str], members: int) -> dict[str, Any
         found[name] = {
             "steps": steps[kept].tolist(),
             "every": every,
-            "looks": store.is_evaluation_step(steps)[kept].tolist(),  # all members were measured
+            "is_evaluation_step": store.is_evaluation_step(steps)[kept].tolist(),  # all members were measured
             "values": base64.b64encode(values[:, kept].astype("<f4").tobytes()).decode(),
         }
     return found

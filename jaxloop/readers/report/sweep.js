@@ -32,7 +32,7 @@ function pointsOf(curve, number) {
 // Mean and standard deviation over a config's members at each step, of those that were measured there.
 function overSeeds(curve, members) {
   return curve.steps.map((step, place) => {
-    const values = curve.looks[place] ? members.map((number) => pointsOf(curve, number)[place]).filter(Number.isFinite) : [];
+    const values = curve.is_evaluation_step[place] ? members.map((number) => pointsOf(curve, number)[place]).filter(Number.isFinite) : [];
     if (!values.length) return { step, mean: null, deviation: 0 };
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
@@ -110,7 +110,10 @@ function valueAxis(lowest, highest, isLog) {
   const custom = ticks.length > 2 ? { customValues: ticks } : {};
   return axis({
     type: "value", min: low - margin, max: high + margin, axisTick: custom,
-    axisLabel: { color: css("--dim"), formatter: valueAt(isLog), showMinLabel: false, showMaxLabel: false, ...custom },
+    axisLabel: {
+      color: css("--dim"), formatter: valueAt(isLog), hideOverlap: true,
+      showMinLabel: ticks.length > 2, showMaxLabel: ticks.length > 2, ...custom, // else they are no round values
+    },
   });
 }
 
@@ -206,12 +209,12 @@ function heatmapOption(run, first, second, statistic) {
     title: titled(isCount ? "configs tried" : run.metric, [
       `${statistic} of each cell`, ...(optimum ? ["outlined: the optimum"] : []), ...(hatched.length ? ["hatched: diverged"] : []), "blank: no result",
     ].join("; ")),
-    grid: { left: 78, right: 78, top: 58, bottom: 62 },
+    grid: { left: 90, right: 78, top: 58, bottom: 62 },
     xAxis: axis({
       type: "category", data: across.cells, name: names[0], nameGap: 42,
       axisLabel: { color: css("--dim"), interval: 0, rotate: across.cells.length > 5 ? 35 : 0, fontSize: 11, width: 90, overflow: "truncate" },
     }),
-    yAxis: axis({ type: "category", data: up.cells, name: names[1], nameGap: 56, axisLabel: { color: css("--dim"), hideOverlap: true, width: 52, overflow: "truncate" } }),
+    yAxis: axis({ type: "category", data: up.cells, name: names[1], nameGap: 68, axisLabel: { color: css("--dim"), hideOverlap: true, width: 64, overflow: "truncate" } }),
     visualMap: {
       type: "continuous", ...span, right: 4, top: "middle", itemHeight: 150, itemWidth: 12, calculable: false, precision: 4, seriesIndex: 0,
       text: [(beyondHigh ? "≥ " : "") + short(span.max), (beyondLow ? "≤ " : "") + short(span.min)], inRange: { color: colours(mode) }, textStyle: { color: css("--dim") }, dimension: 2,
@@ -344,9 +347,13 @@ function scatter(parent, run) {
   const names = all.map((column) => column.name);
   const ranked = run.configs.filter((config) => config.mean !== null);
   const option = () => {
-    const side = (column, more) => axis(column.is_number
-      ? { type: column.is_log ? "log" : "value", ...(column.is_log ? { min: ({ min }) => min / 1.5, max: ({ max }) => 1.5 * max } : {}), name: column.name, axisLabel: { color: css("--dim"), formatter: label, hideOverlap: true }, ...more }
-      : { type: "category", name: column.name, data: column.values, ...more });
+    const isLog = (column) => column.is_number && column.is_log;
+    const side = (column, more) => {
+      if (!column.is_number) return axis({ type: "category", name: column.name, data: column.values, ...more });
+      if (!isLog(column)) return axis({ type: "value", name: column.name, axisLabel: { color: css("--dim"), formatter: label, hideOverlap: true }, ...more });
+      const values = ranked.map(column.of);
+      return { ...valueAxis(least(values), most(values), true), name: column.name, ...more };
+    };
     const span = range(ranked.map((config) => config.mean), run.mode);
     return {
       title: titled("Scatter", `a dot is a config; colour: ${run.metric}`),
@@ -354,7 +361,7 @@ function scatter(parent, run) {
       xAxis: side(chosen.x, {}), yAxis: side(chosen.y, { nameGap: 56 }),
       visualMap: { show: false, type: "continuous", ...span, dimension: 2, inRange: { color: colours(run.mode) } },
       tooltip: { formatter: (item) => told(run, ranked[item.dataIndex]).replaceAll(" ", "\n") + `\n${run.metric} ${short(ranked[item.dataIndex].mean)}` },
-      series: [{ type: "scatter", symbolSize: ranked.length > 1000 ? 4 : 8, data: ranked.map((config) => [chosen.x.of(config), chosen.y.of(config), config.mean]) }],
+      series: [{ type: "scatter", symbolSize: ranked.length > 1000 ? 4 : 8, data: ranked.map((config) => [height(chosen.x.of(config), isLog(chosen.x)), height(chosen.y.of(config), isLog(chosen.y)), config.mean]) }],
     };
   };
   const made = figure(parent, "scatter", option);

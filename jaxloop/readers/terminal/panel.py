@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxloop.training.progress import Progress
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
-TABLE_EVERY = 0.5  # seconds between two looks at the store
+TABLE_EVERY = 0.5  # seconds between two reads of the store
 REFRESHES = 4  # a second, of what moves by time alone
 WIDE = 100_000  # columns where there is no terminal: a file or a pipe has room for any line
 

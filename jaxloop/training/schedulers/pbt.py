@@ -58,7 +58,7 @@ class Pbt:
         for name, axis in self.axes.items():
             low, high = ends(axis)
             if draws.random() < RESAMPLED:
-                value = interpolate(axis, draws.random(), is_integer=False)
+                value = interpolate(axis, draws.random(), keeps_integers=False)
             else:
                 value = hparams[name] * draws.choice(FACTORS)
             changed[name] = float(min(max(value, low), high))
