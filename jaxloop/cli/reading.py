@@ -265,8 +265,8 @@ def export(run: Path, what: str, out: Path, folder: Path | None, kind: Final) ->
     from jaxloop.storage.store import Store
 
     if what not in TABLES and out.suffix in (".csv", ".json", ".parquet"):
-        rule = f"{out.suffix} is for the tables {' and '.join(TABLES)}, not for {what!r}{nearest(what, TABLES)}"
-        raise SweepError(f"{out}: {rule}; a member's parameters go into a folder or OUT.safetensors")
+        rule = f"{out.suffix} is for the tables {' and '.join(TABLES)}; a member's parameters go into a folder or"
+        raise SweepError(f"{out}: {rule} OUT.safetensors, got {what!r}{nearest(what, TABLES)}")
     refuse_existing(out)
     if what in TABLES:
         with Store(run) as store:

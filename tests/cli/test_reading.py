@@ -147,3 +147,10 @@ def test_durations_have_two_units_at_the_most():
         "3 min 20 s",
         "2 h 5 min",
     ]
+
+
+def test_a_table_that_does_not_exist_is_told_from_a_member(whole, tmp_path, jaxloop_command):
+    done = jaxloop_command("export", whole, "curvs", tmp_path / "out.csv")
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith("OUT.safetensors, got 'curvs'; did you mean `curves`?")
+    assert not (tmp_path / "out.csv").exists()
