@@ -16,8 +16,8 @@ from jaxloop.sweep import sweep
 GENERATOR = '<meta name="generator" content="jaxloop">'  # of a page, so that another may replace it
 
 if TYPE_CHECKING:
-    from jaxloop.experiments.advice import Finding
     from jaxloop.experiments.comparison import Comparison
+    from jaxloop.experiments.finding import Finding
 
 
 AnyRun = str | Path | Run  # a run's folder, or the run itself

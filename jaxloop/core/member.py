@@ -51,7 +51,7 @@ class TrainState(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """The random inputs of a step: it follows from (seed, step) alone, never from the state."""
+    """The random inputs of a step: they follow from (seed, step) alone, never from the state."""
 
     examples: jax.Array  # (batch_size.max,) uint32: the indices of its batch
     key: jax.Array  # of its loss

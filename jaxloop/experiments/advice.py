@@ -3,22 +3,22 @@
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from jaxloop.experiments import space
+from jaxloop.experiments.finding import Finding
 from jaxloop.experiments.importance import FEWEST, Importance, importances
-from jaxloop.experiments.lead import Lead, leads
+from jaxloop.experiments.lead import is_clear, leads
+from jaxloop.experiments.more_seeds import noise_findings
 from jaxloop.experiments.space import CASE, Config, Space
 from jaxloop.experiments.spending import seeds_needed
 from jaxloop.experiments.verdict import Outcome
-from jaxloop.formatting import counted, shell_quoted
+from jaxloop.formatting import counted
 from jaxloop.storage import ranking
 from jaxloop.storage.ledger import incumbent
-from jaxloop.storage.ranking import RankedConfig
 from jaxloop.storage.records import Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
@@ -26,27 +26,6 @@ from jaxloop.sweep.sweep import Sweep
 EDGE = 0.02  # of an axis: a config so near to an end lies at it
 GAP = 0.25  # of an axis: a wider part without a config is untested
 SHOWN = 5  # undecided experiments, axes
-MOST_SEEDS = 100  # that are proposed to a user
-MANY_SEEDS = 1000  # more are not counted
-FIRST_SEEDS = 4  # of each config, that are proposed where each has one
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know, or to do.
-
-    Attributes:
-      kind: "waiting", "diverged", "importance", "boundary", "untested", "dead", "undecided", "close" or "plateau".
-      says: in a sentence.
-      facts: the numbers behind it.
-    """
-
-    kind: str
-    says: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "says": self.says, **self.facts}
 
 
 def advice(sweep: Sweep, store: Store) -> list[Finding]:
@@ -67,7 +46,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
         alike = [
             searched.config_of(searched.values(config.hparams))
             for config, lead in zip(ranked[1:], over_others, strict=True)
-            if not _is_clear(lead)
+            if not is_clear(lead)
         ]
         found += _boundaries(sweep, searched, best, alike)
     tries = [
@@ -78,7 +57,7 @@ def advice(sweep: Sweep, store: Store) -> list[Finding]:
     if sweep.document.loop:
         found += [*_undecided(ledger), *_plateau(ledger)]
     else:
-        found += _close(sweep, store, ranked, over_others)
+        found += noise_findings(sweep, store, ranked, over_others)
     return found
 
 
@@ -181,7 +160,7 @@ def _boundaries(sweep: Sweep, searched: Space, best: Config, alike: Sequence[Con
     """Find the axes that have the best config at one end, unless values beyond it are invalid, or below 0.
 
     Args:
-      alike: configs that cannot be told apart from the best.
+      alike: configs whose difference from the best may be noise.
     """
     known = "incumbent" if sweep.document.loop else "best config"
     for name, value in searched.values(best).items():
@@ -279,60 +258,3 @@ def _plateau(ledger: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     )
     says += "been confirmed with 80% power at the first round's level, but screening may have missed it"
     yield Finding("plateau", says, facts={"rounds": idle, "resolves": floor["resolves"]})
-
-
-def _is_clear(lead: Lead | None) -> bool:
-    """Return whether the best config's lead over another is more than noise."""
-    return lead is not None and lead.low > 0
-
-
-def _close(
-    sweep: Sweep, store: Store, configs: Sequence[RankedConfig], found: Sequence[Lead | None]
-) -> Iterator[Finding]:
-    """Count the configs that cannot be told apart from the best, and how many seeds would separate the second.
-
-    Args:
-      configs: all with a finite mean, ranked.
-      found: the leads of the first over the others.
-    """
-    if found and all(len(config.members) == 1 for config in configs):
-        yield _of_one_seed(sweep, store)
-    if not found or found[0] is None:
-        return
-    alike = sum(not _is_clear(lead) for lead in found)
-    says = f"{'so far, ' * store.trains}{alike} of {counted(len(found), 'other config')} cannot be told apart from"
-    says += f" the best in {store.metric} with {found[0].seeds} seeds"
-    if seeds := _seeds_to_separate(found[0]):
-        wanted = f"about {seeds}" if seeds <= MANY_SEEDS else f"over {MANY_SEEDS:,}"
-        says += f"; separating the second from it would take {wanted}"
-        if seeds <= MOST_SEEDS and (command := _more_seeds(sweep, store, seeds)):
-            says += f": {command}"
-    yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})
-
-
-def _of_one_seed(sweep: Sweep, store: Store) -> Finding:
-    """Say what tells a better config from a lucky seed."""
-    says = f"one seed of a config cannot tell effects from noise: train {FIRST_SEEDS} of each"
-    if command := _more_seeds(sweep, store, FIRST_SEEDS):
-        says += f": {command}"
-    return Finding("close", says, facts={"seeds_needed": FIRST_SEEDS})
-
-
-def _more_seeds(sweep: Sweep, store: Store, seeds: int) -> str:
-    """Return the command that gives each config so many seeds; "" where there is none."""
-    axes, axis = sweep.document.axes, sweep.document.axes.get("seed")
-    had = axis.count if axis else 1 if sweep.document.hparams.get("seed", 0) == 0 else None
-    if store.trains or "fold" in axes or had is None or had >= seeds:
-        return ""
-    settings = [f"axes.seed.count={seeds}"]
-    if members := sweep.document.population.members:  # of a sampler that draws: it counts them all
-        settings.append(f"population.members={members // had * seeds}")
-    words = " ".join(f"--set {setting}" for setting in settings)
-    return f"`jaxloop resume {shell_quoted(store.path.parent)} {words}`"
-
-
-def _seeds_to_separate(lead: Lead) -> int | None:
-    """Estimate the seeds of each config that would show a lead which its interval leaves open, if it does."""
-    if not lead.effect > 0 or not lead.deviation or lead.low > 0:
-        return None
-    return seeds_needed(lead.effect / lead.deviation, lead.level)

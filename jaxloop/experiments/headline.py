@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxloop.experiments.lead import leads
+from jaxloop.experiments.lead import is_clear, leads
 from jaxloop.experiments.verdict import Outcome
 from jaxloop.formatting import value
 from jaxloop.storage.ledger import incumbent
@@ -77,7 +77,7 @@ def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
         has_noise = all(config.standard_error is not None for config in configs[:2])
         why = "seeds that do not vary give no interval" if has_noise else "too few seeds for an interval"
         return f"{ahead:+.4g}: {why}, it may be noise"
-    verdict = "more than noise" if found.low > 0 else "it may be noise"
+    verdict = "more than noise" if is_clear(found) else "it may be noise"
     interval = f"95% interval [{found.low:+.4g}, {found.high:+.4g}]"
     return f"{found.effect:+.4g}, {interval} on {found.seeds} seeds, corrected for the choice: {verdict}"
 

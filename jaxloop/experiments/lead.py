@@ -71,6 +71,11 @@ def leads(configs: Sequence[RankedConfig], mode: str) -> list[Lead | None]:
     return [best and other and welch(best, other, 1.0 if mode == "max" else -1.0, level) for other in others]
 
 
+def is_clear(lead: Lead | None) -> bool:
+    """Return whether the best config's lead over another is more than noise."""
+    return lead is not None and lead.low > 0
+
+
 def welch(best: Sample, other: Sample, sign: float, level: float) -> Lead | None:
     """Return the lead of a sample over another by Welch's t; None if neither varies, which says nothing of noise.
 

@@ -103,7 +103,7 @@ class LogDir:
             own = run_folder.member(store.path.parent, member.folder).absolute()
             group = tensorboard.group_name(member.hparams, store.varied, member.config)
             part, count = shown[member.config], have[member.config]
-            if part < count and not store.trains:  # its row shows means of these alone
+            if part < count and store.status != "running":  # its row shows means of these alone
                 group += f" ({part} of {counted(count, 'member')})"
             hparams, prefix = ({**member.hparams, RUN: name}, f"{name}: ") if name else (member.hparams, "")
             if own.is_dir():

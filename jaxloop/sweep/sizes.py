@@ -69,7 +69,7 @@ def choice(*names: str) -> Choice:
       names: what may be chosen, the default first.
 
     Raises:
-      TypeError, ValueError: there are no names, one of them is no string, or two are equal.
+      TypeError, ValueError: a name is missing, repeated, or not a string.
     """
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise TypeError(f"jaxloop.choice: needs names, got {wrong[0]!r}")

@@ -39,8 +39,8 @@ def mesh(store: Store) -> tuple[Mesh, list[str]]:
 def moved(store: Store, mesh: Mesh) -> list[str]:
     """Return a note where a run goes on elsewhere than it was last."""
     changes = _changes(store, mesh)
-    told = f"resumed elsewhere ({', '.join(changes)}): last bits may differ from those of an uninterrupted run"
-    return [told] if changes else []
+    note = f"resumed elsewhere ({', '.join(changes)}): last bits may differ from those of an uninterrupted run"
+    return [note] if changes else []
 
 
 def facts(store: Store, mesh: Mesh) -> dict[str, Any]:

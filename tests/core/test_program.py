@@ -91,10 +91,10 @@ def test_a_run_tells_how_long_a_program_like_its_own_last_took_to_compile(tmp_pa
         monkeypatch.setattr(programs, "WORTH_TELLING", least)
         swept = sweep.parse(TINY, (*SMALL, f"hparams.depth={3 if name == 'third' else 1}", "run.steps=20"))
         jaxloop.run(swept, out=tmp_path / name, observe=Observer()).close()
-    told = [phase for phase in phases if phase.startswith("compiling")]
-    assert told[0] == "compiling program 1 of 1"
-    assert re.fullmatch(r"compiling program 1 of 1 \(last time [1-9]\d* s\)", told[1])
-    assert told[2] == told[1]  # sizes are no other kind of program
+    compiling = [phase for phase in phases if phase.startswith("compiling")]
+    assert compiling[0] == "compiling program 1 of 1"
+    assert re.fullmatch(r"compiling program 1 of 1 \(last time [1-9]\d* s\)", compiling[1])
+    assert compiling[2] == compiling[1]  # sizes are no other kind of program
 
 
 def test_a_second_run_in_a_process_compiles_nothing_and_has_the_same_bits(tmp_path, monkeypatch):

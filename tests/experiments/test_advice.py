@@ -11,7 +11,7 @@ from helpers.stopping import Stopped, crash_at
 from scipy import stats
 
 import jaxloop
-from jaxloop.experiments import advice, space
+from jaxloop.experiments import advice, more_seeds, space
 from jaxloop.experiments.lead import Lead
 from jaxloop.sweep import sweep
 
@@ -95,22 +95,22 @@ def test_even_grids_have_no_gaps_and_nothing_lies_below_zero(tmp_path):
 
 def test_the_seeds_that_separate_two_configs_show_their_difference_with_80_percent_power():
     random, level = np.random.default_rng(0), 1e-3
-    seeds = advice._seeds_to_separate(Lead(0.5, -0.2, 1.2, 3, 1.0, level))
+    seeds = more_seeds._seeds_to_separate(Lead(0.5, -0.2, 1.2, 3, 1.0, level))
     differences = 0.5 + random.standard_normal((4000, seeds))
     seen = stats.ttest_1samp(differences, 0, axis=1, alternative="greater").pvalue < level
     assert seen.mean() == pytest.approx(0.8, abs=0.03)
-    assert advice._seeds_to_separate(Lead(0.5, 0.1, 0.9, 3, 1.0, level)) is None  # it is shown already
+    assert more_seeds._seeds_to_separate(Lead(0.5, 0.1, 0.9, 3, 1.0, level)) is None  # it is shown already
 
 
 def test_as_many_seeds_as_there_are_need_no_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(advice, "_seeds_to_separate", lambda lead: 2)
+    monkeypatch.setattr(more_seeds, "_seeds_to_separate", lambda lead: 2)
     run = jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "run")
     (close,) = of_kind(jaxloop.advice(run.path), "close")
     assert close.says.endswith("about 2")
 
 
 def test_seeds_that_would_tell_the_two_best_apart_are_a_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(advice, "_seeds_to_separate", lambda lead: 9)
+    monkeypatch.setattr(more_seeds, "_seeds_to_separate", lambda lead: 9)
     run = jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "a run")
     (close,) = of_kind(jaxloop.advice(run.path), "close")
     assert close.says.endswith(f"about 9: `jaxloop resume '{run.path}' --set axes.seed.count=9`")
