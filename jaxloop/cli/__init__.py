@@ -5,6 +5,7 @@ disk, 6 no member finished with finite metrics, 7 run is locked, 8 another proce
 (state saved); of `try`: 0 success, 10 tie, 11 failure, 12 undecided, 13 crash.
 """
 
+import gc
 import sys
 import traceback
 from typing import Any
@@ -44,6 +45,9 @@ for command in (*beginning.COMMANDS, *training.COMMANDS, *loop.COMMANDS, *seeing
 def main() -> None:
     """Run the `jaxloop` command: errors a user can act on are one message and an exit code."""
     sys.unraisablehook = _told_once
+    gc.set_threshold(
+        100_000, 50, 50
+    )  # by default, a tenth of the time of loading and tracing is garbage collection
     replace_unencodable(sys.stdout, sys.stderr)
     try:
         code = _code()

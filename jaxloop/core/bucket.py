@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,8 @@ class Bucket:
     @cached_property
     def program(self) -> tuple:
         """Hashable key of the compiled program: everything but the members' numbers."""
-        return (
-            tuple(self.static.items()),
-            tuple(self.traced.items()),
-            tuple(self.sizes.items()),
-            tuple(self.choices.items()),
-        )
+        parts = (self.static, self.traced, self.sizes, self.choices)
+        return tuple(tuple(sorted(part.items(), key=itemgetter(0))) for part in parts)
 
     @cached_property
     def class_of(self) -> dict[int, int]:

@@ -5,7 +5,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
@@ -127,12 +127,9 @@ def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
         return task.metrics and task.metrics(initial, batch, hparams)
 
     checks = [
-        _calls_that_differ("init", init, key),
-        _calls_that_differ(task.form, train, initial, batch, key),
-        _calls_that_differ("metrics", metrics, initial, batch),
-        _ignored_key(init, key),
-        _outer_products(task, task.form, train, initial, batch, key),
-        _outer_products(task, "metrics", metrics, initial, batch),
+        _of_init(init, key),
+        _of_batch(task, task.form, train, initial, batch, key),
+        _of_batch(task, "metrics", metrics, initial, batch),
     ]
     if not task.update:  # an update cannot be run from a state of zeros
         checks.append(_indices(task, lambda p, b, key: (train(p, b, key), metrics(p, b)), initial, batch))
@@ -141,8 +138,34 @@ def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
             yield from check
 
 
-def _calls_that_differ(name: str, function: Callable[..., Any], *shapes: Any) -> Iterator[str]:
+def _of_init(init: Callable[..., Any], key: Any) -> Iterator[str]:
+    first, second = _two_traces(init, key)
+    yield from _calls_that_differ("init", first, second)
+    yield from _ignored_key(first.jaxpr)
+
+
+def _of_batch(
+    task: Task, name: str, function: Callable[..., Any], initial: Any, batch: Any, *rest: Any
+) -> Iterator[str]:
+    """Check a function of a batch by two traces, where it can be traced with a batch of a size not used before."""
+    size, found, traces = next(_unused_sizes), {}, None
+    resized = {
+        key: leaf if key in task.data.shared else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
+        for key, leaf in batch.items()
+    }
+    with suppress(Exception), _outer_products(name, size, found):
+        traces = _two_traces(function, initial, resized, *rest)
+    yield from _calls_that_differ(name, *traces or _two_traces(function, initial, batch, *rest))
+    yield from found.values()
+
+
+def _two_traces(function: Callable[..., Any], *shapes: Any) -> tuple[Any, Any]:
+    """Return the jaxprs of two calls; each call has a function of its own, so that neither is a cached trace."""
     first, second = (jax.make_jaxpr(lambda *args: function(*args))(*shapes) for _ in range(2))
+    return first, second
+
+
+def _calls_that_differ(name: str, first: Any, second: Any) -> Iterator[str]:
     consts = [list(map(_bytes, jaxpr.consts)) for jaxpr in (first, second)]
     if consts[0] != consts[1] or str(first.jaxpr) != str(second.jaxpr):
         yield (
@@ -155,9 +178,8 @@ def _bytes(const: Any) -> bytes:
     return np.asarray(jax.random.key_data(const) if is_key(const) else const).tobytes()
 
 
-def _ignored_key(init: Callable[..., Any], key: Any) -> Iterator[str]:
-    """Follow the key through the jaxpr to the results."""
-    jaxpr = jax.make_jaxpr(init)(key).jaxpr
+def _ignored_key(jaxpr: Any) -> Iterator[str]:
+    """Follow the key through the jaxpr of `init` to the results."""
     tainted = set(jaxpr.invars)
     for equation in jaxpr.eqns:
         if any(atom in tainted for atom in equation.invars if not hasattr(atom, "val")):
@@ -167,16 +189,15 @@ def _ignored_key(init: Callable[..., Any], key: Any) -> Iterator[str]:
         yield f"`init` does not depend on its key: {same}"
 
 
-def _outer_products(
-    task: Task, name: str, function: Callable[..., Any], initial: Any, batch: Any, *rest: Any
-) -> Iterator[str]:
-    """Find (N,) broadcast with (N, 1) to (N, N) for N examples: most often a forgotten axis."""
-    size = next(_unused_sizes)
-    resized = {
-        key: leaf if key in task.data.shared else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
-        for key, leaf in batch.items()
-    }
-    found: dict[str, str] = {}
+@contextmanager
+def _outer_products(name: str, size: int, found: dict[str, str]) -> Iterator[None]:
+    """Note where traces broadcast (N,) with (N, 1) to (N, N) for N examples: most often a forgotten axis.
+
+    Args:
+      name: of the task's function that is traced.
+      size: of its batch, N.
+      found: becomes a sentence for each place.
+    """
 
     def note(message: Any, *_: Any, **__: Any) -> None:
         operation, shapes = _rank_promotion(str(message))
@@ -189,11 +210,10 @@ def _outer_products(
                 f"`{name}`: {operation} of {operands}, N examples, is broadcast to N x N{where}: is this intended?"
             )
 
-    with suppress(Exception), jax.numpy_rank_promotion("warn"), warnings.catch_warnings():
+    with jax.numpy_rank_promotion("warn"), warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = note
-        jax.eval_shape(function, initial, resized, *rest)
-    yield from found.values()
+        yield
 
 
 def _rank_promotion(warning: str) -> tuple[str, list[tuple[int, ...]]]:
@@ -208,15 +228,15 @@ def _rank_promotion(warning: str) -> tuple[str, list[tuple[int, ...]]]:
 def _indices(task: Task, function: Callable[..., Any], params: Any, batch: Any) -> Iterator[str]:
     """Integers of the data that are out of bounds where they are used as indices, such as labels."""
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
-    checked = jax.jit(checkify.checkify(function, errors=checkify.index_checks))
+    checked = checkify.checkify(function, errors=checkify.index_checks)
+    error_alone = jax.jit(lambda *args: checked(*args)[0])  # what nothing checks is not compiled
     shared = dict(task.data.shared)
     size = length({name: leaf for name, leaf in batch.items() if name not in shared})
 
     def error_of(rows: dict[str, np.ndarray]) -> str | None:
         padded = {name: np.resize(array, (size, *array.shape[1:])) for name, array in rows.items()}
         weight = {name: np.ones(size, np.float32) for name in batch.keys() - rows.keys() - shared.keys()}
-        error, _ = checked(zeros, {**padded, **weight, **shared}, threefry(0))
-        return error.get()
+        return error_alone(zeros, {**padded, **weight, **shared}, threefry(0)).get()
 
     for split, arrays in task.data.samples().items():
         for name, array in arrays.items():

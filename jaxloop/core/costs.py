@@ -53,6 +53,11 @@ def step_cost(sweep: Sweep, task: Task, bucket: Bucket) -> StepCost:
     return memoized(task, ("step cost", bucket.program), counted)
 
 
+def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
+    """Return an estimate of the bytes that a step keeps in use, in the costliest of a program's branches."""
+    return max(step_cost(sweep, task, part).working_set for part in bucket.size_classes)
+
+
 def products(sweep: Sweep, task: Task, bucket: Bucket) -> Products:
     """Return the products of one member's step."""
     return _products(task, bucket, lambda: _traced_step(sweep, task, bucket))

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from jaxloop.core import devices
 from jaxloop.core.bucket import Bucket
-from jaxloop.core.costs import step_cost
+from jaxloop.core.costs import working_set
 from jaxloop.core.task import Task
 from jaxloop.sweep.sweep import Sweep
 
@@ -58,7 +58,7 @@ def slot_counts(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, limits: Sl
         # a group holds members of one class
         alike = slots if loop else math.ceil(min(len(part.numbers) for part in bucket.size_classes) / processes)
         most = devices.largest_group(min(slots, alike), mesh.size, cpu=cpu)
-        first = devices.choose_group_size(step_cost(sweep, task, bucket).working_set, most) if cpu else most
+        first = devices.choose_group_size(working_set(sweep, task, bucket), most) if cpu else most
         group_size = limits.tuned(first, most)
     return SlotCounts(devices.capacity(slots, group_size, mesh.size), group_size)
 

@@ -5,6 +5,7 @@ corner. Here a value's indices are themselves the counter of threefry (Salmon et
 numbers: as easy as 1, 2, 3"). It also compiles five times as fast as a key for each row (benchmarks/LOG.md).
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -31,7 +32,8 @@ def uniform(key: jax.Array, shape: Sequence[int]) -> jax.Array:
     return ((drawn >> (32 - BITS)).reshape(shape).astype(jnp.float32) + 0.5) * 2.0**-BITS
 
 
-def truncated_normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
+@functools.partial(jax.jit, static_argnames="shape", inline=True)  # so that a shape is traced once
+def truncated_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Return float32 draws of unit variance from a normal cut at two of its standard deviations; see `uniform`."""
     centered = WITHIN_TWO * (2.0 * uniform(key, shape) - 1.0)
     return jnp.sqrt(2.0) * jax.lax.erf_inv(centered) / TRUNCATED_STDDEV

@@ -103,7 +103,7 @@ def drawn(key: jax.Array | None, sizes: Sequence[Size], stddev: Any, active: jax
 
     Zero in the padding; all zero if `active` is false or `key` is None.
     """
-    shape = [size.max for size in sizes]
+    shape = tuple(size.max for size in sizes)
     if key is None:
         return jnp.zeros(shape)
     values = stddev * truncated_normal(key, shape)

@@ -14,7 +14,7 @@ from jaxloop.core.assembly import one_member
 from jaxloop.core.bucket import Bucket
 from jaxloop.core.cautions import averaged, cautions, pooled
 from jaxloop.core.checks import check_sweep
-from jaxloop.core.costs import step_cost
+from jaxloop.core.costs import step_cost, working_set
 from jaxloop.core.program import compiled, distinct_batches, rounded_up_rows
 from jaxloop.core.shapes import data_shapes, params_shapes
 from jaxloop.core.slot_counts import SlotCounts, SlotLimits, slot_counts
@@ -201,7 +201,7 @@ def _memory_bytes(sweep: Sweep, task: Task, bucket: Bucket, mesh: Mesh, counts: 
     data = sum(
         math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(data_shapes(sweep, task, bucket, rows))
     )
-    in_use = step_cost(sweep, task, bucket).working_set * counts.group_size
+    in_use = working_set(sweep, task, bucket) * counts.group_size
     return round(2 * of_a_slot * counts.capacity / mesh.size + in_use + data)
 
 
