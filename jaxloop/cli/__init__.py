@@ -45,9 +45,8 @@ for command in (*beginning.COMMANDS, *training.COMMANDS, *loop.COMMANDS, *seeing
 def main() -> None:
     """Run the `jaxloop` command: errors a user can act on are one message and an exit code."""
     sys.unraisablehook = _told_once
-    gc.set_threshold(
-        100_000, 50, 50
-    )  # by default, a tenth of the time of loading and tracing is garbage collection
+    # by default, a tenth of the time of loading and tracing is garbage collection
+    gc.set_threshold(100_000, 50, 50)
     replace_unencodable(sys.stdout, sys.stderr)
     try:
         code = _code()

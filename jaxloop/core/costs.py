@@ -1,8 +1,10 @@
 """What one member's step costs, from its trace: before anything is compiled."""
 
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
+from jax.extend.core import jaxprs_in_params
 
 from jaxloop.core import product_costs
 from jaxloop.core.assembly import one_member
@@ -56,6 +58,18 @@ def step_cost(sweep: Sweep, task: Task, bucket: Bucket) -> StepCost:
 def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
     """Return an estimate of the bytes that a step keeps in use, in the costliest of a program's branches."""
     return max(step_cost(sweep, task, part).working_set for part in bucket.size_classes)
+
+
+def operations(sweep: Sweep, task: Task, bucket: Bucket) -> int:
+    """Return how many operations one member's step consists of, those in a loop's body once."""
+
+    def count(jaxpr: Any) -> int:
+        inner = chain.from_iterable(jaxprs_in_params(equation.params) for equation in jaxpr.eqns)
+        return len(jaxpr.eqns) + sum(count(getattr(each, "jaxpr", each)) for each in inner)
+
+    return memoized(
+        task, ("operations", bucket.program), lambda: count(_traced_step(sweep, task, bucket).jaxpr.jaxpr)
+    )
 
 
 def products(sweep: Sweep, task: Task, bucket: Bucket) -> Products:

@@ -17,11 +17,9 @@ from jaxloop.core.task import Task
 from jaxloop.storage.records import ENDED, Status
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
-from jaxloop.training import group_tuner, host, machine_cache, processes
+from jaxloop.training import compile_time, group_tuner, host, processes
 from jaxloop.training.stream import Members
 
-FILE = "compiling.json"
-WORTH_TELLING = 3.0  # seconds of compiling; a program from JAX's cache takes less
 BEGUN = (Status.RUNNING, Status.PAUSED)
 
 
@@ -82,20 +80,12 @@ class Programs:
             self._compiled[index] = self._compile(index, self.buckets[index])
             seconds = time.perf_counter() - started
             self.compile_seconds += seconds
-            if seconds > WORTH_TELLING:
-                machine_cache.keep(FILE, self._kind(index), max(1, round(seconds)))
+            compile_time.keep(seconds, self.sweep, self.task, self.buckets[index], self.mesh)
         return self._compiled[index]
 
-    def last_compile_seconds(self, index: int) -> int | None:
-        """Return how long a program of this kind last took to compile on this machine, where that was long."""
-        found = machine_cache.read(FILE).get(self._kind(index))
-        return found if isinstance(found, int) else None
-
-    def _kind(self, index: int) -> str:
-        """Return the key of programs that take about as long to compile."""
-        static = self.buckets[index].static
-        kind = (self.store.task(), static.get("model"), static["optimizer"], len(self.buckets[index].size_classes))
-        return json.dumps([*kind, *machine_cache.machine(self.mesh)])
+    def expected_compile_time(self, index: int) -> str:
+        """Return in words how long a program will take to compile."""
+        return compile_time.expected(self.sweep, self.task, self.buckets[index], self.mesh)
 
     def keep(self, index: int, program: CompiledProgram) -> None:
         """Keep a program that was compiled again, with room for more rows of batches."""

@@ -160,8 +160,8 @@ class _Training:
         while True:
             if not self.programs.is_compiled(found.program):
                 of = f"{found.program + 1} of {len(self.programs.buckets)}"
-                last = self.programs.last_compile_seconds(found.program)
-                tell_phase(self.observe, f"compiling program {of}" + (f" (last time {last} s)" if last else ""))
+                expected = self.programs.expected_compile_time(found.program)
+                tell_phase(self.observe, f"compiling program {of} ({expected})")
             program, before = self.programs.compile(found.program), self.turn
             self.recorder.announce(program.metrics)
             if not self.member_steps:
