@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+NO_BREAK = "\u00a0"  # a space at which no line ends
 PREFIXES = ["", "k", "M", "G", "T", "P", "E"]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from jaxloop.cli import beginning, loop, reading, seeing, training
+from jaxloop.cli.options import echo_in_lines
 from jaxloop.errors import (
     INTERRUPTED,
     NO_MEMBER_FINISHED,
@@ -45,8 +46,8 @@ for command in (*beginning.COMMANDS, *training.COMMANDS, *loop.COMMANDS, *seeing
 def main() -> None:
     """Run the `jaxloop` command: errors a user can act on are one message and an exit code."""
     sys.unraisablehook = _told_once
-    # by default, a tenth of the time of loading and tracing is garbage collection
-    gc.set_threshold(100_000, 50, 50)
+    # with Python's thresholds, collecting takes a tenth of the time of loading JAX and tracing (benchmarks/LOG.md)
+    gc.set_threshold(100_000, 10, 10)
     replace_unencodable(sys.stdout, sys.stderr)
     try:
         code = _code()
@@ -82,7 +83,7 @@ def _code() -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     except JaxloopError as error:
-        click.echo(f"jaxloop: {error}", err=True)
+        echo_in_lines(f"jaxloop: {error}", err=True)
         return error.code
     except BrokenPipeError:
         if not is_unread(sys.stdout):

@@ -66,7 +66,9 @@ def ledger(run: Path, as_csv: bool, as_json: bool) -> None:
         columns = list(dict.fromkeys(name for record in experiments for name in record if name != "kind"))
         writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(experiments)
+        for record in experiments:
+            nested = {name: strict_json(cell) for name, cell in record.items() if isinstance(cell, dict | list)}
+            writer.writerow(record | nested)
         return
     from jaxloop.readers.terminal.panel import console
 

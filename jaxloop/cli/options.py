@@ -26,8 +26,6 @@ sweep_folder = click.option(
     help="Where the sweep's task and data are now, if they have been moved without the run.",
 )
 
-NO_BREAK = "\u00a0"  # a space at which no line ends
-
 Together = tuple[str | None, int | None, int | None]  # coordinator, processes, process
 ALONE: Together = (None, None, None)
 
@@ -51,14 +49,15 @@ def one_of_several(command: Callable[..., None]) -> Callable[..., None]:
     return checked
 
 
-def echo_in_lines(text: str, indent: str = "  ") -> None:
+def echo_in_lines(text: str, indent: str = "  ", *, err: bool = False) -> None:
     """Print a text in lines that fit the terminal; none breaks within a word, or a command in backticks."""
     from jaxloop.readers.terminal.panel import console
     from jaxloop.readers.terminal.tables import in_lines
 
-    kept = re.sub("`[^`]*`", lambda command: command[0].replace(" ", NO_BREAK), text)
-    for line in in_lines(kept, console().width, indent):
-        click.echo(line.replace(NO_BREAK, " "))
+    width = console(stderr=err).width
+    for paragraph in text.splitlines():
+        for line in in_lines(paragraph, width, indent) or [""]:
+            click.echo(line, err=err)
 
 
 def strict_json(document: Any) -> str:

@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 import click
 
-from jaxloop.cli.options import NO_BREAK, as_json, echo_in_lines, run_folder, strict_json, sweep_folder
+from jaxloop.cli.options import as_json, echo_in_lines, run_folder, strict_json, sweep_folder
 from jaxloop.cli.training import start_jax
 from jaxloop.core.finals import Final
 from jaxloop.errors import SweepError
-from jaxloop.formatting import counted, duration, shell_quoted, value, visible
+from jaxloop.formatting import NO_BREAK, counted, duration, shell_quoted, value, visible
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.records import Member
 from jaxloop.storage.run_folder import exists
@@ -75,7 +75,8 @@ def ls(folder: Path, as_json: bool) -> None:
         counts = [f"{words[name]} {name}" for name in shown]
         best = "-" if each.best is None else f"{each.best:.4f}"
         share = "" if each.share_done is None else f" {each.share_done:.0%}"
-        standing = [each.written(), f"{state.in_words()}{share}", duration(each.seconds), each.task]
+        trained = f"{duration(each.seconds)} of training"
+        standing = [each.written(), f"{state.in_words()}{share}", trained, each.task]
         members = counted(sum(state.counts.values()), "member")
         parts = [visible(state.run), *standing, f"{state.metric} {best}", members, *counts]
         echo_in_lines("  ".join(part.replace(" ", NO_BREAK) for part in parts))
@@ -202,7 +203,7 @@ def best(run: Path, k: int, metric: str | None, mode: str | None, as_json: bool)
             click.echo(f"{run}: nothing has been measured yet", err=True)
             return
         if not rows:
-            shown = f"`jaxloop show {shell_quoted(run)}` lists them"
+            shown = f"`jaxloop show {shell_quoted(run)}` lists the members"
             click.echo(f"no member has a finite {metric}; {shown}", err=True)
             return
         from jaxloop.experiments.headline import headline

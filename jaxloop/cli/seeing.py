@@ -78,10 +78,10 @@ def _tell(found: "Comparison", k: int) -> None:
         rows.append([*values, str(each.seeds), *measured, each.said()])
     if found.differences:
         screen.print(fitted(title, headings, rows, screen.width, left=("verdict",)))
-        click.echo("simultaneous 95% intervals (Bonferroni); an effect above 0 is better")
+        echo_in_lines("simultaneous 95% intervals (Bonferroni); an effect above 0 is better")
     if len(found.differences) > k:
         rest = counted(len(found.differences) - k, "config")
-        click.echo(f"{rest} with worse means in both runs not shown: -k {len(found.differences)}")
+        echo_in_lines(f"{rest} with worse means in both runs not shown: `-k {len(found.differences)}` shows all")
     summary = [f"{counted(len(found.differences), 'config')} in both runs"]
     summary += [f"{count} only in {run}" for count, run in zip(found.only, found.runs, strict=True) if count]
     unfinished = zip(found.unfinished, found.runs, strict=True)

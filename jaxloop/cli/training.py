@@ -1,9 +1,6 @@
 """The commands that train, and the plan of it."""
 
-import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,24 +40,14 @@ def plan(file: Path, overrides: tuple[str, ...], seeds: int | None, compile: boo
 
     overrides = _with_seeds(overrides, seeds)
     load(file, overrides)  # its errors come before JAX is loaded
-    with _without_collecting():
-        from jaxloop.api import planned
-        from jaxloop.training import plan as planning
+    from jaxloop.api import planned
+    from jaxloop.training import plan as planning
 
-        found = planned(file, overrides, compile=compile)
-    click.echo(strict_json(found.json()) if as_json else planning.text(found))
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Collect no garbage meanwhile: loading JAX and tracing make little of it, and looking for it took a tenth."""
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_collecting:
-            gc.enable()
+    found = planned(file, overrides, compile=compile)
+    if as_json:
+        click.echo(strict_json(found.json()))
+    else:
+        echo_in_lines(planning.text(found), 6 * " ")
 
 
 @click.command()
@@ -236,8 +223,9 @@ def _tell(summary: "Summary") -> None:
         screen = console()
         screen.print(best_table(summary.best[:5], summary.varied, summary.metric, screen.width))
     stopped = f", {summary.stopped} stopped" if summary.stopped else ""
-    click.echo(
-        f"{summary.finished} finished{stopped}, {summary.diverged} diverged of {summary.members} members in "
+    members = counted(summary.members, "member")
+    echo_in_lines(
+        f"{summary.finished} finished{stopped}, {summary.diverged} diverged of {members} in "
         f"{summary.seconds:.1f} s of training (compiled in {summary.compile_seconds:.1f} s): "
         f"{summary.member_steps_per_second:,.0f} member-steps/s"
         + (f", {summary.share_of_peak:.0%} of the matmul peak" if summary.share_of_peak is not None else "")
@@ -246,7 +234,7 @@ def _tell(summary: "Summary") -> None:
         done = (
             "what is done is" if is_loop else f"{summary.share_done:.0%} of the steps are done and"
         )  # a loop's total is not known
-        click.echo(f"interrupted: {done} saved; `resume` goes on from there")
+        echo_in_lines(f"interrupted: {done} saved; `resume` goes on from there")
     run = shell_quoted(summary.run)
     reads = ["report", "tb", "ledger" if is_loop else "best"]
     verbs = ["resume"] if summary.signal else reads if summary.best else ["show"]

@@ -57,7 +57,7 @@ def rendered(store: Store, width: int, seen: Overview | None = None) -> Group:
     configs = with_finite_mean(ranked(store, so_far=store.trains))
     parts: list[RenderableType] = [
         _bar(store.name, seen.share_done),
-        Text(f"{seen.state.in_words()}  {duration(seen.seconds)}  {counts}"),
+        Text(f"{seen.state.in_words()}, {duration(seen.seconds)} of training; members: {counts}"),
     ]
     parts += [Text(line) for line in standing(store.ledger())]
     if configs:

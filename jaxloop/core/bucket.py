@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -46,9 +45,9 @@ class Bucket:
 
     @cached_property
     def program(self) -> tuple:
-        """Hashable key of the compiled program: everything but the members' numbers."""
+        """Hashable key of one branch: all but `numbers` and `classes`, in whatever order the hparams came."""
         parts = (self.static, self.traced, self.sizes, self.choices)
-        return tuple(tuple(sorted(part.items(), key=itemgetter(0))) for part in parts)
+        return tuple(tuple(sorted(part.items())) for part in parts)
 
     @cached_property
     def class_of(self) -> dict[int, int]:

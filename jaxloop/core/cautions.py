@@ -27,7 +27,7 @@ from jaxloop.sweep.sweep import Sweep
 
 BLOCK = 1 << 22  # elements checked at a time
 LARGE = 1 << 30  # an index that no array has
-_unused_sizes = itertools.count(4_099, 2)  # of batches not used before: a cached trace would emit no warning
+_unused_sizes = itertools.count(1_031, 2)  # of batches not used before: a cached trace would emit no warning
 
 
 def cautions(sweep: Sweep, task: Task) -> list[str]:
@@ -140,27 +140,30 @@ def _of_functions(sweep: Sweep, task: Task, bucket: Bucket) -> Iterator[str]:
 
 def _of_init(init: Callable[..., Any], key: Any) -> Iterator[str]:
     first, second = _two_traces(init, key)
-    yield from _calls_that_differ("init", first, second)
     yield from _ignored_key(first.jaxpr)
+    yield from _calls_that_differ("init", first, second)
 
 
 def _of_batch(
     task: Task, name: str, function: Callable[..., Any], initial: Any, batch: Any, *rest: Any
 ) -> Iterator[str]:
-    """Check a function of a batch by two traces, where it can be traced with a batch of a size not used before."""
-    size, found, traces = next(_unused_sizes), {}, None
+    """Compare two traces of a function of a batch: at an unused batch size, or if that fails at its own.
+
+    What it does at its own batch size alone may be missed.
+    """
+    size, traces = next(_unused_sizes), None
     resized = {
         key: leaf if key in task.data.shared else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
         for key, leaf in batch.items()
     }
-    with suppress(Exception), _outer_products(name, size, found):
+    with _outer_products(name, size) as found, suppress(Exception):
         traces = _two_traces(function, initial, resized, *rest)
-    yield from _calls_that_differ(name, *traces or _two_traces(function, initial, batch, *rest))
     yield from found.values()
+    yield from _calls_that_differ(name, *(traces or _two_traces(function, initial, batch, *rest)))
 
 
 def _two_traces(function: Callable[..., Any], *shapes: Any) -> tuple[Any, Any]:
-    """Return the jaxprs of two calls; each call has a function of its own, so that neither is a cached trace."""
+    """Return the jaxprs of two calls, each through a new lambda: JAX would return the first trace again."""
     first, second = (jax.make_jaxpr(lambda *args: function(*args))(*shapes) for _ in range(2))
     return first, second
 
@@ -190,14 +193,17 @@ def _ignored_key(jaxpr: Any) -> Iterator[str]:
 
 
 @contextmanager
-def _outer_products(name: str, size: int, found: dict[str, str]) -> Iterator[None]:
-    """Note where traces broadcast (N,) with (N, 1) to (N, N) for N examples: most often a forgotten axis.
+def _outer_products(name: str, size: int) -> Iterator[dict[str, str]]:
+    """Collect places where a trace broadcasts (N,) with (N, 1) to (N, N) for N examples: a forgotten axis, mostly.
 
     Args:
-      name: of the task's function that is traced.
-      size: of its batch, N.
-      found: becomes a sentence for each place.
+      name: the function's, for the message.
+      size: the batch size N.
+
+    Yields:
+      A dict, filled while tracing, with one sentence for each place.
     """
+    found: dict[str, str] = {}
 
     def note(message: Any, *_: Any, **__: Any) -> None:
         operation, shapes = _rank_promotion(str(message))
@@ -213,7 +219,7 @@ def _outer_products(name: str, size: int, found: dict[str, str]) -> Iterator[Non
     with jax.numpy_rank_promotion("warn"), warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = note
-        yield
+        yield found
 
 
 def _rank_promotion(warning: str) -> tuple[str, list[tuple[int, ...]]]:
@@ -229,14 +235,14 @@ def _indices(task: Task, function: Callable[..., Any], params: Any, batch: Any) 
     """Integers of the data that are out of bounds where they are used as indices, such as labels."""
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
     checked = checkify.checkify(function, errors=checkify.index_checks)
-    error_alone = jax.jit(lambda *args: checked(*args)[0])  # what nothing checks is not compiled
+    find_error = jax.jit(lambda *args: checked(*args)[0])  # without the results, XLA drops all that no check needs
     shared = dict(task.data.shared)
     size = length({name: leaf for name, leaf in batch.items() if name not in shared})
 
     def error_of(rows: dict[str, np.ndarray]) -> str | None:
         padded = {name: np.resize(array, (size, *array.shape[1:])) for name, array in rows.items()}
         weight = {name: np.ones(size, np.float32) for name in batch.keys() - rows.keys() - shared.keys()}
-        return error_alone(zeros, {**padded, **weight, **shared}, threefry(0)).get()
+        return find_error(zeros, {**padded, **weight, **shared}, threefry(0)).get()
 
     for split, arrays in task.data.samples().items():
         for name, array in arrays.items():

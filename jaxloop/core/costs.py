@@ -1,10 +1,9 @@
 """What one member's step costs, from its trace: before anything is compiled."""
 
-from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import jaxprs_in_params
+from jax.extend.core import subjaxprs
 
 from jaxloop.core import product_costs
 from jaxloop.core.assembly import one_member
@@ -61,11 +60,10 @@ def working_set(sweep: Sweep, task: Task, bucket: Bucket) -> float:
 
 
 def operations(sweep: Sweep, task: Task, bucket: Bucket) -> int:
-    """Return how many operations one member's step consists of, those in a loop's body once."""
+    """Return how many operations one member's step has, nested ones included; a loop's body counts once."""
 
     def count(jaxpr: Any) -> int:
-        inner = chain.from_iterable(jaxprs_in_params(equation.params) for equation in jaxpr.eqns)
-        return len(jaxpr.eqns) + sum(count(getattr(each, "jaxpr", each)) for each in inner)
+        return len(jaxpr.eqns) + sum(map(count, subjaxprs(jaxpr)))
 
     return memoized(
         task, ("operations", bucket.program), lambda: count(_traced_step(sweep, task, bucket).jaxpr.jaxpr)

@@ -134,7 +134,7 @@ def _diverged(sweep: Sweep, tried: Sequence[tuple[Config, float]]) -> Iterator[F
 def _importance(searched: Space, tried: Sequence[tuple[Config, float]]) -> Iterator[Finding]:
     if len(tried) < FEWEST:
         have = counted(len(tried), "config")
-        rule = f"how much each hparam matters shows from {FEWEST} configs on; results so far: {have}"
+        rule = f"how much each hparam matters can be estimated from {FEWEST} configs on; results so far: {have}"
         yield Finding("importance", rule, facts={"configs": len(tried)})
         return
     found = _importances(searched, tried)

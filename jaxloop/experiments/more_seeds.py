@@ -33,7 +33,7 @@ def noise_findings(
     says += f" the best in {store.metric} with {found[0].seeds} seeds"
     if seeds := _seeds_to_separate(found[0]):
         wanted = f"about {seeds}" if seeds <= MANY_SEEDS else f"over {MANY_SEEDS:,}"
-        says += f"; separating the second from it would take {wanted}"
+        says += f"; separating the second from it would take {wanted} seeds"
         if seeds <= MOST_SEEDS and (command := _more_seeds(sweep, store, seeds)):
             says += f": {command}"
     yield Finding("close", says, facts={"alike": alike, "seeds_needed": seeds})

@@ -32,9 +32,14 @@ def uniform(key: jax.Array, shape: Sequence[int]) -> jax.Array:
     return ((drawn >> (32 - BITS)).reshape(shape).astype(jnp.float32) + 0.5) * 2.0**-BITS
 
 
-@functools.partial(jax.jit, static_argnames="shape", inline=True)  # so that a shape is traced once
+@functools.partial(jax.jit, static_argnames="shape", inline=True)  # traced once for all arrays of a shape
 def truncated_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Return float32 draws of unit variance from a normal cut at two of its standard deviations; see `uniform`."""
+    """Return float32 draws of unit variance from a normal cut at two of its standard deviations.
+
+    Args:
+      key: a threefry key.
+      shape: a tuple, since it is static; see `uniform` for its limits.
+    """
     centered = WITHIN_TWO * (2.0 * uniform(key, shape) - 1.0)
     return jnp.sqrt(2.0) * jax.lax.erf_inv(centered) / TRUNCATED_STDDEV
 

@@ -1,6 +1,7 @@
 """A run's best configs as a table: HTML for notebooks, text for `print`."""
 
 import html
+import shutil
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 
 ROWS = 10
-WIDTH = 115  # of a text
+WIDTH = 115  # of a text where there is no terminal
 
 
 def best_html(store: Store) -> str:
@@ -38,10 +39,11 @@ def best_html(store: Store) -> str:
 
 def best_text(store: Store) -> str:
     """Return the best configs of a run, which may still train, and where it stands."""
-    screen, rows = Console(width=WIDTH, color_system=None, force_jupyter=False), _best(store)
+    width, rows = shutil.get_terminal_size((WIDTH, 0)).columns, _best(store)
+    screen = Console(width=width, color_system=None, force_jupyter=False)
     with screen.capture() as printed:
         if rows:
-            screen.print(best_table(rows, store.varied, store.metric, WIDTH))
+            screen.print(best_table(rows, store.varied, store.metric, width))
     return "\n".join([_standing(store), *printed.get().splitlines()])
 
 

@@ -88,7 +88,7 @@ def _sweep(run: Path, store: Store) -> Iterator[str | None]:
 
 def _provenance(run: Path) -> Iterator[str | None]:
     whole = provenance.is_whole(run)
-    yield None if whole else f"{run_folder.provenance(run)}: is missing or damaged; `resume` begins it anew"
+    yield None if whole else f"{run_folder.provenance(run)}: is missing or damaged; `resume` writes it anew"
 
 
 def _members(store: Store, members: list[Member]) -> Iterator[str | None]:

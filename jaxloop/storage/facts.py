@@ -128,6 +128,7 @@ class Facts(ABC):
     extended = Fact[list[int]](list[Count], [])  # members with more steps, until their events are written anew
     seconds = Fact[float](float, 0.0)
     member_steps = Fact[float](Count | float, 0)
+    compile_seconds = Fact[float](float, 0.0)  # of all processes that ended, or were interrupted
     since_checkpoint = Fact[Totals | None](Totals | None, None)  # both, as of the last commit of a run that trains
 
 

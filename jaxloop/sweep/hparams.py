@@ -21,7 +21,7 @@ from jaxloop.sweep.optimizers import OPTIMIZERS, OWN
 from jaxloop.sweep.sizes import Choice, Size, size
 
 KINDS = {  # and what each means for the program
-    "traced": "a number of the program's input: one program serves all values",
+    "traced": "an input of the program: one program serves all values",
     "padded": "a size: the largest sets the shapes, the others are masked",
     "switched": "a choice inside one program: each is computed, one is taken",
     "static": "each value compiles a program of its own",

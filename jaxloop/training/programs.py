@@ -3,8 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
-from functools import partial
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from jax.sharding import Mesh
@@ -44,7 +43,7 @@ class Programs:
     def __init__(self, sweep: Sweep, task: Task, store: Store, mesh: Mesh) -> None:
         self.sweep, self.task, self.store, self.mesh = sweep, task, store, mesh
         self.buckets = size_classes.recorded(sweep, store.size_classes)
-        self.compile_seconds = 0.0
+        self.compile_seconds = self._tuning_seconds = 0.0
         self._compiled: dict[int, CompiledProgram] = {}
 
     def next(self, idle: Collection[int]) -> Next | None:
@@ -76,11 +75,12 @@ class Programs:
     def compile(self, index: int) -> CompiledProgram:
         """Return a program for this process's slots; a resumed run keeps capacity and group size."""
         if index not in self._compiled:
-            started = time.perf_counter()
+            started, self._tuning_seconds = time.perf_counter(), 0.0
             self._compiled[index] = self._compile(index, self.buckets[index])
             seconds = time.perf_counter() - started
             self.compile_seconds += seconds
-            compile_time.keep(seconds, self.sweep, self.task, self.buckets[index], self.mesh)
+            compiling = seconds - self._tuning_seconds  # whether a group size is tuned depends on the run
+            compile_time.keep(compiling, self.sweep, self.task, self.buckets[index], self.mesh)
         return self._compiled[index]
 
     def expected_compile_time(self, index: int) -> str:
@@ -124,8 +124,13 @@ class Programs:
         self.store.put_layout(index, {"capacity": capacity, "width": group_size})
 
     def _tuned(self, bucket: Bucket) -> Tuned:
-        found: Callable[[int, int], int] = partial(group_tuner.tuned, self.sweep, self.task, bucket, self.mesh)
-        return lambda first, most: processes.leaders(found(first, most))
+        def found(first: int, most: int) -> int:
+            started = time.perf_counter()
+            group_size = group_tuner.tuned(self.sweep, self.task, bucket, self.mesh, first, most)
+            self._tuning_seconds += time.perf_counter() - started
+            return processes.leaders(group_size)
+
+        return found
 
     def _statuses(self) -> list[tuple[Status, int]]:
         """Return the status and steps of each member, by number, as the first process has recorded them."""

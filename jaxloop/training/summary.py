@@ -27,7 +27,7 @@ class Summary:
       varied: names of the axes.
       notes: what a reader of the results should know.
       share_done: of the members' steps, from 0 to 1.
-      compile_seconds: of this process.
+      compile_seconds: by all processes so far but those that were killed.
       seconds, member_steps_per_second: of training, by all processes so far; compilation apart.
       share_of_peak: the FLOP/s of all steps' products by the machine's fastest; None where not known.
       best: the first configs of the ranking.

@@ -1,5 +1,6 @@
 """The host's loop: admit, advance, retire, until no member waits. The one place where effects have an order."""
 
+import gc
 import math
 import time
 from contextlib import ExitStack, closing
@@ -116,6 +117,7 @@ class _Training:
         self.seconds = 0.0
         # by earlier processes
         self.before = {"seconds": self.store.seconds, "member_steps": self.store.member_steps}
+        self.compiled_before = self.store.compile_seconds
         self.checkpoint: Shards = self.store.checkpoint
         self.checkpoint_policy = CheckpointPolicy(self.sweep.document, self.checkpoint["turn"])
 
@@ -179,6 +181,7 @@ class _Training:
             )
             self._note()
             del program
+            gc.collect()
 
     def _stream(self, found: Next, program: CompiledProgram, data: Any) -> None:
         """Train a program's members: those that have begun, and those that wait."""
@@ -286,6 +289,7 @@ class _Training:
             self._note()
         totals, programs = self._totals(), len(self.programs.buckets)
         share = None if self.signal else peak.share(self.programs, totals["seconds"])
+        compile_seconds = round(self.compiled_before + self.programs.compile_seconds, 3)
         summary = summarized(
             self.store,
             ranked,
@@ -296,12 +300,13 @@ class _Training:
             processes=processes.count(),
             notes=self.notes,
             share_done=self._progress(programs).share_done,
-            compile_seconds=round(self.programs.compile_seconds, 3),
+            compile_seconds=compile_seconds,
             share_of_peak=share and share["share"],
             signal=self.signal,
         )
         if processes.leads():
-            self.store.put(status=summary.status, share_of_peak=share, since_checkpoint=None, **totals)
+            ended = {"status": summary.status, "share_of_peak": share, "compile_seconds": compile_seconds}
+            self.store.put(since_checkpoint=None, **ended, **totals)
             self.recorder.end()
             provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")

@@ -1,5 +1,7 @@
 """Which members a compiled program can train, also of those that join later."""
 
+from dataclasses import replace
+
 import pytest
 
 from jaxloop.core.bucket import undivided
@@ -43,6 +45,13 @@ def swept():
 def test_a_program_holds_members_that_differ_in_what_it_takes_as_arrays(swept, changed, held):
     (bucket,) = undivided(swept)
     assert bucket.holds({**swept.members[0], **changed}) is held
+
+
+def test_a_program_is_the_same_in_whatever_order_its_hparams_are_given(swept):
+    (bucket,) = undivided(swept)
+    reordered = replace(bucket, static=dict(reversed(bucket.static.items())))
+    assert list(reordered.static) != list(bucket.static)
+    assert reordered.program == bucket.program
 
 
 def test_a_program_does_not_hold_a_member_that_lacks_an_hparam(swept):

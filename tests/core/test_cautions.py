@@ -43,6 +43,10 @@ def test_nothing_is_told_of_a_sound_task(tmp_path):
             [(".mean(), {}", ".mean() * np.random.normal(), {}")],
             ["`loss` returns different numbers when called twice"],
         ),
+        (
+            [(".mean(), {}", ".reshape(8).mean() * np.random.normal(), {}")],  # at no other batch size
+            ["`loss` returns different numbers when called twice"],
+        ),
     ],
 )
 def test_what_is_hardly_meant_is_told(tmp_path, pairs, says):

@@ -1,5 +1,6 @@
 """A loop end to end: verdicts follow from what the store holds, seeds never meet, a kill changes nothing."""
 
+import csv
 import json
 import math
 
@@ -217,8 +218,10 @@ def test_the_ledger_is_shown(looped, jaxloop_command):
     shown = jaxloop_command("ledger", looped.path)
     assert "16 experiments" in shown.stdout
     assert "audit on the test split: success" in shown.stdout
-    rows = jaxloop_command("ledger", looped.path, "--csv").stdout.splitlines()
-    assert len(rows) == 17
+    rows = list(csv.DictReader(jaxloop_command("ledger", looped.path, "--csv").stdout.splitlines()))
+    experiments = [record for record in looped.ledger if record["kind"] == "experiment"]
+    assert [json.loads(row["config"]) for row in rows] == [record["config"] for record in experiments]
+    assert len(rows) == 16
     found = json.loads(jaxloop_command("ledger", looped.path, "--json").stdout)
     assert len(found) == len(looped.ledger)
     assert np.isfinite(found[1]["sd"])

@@ -103,6 +103,7 @@ def test_the_filter_takes_conditions_and_parts_of_names(tmp_path, page):
         f"learning_rate<={some}": [rate for rate in rates if rate <= some],
         "learning_rates>0": [],
         f"learning_rate>{some} learning_rate<={some}": [],
+        f"learning_rate  >= {some}": [rate for rate in rates if rate >= some],
         "learning_rate": rates,
     }.items():
         box.clear()
@@ -190,6 +191,7 @@ def test_a_log_scale_has_labels_however_few_powers_of_ten_it_spans(tmp_path, pag
 def test_a_loop_s_page_draws_the_loop(tmp_path, page):
     (tmp_path / "loop.toml").write_text(LOOP)
     jaxloop.loop(tmp_path / "loop.toml", out=tmp_path / "run").close()
+    jaxloop.attempt(tmp_path / "run", ("learning_rate=1e-5",), "a far smaller learning rate is no worse")
     opened(page, jaxloop.report(tmp_path / "run", out=tmp_path / "r.html"))
     assert {"staircase", "effects", "curse", "funnel", "alpha"} <= set(figures(page))
     experiments = page.find_elements("css selector", "#ledger tbody tr")

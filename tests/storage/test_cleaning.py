@@ -38,12 +38,16 @@ def test_results_outlive_parameters(copy, jaxloop_command):
         run.params(0)
 
 
-def test_a_run_with_members_left_to_train_keeps_its_checkpoints(tmp_path, jaxloop_command):
-    run = crashed(tmp_path / "run", turn=2)
+def test_a_run_with_members_left_to_train_keeps_its_checkpoints(tmp_path, copy, jaxloop_command):
+    run = crashed(tmp_path / "crashed", turn=2)
     before = files(run)
     done = jaxloop_command("clean", run, "--yes")
     assert (done.returncode, files(run)) == (2, before)
     assert "has members left to train" in done.stderr
+    both = jaxloop_command("clean", copy, run, "--yes")
+    assert both.returncode == 2
+    assert "nothing has been deleted of the others" in both.stderr
+    assert (copy / "finished").exists()
     assert jaxloop_command("clean", run, "--all", "--yes").returncode == 0
     assert not run.exists()
 

@@ -6,14 +6,14 @@ import pytest
 from conftest import TINY
 
 from jaxloop.api import read
-from jaxloop.core import devices
+from jaxloop.core import devices, size_classes
 from jaxloop.core.bucket import undivided
 from jaxloop.training import compile_time
 
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """Gives what a sweep with some overrides compiles, on a machine that has compiled nothing yet."""
+    """Return a function from overrides to `expected`'s arguments, on a machine that has compiled nothing yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "sweep.toml"
     file.write_text(TINY)
@@ -48,5 +48,25 @@ def test_a_machine_that_took_ten_times_the_estimate_is_expected_to_again(program
 
 
 def test_a_program_from_the_cache_says_nothing_about_the_next(program):
-    compile_time.keep(compile_time.WORTH_KEEPING, *program())
-    assert compile_time.expected(*program()).startswith("about ")
+    before = compile_time.expected(*program("hparams.depth=30"))
+    for taken in (0.1, compile_time.WORTH_KEEPING):
+        compile_time.keep(taken, *program())
+    assert compile_time.expected(*program("hparams.depth=30")) == before
+
+
+def test_only_the_first_of_a_kind_tells_how_slow_a_machine_is(program):
+    compile_time.keep(100.0, *program())
+    other = program("hparams.depth=30", "hparams.optimizer='sgd'")
+    before = compile_time.expected(*other)
+    compile_time.keep(4.0, *program())
+    assert compile_time.expected(*other) == before
+
+
+def test_each_size_class_takes_its_time(program):
+    sweep, task, _, _ = program("axes.width.values=[4,60]")
+    (one,) = size_classes.recorded(sweep, [[list(range(len(sweep.members)))]])
+    first = [number for number, member in enumerate(sweep.members) if member["width"] == 4]
+    rest = [number for number in range(len(sweep.members)) if number not in first]
+    (two,) = size_classes.recorded(sweep, [[first, rest]])
+    estimates = [compile_time._estimate(sweep, task, bucket) - compile_time.FIXED_SECONDS for bucket in (one, two)]
+    assert 1.5 * estimates[0] < estimates[1] < 2.5 * estimates[0]

@@ -27,7 +27,7 @@ function css(name) {
 
 function short(value, digits = 4) {
   if (value === null || value === undefined) return "–";
-  if (typeof value !== "number") return String(value);
+  if (typeof value !== "number") return written(String(value));
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
   const size = Math.abs(value);
   if (!Number.isFinite(value)) return String(value);
@@ -43,15 +43,18 @@ function label(value) { // for ECharts, which hands its formatters more than the
 // Names of an axis's values, with as many digits as tell them apart; control characters are written out.
 function distinct(values) {
   for (let digits = 4; digits < 17; digits += 1) {
-    const names = values.map((value) => written(short(value, digits)));
+    const names = values.map((value) => short(value, digits));
     if (new Set(names).size === values.length) return names;
   }
   return values.map((value) => written(String(value)));
 }
 
+// A text with escapes for characters that are obeyed instead of shown: controls, and marks that turn the direction of text.
 function written(text) {
-  return text.replace(/[\u0000-\u001f\u007f]/g, (letter) => ({ "\n": "\\n", "\t": "\\t", "\r": "\\r" })[letter]
-    ?? `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (letter) => {
+    const code = letter.codePointAt(0).toString(16);
+    return { "\n": "\\n", "\t": "\\t", "\r": "\\r" }[letter] ?? (code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code.padStart(2, "0")}`);
+  });
 }
 
 function least(values) {

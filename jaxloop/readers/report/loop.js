@@ -118,14 +118,15 @@ function funnel(parent, run) {
 }
 
 function spending(parent, run) {
-  const rounds = of(run, "round");
-  if (!rounds.length) return;
+  const spent = run.ledger.filter((record) => record.kind === "round" || record.proposer === "try");
+  if (!spent.length) return;
+  const named = (record) => (record.kind === "round" ? `round ${record.round}` : `try ${record.round}`);
   figure(parent, "alpha", () => ({
     title: titled("Alpha left", "the chance of a false success that is not spent yet; a success hands its share on"),
     grid: { left: 70, right: 30, top: 72, bottom: 48 },
-    xAxis: axis({ type: "category", name: "round", data: rounds.map((record) => record.round) }),
+    xAxis: axis({ type: "category", name: "after", data: spent.map(named) }),
     yAxis: axis({ type: "value", min: 0, axisLabel: { color: css("--dim"), formatter: label } }),
-    series: [{ type: "bar", color: css("--accent"), barMaxWidth: 40, label: { show: true, position: "top", formatter: (item) => short(item.value), color: css("--ink") }, data: rounds.map((record) => record.alpha_left) }],
+    series: [{ type: "bar", color: css("--accent"), barMaxWidth: 40, label: { show: true, position: "top", formatter: (item) => short(item.value), color: css("--ink") }, data: spent.map((record) => record.alpha_left) }],
   }));
 }
 

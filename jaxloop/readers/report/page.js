@@ -59,10 +59,12 @@ function show(run) {
   parallel(body, run, (configs) => table.choose(configs));
   table = configTable(body, run);
   const more = element("div", { class: "figures" });
-  body.append(element("h2", {}, "More"), more);
+  const heading = element("h2", {}, "More");
+  body.append(heading, more);
   if (!pairs) importances(more, run);
   scatter(more, run);
   lineage(more, run);
+  heading.hidden = !more.children.length;
   ledgerTable(body, run);
   provenance(body, run);
   setTimeout(drawWaiting);

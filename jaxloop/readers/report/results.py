@@ -177,7 +177,7 @@ def _facts(store: Store, members: Sequence[Member]) -> list[tuple[str, str]]:
         "device": told.get("device_kind"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version) or None,
         "git commit": commit and commit + (" with uncommitted changes" if told.get("git_diff") else ""),
-        "code and data": " ".join(f"{name} {value}" for name, value in store.origins[-1].items()),
+        "code and data": ", ".join(f"{name} {store.origins[-1][name]}" for name in ("code", "data")),
         "forked from": store.forked_from,
     }
     return [(label, str(value)) for label, value in facts.items() if value is not None]

@@ -424,7 +424,8 @@ function configTable(parent, run) {
   const table = sortable(box, shape, run.configs, { sorted: 0 });
   let brushed = null;
   const show = () => {
-    const wanted = words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const joined = words.value.toLowerCase().replace(/\s*(<=|>=|!=|==|=|<|>)\s*/g, "$1"); // "width >= 64" is one condition
+    const wanted = joined.trim().split(/\s+/).filter(Boolean);
     const rows = (brushed ?? run.configs).filter((config) => wanted.every((word) => meets(run, config, word)))
       .sort((first, second) => first.place - second.place);
     const unknown = wanted.filter((word) => isUnknown(run, word));

@@ -14,6 +14,7 @@ from rich.text import Text
 from jaxloop.formatting import duration
 from jaxloop.readers.terminal.notebook import NotebookLive
 from jaxloop.readers.terminal.output import ignoring_broken_pipe
+from jaxloop.readers.terminal.tables import best_table, in_lines
 
 if TYPE_CHECKING:
     from jaxloop.training.progress import Progress
@@ -47,6 +48,7 @@ class _Seen(NamedTuple):
       at: of the monotonic clock.
       share: of all member-steps that were done.
       speed: shares a second.
+      advance: by which the share had grown since the look before.
       is_loop: whether it is a loop, whose remaining time cannot be estimated.
       rest: what is drawn below the bar.
     """
@@ -54,7 +56,13 @@ class _Seen(NamedTuple):
     at: float
     share: float
     speed: float
+    advance: float
     is_loop: bool
+
+    def share_at(self, now: float) -> float:
+        """Return the share at a moment within a later turn, which is taken to advance no more than the last."""
+        return min(1.0, self.share + min(self.speed * (now - self.at), self.advance))
+
     rest: list[RenderableType]
 
 
@@ -131,7 +139,7 @@ class Panel:
             self._tell_rounds(ledger)
         with ignoring_broken_pipe(self._stream):
             if self.live:
-                self.seen = _seen(progress, bool(ledger), self._rest(progress, ledger))
+                self.seen = _seen(progress, bool(ledger), self._rest(progress, ledger), self.seen)
                 self.live.refresh()
             else:
                 print(_line(progress, ledger), file=self._stream, flush=True)
@@ -140,7 +148,8 @@ class Panel:
         """Print a line that stays."""
         if not self.quiet:
             with ignoring_broken_pipe(self._stream):
-                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                for part in in_lines(line, self.console.width):
+                    self.console.print(part, markup=False, highlight=False, soft_wrap=True)
 
     def tell(self, notes: list[str]) -> None:
         """Print those of a run's notes that have not been printed yet."""
@@ -164,14 +173,18 @@ class Panel:
                 self.told.add(line)
 
     def _drawn(self) -> RenderableType:
-        """Return the panel as of now; within a turn, its bar goes on at the speed of the turns before."""
+        """Return the panel as of now; within a turn, its bar goes on at the speed of the turns before.
+
+        While a program compiles nothing trains, and the bar stands still.
+        """
         now = time.monotonic()
         parts: list[RenderableType] = []
         if seen := self.seen:
-            share = min(1.0, seen.share + seen.speed * (now - seen.at))
+            share = seen.share_at(self.phase_at if self.doing else now)
             columns = [TextColumn("{task.description}"), BarColumn(None)]
             bar = Bar(*columns, *([] if seen.is_loop else [TextColumn("{task.percentage:>3.0f}%")]), expand=True)
-            left = f", {duration((1 - share) / seen.speed)} left" if seen.speed > 0 and not seen.is_loop else ""
+            is_known = seen.speed > 0 and not seen.is_loop and not self.doing
+            left = f", {duration((1 - share) / seen.speed)} left" if is_known else ""
             total = None if seen.is_loop else 1000  # of a loop nobody knows it: the bar only moves
             bar.add_task(f"{duration(now - self.begun)}{left}", total=total, completed=round(1000 * share))
             parts = [bar, *seen.rest]
@@ -183,7 +196,6 @@ class Panel:
     def _rest(self, progress: "Progress", ledger: list[dict[str, Any]]) -> list[RenderableType]:
         """Return what stands below the bar until the next look at the store."""
         from jaxloop.readers.terminal.ledger import standing
-        from jaxloop.readers.terminal.tables import best_table
         from jaxloop.storage.ranking import ranked, with_finite_mean
 
         rows = with_finite_mean(ranked(progress.store, so_far=True))[:5]
@@ -192,10 +204,11 @@ class Panel:
         return [*map(Text, lines), *table]
 
 
-def _seen(progress: "Progress", is_loop: bool, rest: list[RenderableType]) -> _Seen:
+def _seen(progress: "Progress", is_loop: bool, rest: list[RenderableType], before: _Seen | None) -> _Seen:
     done = progress.earlier_member_steps + progress.member_steps
     speed = progress.member_steps_per_second / max(1, done + progress.remaining_member_steps)
-    return _Seen(time.monotonic(), progress.share_done, speed, is_loop, rest)
+    advance = max(0.0, progress.share_done - before.share) if before else progress.share_done
+    return _Seen(time.monotonic(), progress.share_done, speed, advance, is_loop, rest)
 
 
 def _line(progress: "Progress", ledger: list[dict[str, Any]], *, has_bar: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from jaxloop.formatting import value
+from jaxloop.formatting import NO_BREAK, value
 from jaxloop.sweep.catalog import REPLICATES
 
 if TYPE_CHECKING:
@@ -86,10 +87,12 @@ def left_out_lines(headings: Sequence[str], width: int) -> list[str]:
 
 
 def in_lines(text: str, width: int, indent: str = "  ") -> list[str]:
-    """Return a text in lines that break between words, all but the first indented."""
-    return textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    """Return a text in lines that break between words, but not in commands in backticks; later ones indented."""
+    kept = re.sub("`[^`]*`", lambda command: command[0].replace(" ", NO_BREAK), text)
+    lines = textwrap.wrap(
+        kept, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
+    return [line.replace(NO_BREAK, " ") for line in lines]
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[bool]) -> Table:

@@ -5,9 +5,13 @@ import os
 import pty
 import re
 import subprocess
+import time
 
 import pytest
 from conftest import JAXLOOP
+
+import jaxloop
+from jaxloop.readers.terminal import panel
 
 
 def screen(arguments, folder, **environment):
@@ -49,6 +53,10 @@ def test_each_phase_is_told_and_the_panel_moves_while_a_program_compiles(tiny, t
     watched, code = screen(["watch", "run"], tmp_path)
     assert code == 0
     assert "best member at each step, validation/accuracy:" in watched
+    for arguments in (["plan", tiny.name], ["replay", "run", "x"], ["resume", "run", "--json"]):
+        told, _ = screen(arguments, tmp_path, COLUMNS="50")
+        sentences = [line for line in told.splitlines() if not line.startswith("{")]
+        assert all(len(line) <= 50 or " " not in line.strip() for line in sentences), sentences
     compared, code = screen(["compare", "run", "run"], tmp_path, COLUMNS="50")
     assert code == 0
     table, _, _ = compared.partition("simultaneous 95% intervals")
@@ -63,8 +71,46 @@ def test_plain_output_has_a_line_for_each_phase_and_none_of_a_terminals_codes(ti
     assert "\x1b" not in done.stdout
 
 
-def test_python_shows_no_panel_where_there_is_no_terminal(tiny, tmp_path, capfd):
-    import jaxloop
+def drawn(panel):
+    with panel.console.capture() as printed:
+        panel.console.print(panel._drawn())
+    return printed.get()
 
+
+def test_the_bar_stands_still_while_nothing_trains(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    live = panel.Panel()
+    live.seen = panel._Seen(at=now, share=0.5, speed=0.1, advance=0.25, is_loop=False, rest=[])
+    now += 1
+    assert " 60%" in drawn(live)
+    assert "4 s left" in drawn(live)
+    now += 60  # a turn that takes longer than the last one is taken to be about to end
+    assert " 75%" in drawn(live)
+    live.seen = live.seen._replace(at=now)
+    live.phase("compiling program 2 of 2")
+    now += 60
+    assert " 50%" in drawn(live)
+    assert "left" not in drawn(live)
+
+
+def test_sentences_break_between_words_and_commands_not_at_all(capsys):
+    live = panel.Panel()
+    live.console = panel._Console(width=30)
+    live.say("members: `jaxloop show RUN --where status=diverged` lists them; see it")
+    assert capsys.readouterr().out.splitlines() == [
+        "members:",
+        "  `jaxloop show RUN --where status=diverged`",
+        "  lists them; see it",
+    ]
+
+
+def test_a_printed_run_fits_the_terminal(whole, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    run = jaxloop.load(whole)
+    assert max(map(len, str(run).splitlines())) <= 60
+
+
+def test_python_shows_no_panel_where_there_is_no_terminal(tiny, tmp_path, capfd):
     jaxloop.run(tiny, out=tmp_path / "run").close()
     assert capfd.readouterr() == ("", "")
