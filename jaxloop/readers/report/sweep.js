@@ -392,7 +392,7 @@ function meets(run, config, word) {
   const metric = run.metrics.findIndex((each) => each.toLowerCase() === name);
   if (axis < 0 && metric < 0) return told(run, config).toLowerCase().includes(word);
   const value = axis >= 0 ? config.values[axis] : config.metrics[metric], wanted = Number(text);
-  const isEqual = value === wanted || short(value).toLowerCase() === text;
+  const isEqual = value === wanted || short(value).toLowerCase() === text || Number(short(value)) === wanted;
   if (sign === "=" || sign === "==") return isEqual;
   if (sign === "!=") return !isEqual;
   if (typeof value !== "number" || Number.isNaN(wanted)) return false;

@@ -1,7 +1,7 @@
 "use strict";
 // A table that is sorted by a click on a heading; of long ones the first rows, and more on demand.
 
-const ROWS = 200, WIDE = 16; // WIDE: more columns do not fit a printed page unless words break
+const ROWS = 200;
 
 // columns: [{ name, value(row), sortedBy(row), isWord, className(row) }]. Returns { show(rows) }.
 function sortable(parent, columns, rows, { sorted = null, largestFirst = false } = {}) {
@@ -22,7 +22,7 @@ function sortable(parent, columns, rows, { sorted = null, largestFirst = false }
       },
     }, column.name));
   });
-  parent.append(element("div", { class: "scroll" }, element("table", { class: columns.length > WIDE ? "wide" : null }, element("thead", {}, head), body)), more);
+  parent.append(element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), body)), more);
 
   function compared(first, second) {
     const { value, sortedBy } = columns[order.column];

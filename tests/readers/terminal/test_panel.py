@@ -53,10 +53,9 @@ def test_each_phase_is_told_and_the_panel_moves_while_a_program_compiles(tiny, t
     watched, code = screen(["watch", "run"], tmp_path)
     assert code == 0
     assert "best member at each step, validation/accuracy:" in watched
-    for arguments in (["plan", tiny.name], ["replay", "run", "x"], ["resume", "run", "--json"]):
+    for arguments in (["plan", tiny.name], ["replay", "run", "nobody"]):
         told, _ = screen(arguments, tmp_path, COLUMNS="50")
-        sentences = [line for line in told.splitlines() if not line.startswith("{")]
-        assert all(len(line) <= 50 or " " not in line.strip() for line in sentences), sentences
+        assert max(map(len, told.splitlines())) <= 50, told
     compared, code = screen(["compare", "run", "run"], tmp_path, COLUMNS="50")
     assert code == 0
     table, _, _ = compared.partition("simultaneous 95% intervals")
