@@ -14,7 +14,7 @@ from jaxloop.errors import SweepError
 from jaxloop.formatting import NO_BREAK, counted, duration, shell_quoted, value, visible
 from jaxloop.storage.destination import RUNS, refuse_existing
 from jaxloop.storage.records import Member
-from jaxloop.storage.run_folder import exists
+from jaxloop.storage.run_folder import exists, provenance
 from jaxloop.sweep.suggest import nearest
 
 
@@ -57,7 +57,8 @@ def ls(folder: Path, as_json: bool) -> None:
         raise NotFoundError(f"{folder}: no such folder")
     found, damaged = [], False
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."] if folder.is_dir() else []
-    for run in [folder] if exists(folder) else filter(exists, inside):
+    begun = (path for path in inside if exists(path) or provenance(path).exists())
+    for run in [folder] if exists(folder) else begun:
         try:
             with Store(run) as store:
                 found.append(overview(store))

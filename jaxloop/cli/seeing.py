@@ -109,7 +109,11 @@ def tb(runs: tuple[Path, ...], every: bool, members: str | None, port: int) -> N
     with board.logdir(runs, every=every, members=numbers) as shown:
         port = board.port(port)
         command = board.command(shown.path, port)
-        click.echo(f"{shlex.join(command)}\n{board.address(runs[0], port)}\nCtrl-C ends it")
+        click.echo(f"{shlex.join(command)}\n{board.address(runs[0], port)}")
+        for run, (few, all_of_it) in shown.counts.items():
+            if few < all_of_it:
+                echo_in_lines(f"{run}: {few} of {counted(all_of_it, 'member')} are shown, `--all` shows all")
+        click.echo("Ctrl-C ends it")
         sys.exit(board.serve(command, shown))
 
 

@@ -73,13 +73,14 @@ def _over(store: Store, configs: Sequence[RankedConfig]) -> str:
     found = leads(configs, store.mode)[0]
     if found is None:
         best, second = (config.mean or 0.0 for config in configs[:2])
-        ahead = best - second if store.mode == "max" else second - best
+        ahead = (best - second if store.mode == "max" else second - best) + 0.0  # no "-0"
         has_noise = all(config.standard_error is not None for config in configs[:2])
         why = "seeds that do not vary give no interval" if has_noise else "too few seeds for an interval"
         return f"{ahead:+.4g}: {why}, it may be noise"
     verdict = "more than noise" if is_clear(found) else "it may be noise"
     interval = f"95% interval [{found.low:+.4g}, {found.high:+.4g}]"
-    return f"{found.effect:+.4g}, {interval} on {found.seeds} seeds, corrected for the choice: {verdict}"
+    effect = found.effect + 0.0  # no "-0"
+    return f"{effect:+.4g}, {interval} on {found.seeds} seeds, corrected for the choice: {verdict}"
 
 
 def _values(hparams: Mapping[str, Any], store: Store) -> str:

@@ -63,10 +63,12 @@ class LogDir:
 
     Attributes:
       path: the folder.
+      counts: how many members of each run are shown, and how many it has.
     """
 
     def __init__(self, path: Path, runs: Sequence[Path], every: bool, members: Sequence[str] | None) -> None:
         self.path, self.runs, self.every, self.members = path, runs, every, members
+        self.counts: dict[Path, tuple[int, int]] = {}
         self.trained: dict[Path, bool] = {}  # whether a run still trained when it was last looked at
 
     def fill(self) -> None:
@@ -98,7 +100,9 @@ class LogDir:
             hparams_tab.write(target, [member.hparams for member in store.members()], store)  # the whole axes
         chosen = [store.member(label) for label in self.members or ()]
         chosen = chosen or _best(store, None if self.every else min(BEST, members))
-        shown, have = (Counter(member.config for member in each) for each in (chosen, store.members()))
+        every = store.members()
+        self.counts[store.path.parent] = len(chosen), len(every)
+        shown, have = (Counter(member.config for member in each) for each in (chosen, every))
         for member in chosen:
             own = run_folder.member(store.path.parent, member.folder).absolute()
             group = tensorboard.group_name(member.hparams, store.varied, member.config)

@@ -11,6 +11,7 @@ from jaxloop.core.task import Task
 from jaxloop.errors import DamagedError, NotFoundError
 from jaxloop.storage import checkpoints, run_folder, seal
 from jaxloop.storage.records import ENDED, Member
+from jaxloop.storage.state import state
 from jaxloop.storage.store import Store
 from jaxloop.sweep.sweep import Sweep
 
@@ -48,7 +49,8 @@ def final(
     if own.exists():
         return checkpoints.restore_one(own, like)
     gone = ", and `clean` or checkpoint.keep removed them" if member.status in ENDED else ""
-    raise NotFoundError(f"{run}: member {number} has no final parameters: it is {member.status}{gone}")
+    status = state(store).status_in_words(member.status)
+    raise NotFoundError(f"{run}: member {number} has no final parameters: it is {status}{gone}")
 
 
 def check_best(run: Path, sweep: Sweep, store: Store, number: int) -> None:

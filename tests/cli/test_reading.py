@@ -112,9 +112,8 @@ def test_options_that_would_be_ignored_are_refused(whole, tiny, tmp_path, jaxloo
 
 def test_ls_tells_task_time_and_best_value(whole, jaxloop_command):
     line = jaxloop_command("ls", whole).stdout
-    assert re.search(
-        r"  \d{4}-\d\d-\d\d \d\d:\d\d  finished 100%  \d+ s  digits  validation/accuracy 0\.\d{4}  6 members", line
-    )
+    date, best = r"\d{4}-\d\d-\d\d \d\d:\d\d", r"validation/accuracy 0\.\d{4}"
+    assert re.search(rf"  {date}  finished 100%  \d+ s of training  digits  {best}  6 members", line)
 
 
 def test_ls_of_damaged_runs_alone_does_not_say_that_there_are_none(whole, tmp_path, jaxloop_command):
@@ -123,6 +122,8 @@ def test_ls_of_damaged_runs_alone_does_not_say_that_there_are_none(whole, tmp_pa
     said = jaxloop_command("ls", tmp_path / "runs").stderr
     assert "not a readable run file" in said
     assert "no runs" not in said
+    (tmp_path / "runs" / "damaged" / "run.sqlite").unlink()
+    assert "run.sqlite: is missing" in jaxloop_command("ls", tmp_path / "runs").stderr
 
 
 def test_show_says_where_no_member_meets_the_conditions(whole, jaxloop_command):

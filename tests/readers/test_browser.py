@@ -256,7 +256,8 @@ def test_tensorboard_shows_axes_and_the_ranked_metric_on_its_first_screens(tmp_p
         [JAXLOOP, "tb", run, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
-        said = [server.stdout.readline() for _ in range(2)]
+        said = [server.stdout.readline() for _ in range(3)]
+        assert "24 of 256 members are shown" in said[2]
         address = said[1].strip()
         until(lambda: "validation/accuracy" in _pinned(page, address), 2 * WAIT)
         page.get("about:blank")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,3 +241,16 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path, second):
     assert process.returncode in (-second, 128 + second)
     assert "a second signal stops at once" in said
     assert verify(run)["problems"] == []
+
+
+def test_seconds_of_compiling_add_up(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    with jaxloop.load(run) as loaded:
+        first = loaded.store.compile_seconds
+    assert first > 0
+    with jaxloop.resume(run) as again:
+        assert again.store.compile_seconds == first  # nothing was left to train
+    with jaxloop.resume(run, overrides=("axes.seed.count=3",)) as grown:
+        assert grown.store.compile_seconds > first
+        assert json.loads((run / "run.json").read_text())["compile_seconds"] == grown.store.compile_seconds
