@@ -207,7 +207,8 @@ def _of_a_loop(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     now = ", ".join(f"{_cell(name)}={_cell(each)}" for name, each in incumbent(ledger).items())
     audits = [record for record in ledger if record["kind"] == "audit" and "effect" in record]
     audited = [
-        f"**Audit**: {each['verdict']}, {each['effect']:+.4g} over the baseline on {each['n']} fresh seeds"
+        f"**Audit**: {each['verdict']}, {each['effect']:+.4g} [{each['low']:+.4g}, {each['high']:+.4g}] over the "
+        f"baseline on {each['n']} fresh seeds"
         for each in audits[-1:]
     ]
     return [*([f"**Incumbent**: {now}"] if now else []), *audited]

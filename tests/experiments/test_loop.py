@@ -197,7 +197,8 @@ def test_tensorboard_s_tables_name_the_incumbent_and_the_audit(looped, tmp_path)
     (audit,) = records(looped, "audit")
     now = ", ".join(f"{name}={value(each)}" for name, each in audit["incumbent"].items())
     assert shown[1].replace("&#95;", "_") == f"**Incumbent**: {now}"
-    assert shown[2] == f"**Audit**: success, {audit['effect']:+.4g} over the baseline on 4 fresh seeds"
+    interval = f"[{audit['low']:+.4g}, {audit['high']:+.4g}]"
+    assert shown[2] == f"**Audit**: success, {audit['effect']:+.4g} {interval} over the baseline on 4 fresh seeds"
     heading, _, first, *_ = shown[4].replace("&#95;", "_").splitlines()
     cells = dict(zip(heading.split(" | "), first.split(" | "), strict=True))
     best = looped.ranking[0]
