@@ -21,7 +21,7 @@ def test_no_line_breaks_within_a_word_or_a_command(parts, width):
     lines: list[str] = []
     with (
         mock.patch.object(panel, "console", return_value=Console(width=width)),
-        mock.patch.object(options.click, "echo", lines.append),
+        mock.patch.object(options.click, "echo", lambda line, err: lines.append(line)),
     ):
         options.echo_in_lines(said)
     assert " ".join(line.strip() for line in lines) == said

@@ -106,14 +106,14 @@ def test_as_many_seeds_as_there_are_need_no_command(tmp_path, monkeypatch):
     monkeypatch.setattr(more_seeds, "_seeds_to_separate", lambda lead: 2)
     run = jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "run")
     (close,) = of_kind(jaxloop.advice(run.path), "close")
-    assert close.says.endswith("about 2")
+    assert close.says.endswith("about 2 seeds")
 
 
 def test_seeds_that_would_tell_the_two_best_apart_are_a_command(tmp_path, monkeypatch):
     monkeypatch.setattr(more_seeds, "_seeds_to_separate", lambda lead: 9)
     run = jaxloop.run(sweep.parse(TINY, ("run.steps=20",)), out=tmp_path / "a run")
     (close,) = of_kind(jaxloop.advice(run.path), "close")
-    assert close.says.endswith(f"about 9: `jaxloop resume '{run.path}' --set axes.seed.count=9`")
+    assert close.says.endswith(f"about 9 seeds: `jaxloop resume '{run.path}' --set axes.seed.count=9`")
     words = shlex.split(close.says.split("`")[1])
     grown = jaxloop.resume(words[2], overrides=words[4:])
     assert len(grown.members) == 27
