@@ -48,8 +48,8 @@ def clean(runs: tuple[Path, ...], yes: bool, whole: bool, as_json: bool) -> None
     unfinished = [str(each.run) for each in found if not each.has_ended]
     if unfinished and not whole:
         have = f"{', '.join(unfinished)}: {'have' if len(unfinished) > 1 else 'has'} members left to train"
-        others = ", and nothing has been deleted of the others" if len(found) > len(unfinished) else ""
-        raise SweepError(f"{have}, which need checkpoints{others}; --all deletes whole runs")
+        others = "; the others were left as they are" if len(found) > len(unfinished) else ""
+        raise SweepError(f"{have}, which need checkpoints; --all deletes whole runs{others}")
     for each in found:
         if yes:
             cleaning.clean(each)
@@ -61,7 +61,7 @@ def clean(runs: tuple[Path, ...], yes: bool, whole: bool, as_json: bool) -> None
         names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in held.items()) or "nothing"
         click.echo(f"{each.run}: {'deleted' if yes else 'would delete'} {names}, {scaled(each.size)}B")
     if not yes and any(each.paths for each in found):
-        click.echo("nothing has been deleted: --yes deletes it", err=True)
+        click.echo("nothing has been deleted: --yes deletes all of this", err=True)
 
 
 COMMANDS = (init, clean)

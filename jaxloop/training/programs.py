@@ -34,7 +34,7 @@ class Programs:
 
     Attributes:
       buckets: of the members; it grows as members join that no program can train.
-      compile_seconds: that this process has spent.
+      compile_seconds: that the run has spent, those of killed processes apart.
 
     Args:
       sweep: whose list of members grows as members join.
@@ -43,7 +43,7 @@ class Programs:
     def __init__(self, sweep: Sweep, task: Task, store: Store, mesh: Mesh) -> None:
         self.sweep, self.task, self.store, self.mesh = sweep, task, store, mesh
         self.buckets = size_classes.recorded(sweep, store.size_classes)
-        self.compile_seconds = self._tuning_seconds = 0.0
+        self.compile_seconds, self._tuning_seconds = store.compile_seconds, 0.0
         self._compiled: dict[int, CompiledProgram] = {}
 
     def next(self, idle: Collection[int]) -> Next | None:

@@ -117,7 +117,6 @@ class _Training:
         self.seconds = 0.0
         # by earlier processes
         self.before = {"seconds": self.store.seconds, "member_steps": self.store.member_steps}
-        self.compiled_before = self.store.compile_seconds
         self.checkpoint: Shards = self.store.checkpoint
         self.checkpoint_policy = CheckpointPolicy(self.sweep.document, self.checkpoint["turn"])
 
@@ -289,7 +288,6 @@ class _Training:
             self._note()
         totals, programs = self._totals(), len(self.programs.buckets)
         share = None if self.signal else peak.share(self.programs, totals["seconds"])
-        compile_seconds = round(self.compiled_before + self.programs.compile_seconds, 3)
         summary = summarized(
             self.store,
             ranked,
@@ -300,13 +298,13 @@ class _Training:
             processes=processes.count(),
             notes=self.notes,
             share_done=self._progress(programs).share_done,
-            compile_seconds=compile_seconds,
+            compile_seconds=round(self.programs.compile_seconds, 3),
             share_of_peak=share and share["share"],
             signal=self.signal,
         )
         if processes.leads():
-            ended = {"status": summary.status, "share_of_peak": share, "compile_seconds": compile_seconds}
-            self.store.put(since_checkpoint=None, **ended, **totals)
+            taken = {**totals, "compile_seconds": summary.compile_seconds}
+            self.store.put(status=summary.status, share_of_peak=share, since_checkpoint=None, **taken)
             self.recorder.end()
             provenance.add(self.run, {**summary.facts(), "notes": self.store.notes})
         processes.barrier("ended")

@@ -94,7 +94,7 @@ def test_a_run_tells_how_long_its_program_will_take_to_compile(tmp_path, monkeyp
     compiling = [phase for phase in phases if phase.startswith("compiling")]
     assert re.fullmatch(r"compiling program 1 of 1 \(about [1-9]\d* s\)", compiling[0])
     assert re.fullmatch(r"compiling program 1 of 1 \(last time [1-9]\d* s\)", compiling[1])
-    assert compiling[2] == compiling[1]  # sizes are no other kind of program
+    assert compiling[2] == compiling[1]  # other sizes, but the same kind of program
 
 
 def test_a_second_run_in_a_process_compiles_nothing_and_has_the_same_bits(tmp_path, monkeypatch):

@@ -234,7 +234,7 @@ def test_figures_show_dollar_signs_as_text(tmp_path):
 
 
 def test_plots_of_a_run_are_figures_of_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)  # of a terminal, which pytest's workers are told to have
+    monkeypatch.delenv("COLUMNS", raising=False)  # the width of the terminal that pytest runs in
     swept = sweep.parse(TINY, ("axes.weight_decay={values=[0.0, 0.1]}", "run.steps=40"))
     run = jaxloop.run(swept, out=tmp_path / "run")
     lines = run.plot.curves("validation/loss").axes[0].get_lines()

@@ -46,7 +46,7 @@ def test_a_run_with_members_left_to_train_keeps_its_checkpoints(tmp_path, copy, 
     assert "has members left to train" in done.stderr
     both = jaxloop_command("clean", copy, run, "--yes")
     assert both.returncode == 2
-    assert "nothing has been deleted of the others" in both.stderr
+    assert "the others were left as they are" in both.stderr
     assert (copy / "finished").exists()
     assert jaxloop_command("clean", run, "--all", "--yes").returncode == 0
     assert not run.exists()

@@ -1,4 +1,4 @@
-"""How long compiling will take, as a user is told: estimated by the program, then as this machine measured it."""
+"""The expected compile time: estimated from the program, then from what this machine has measured."""
 
 import re
 

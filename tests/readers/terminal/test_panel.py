@@ -54,8 +54,8 @@ def test_each_phase_is_told_and_the_panel_moves_while_a_program_compiles(tiny, t
     assert code == 0
     assert "best member at each step, validation/accuracy:" in watched
     for arguments in (["plan", tiny.name], ["replay", "run", "nobody"]):
-        told, _ = screen(arguments, tmp_path, COLUMNS="50")
-        assert max(map(len, told.splitlines())) <= 50, told
+        printed, _ = screen(arguments, tmp_path, COLUMNS="50")
+        assert max(map(len, printed.splitlines())) <= 50, printed
     compared, code = screen(["compare", "run", "run"], tmp_path, COLUMNS="50")
     assert code == 0
     table, _, _ = compared.partition("simultaneous 95% intervals")
